@@ -1,0 +1,38 @@
+# `make figures` redraws every figure of the default profile; `make test` runs the tests. Both create .venv first.
+
+PYTHON ?= python3
+CORES ?= all
+VENV := .venv
+BIN := $(CURDIR)/$(VENV)/bin
+RUN := PATH="$(BIN):$$PATH"
+
+.PHONY: figures smoke test lint lock clean
+
+figures: $(VENV)/.ready
+	$(RUN) snakemake --cores $(CORES)
+
+smoke: $(VENV)/.ready
+	$(RUN) snakemake --cores $(CORES) --configfile config/smoke.yaml
+
+test: $(VENV)/.ready
+	$(RUN) python -m pytest
+
+lint: $(VENV)/.ready
+	$(RUN) ruff check . && $(RUN) ruff format --check . && $(RUN) snakefmt --check Snakefile workflow
+	$(RUN) snakemake --lint
+
+# The lock serves as constraints: installed as requirements it would bring CUDA to machines without a GPU.
+$(VENV)/.ready: envs/requirements.in envs/requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("Python 3.11 or newer is needed, found " + sys.version)'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --requirement envs/requirements.in --constraint envs/requirements.lock
+	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	$(BIN)/python -m pip check
+	@touch $@
+
+# Needs uv on PATH.
+lock:
+	uv pip compile --quiet --universal --python-version 3.11 --no-header envs/requirements.in --output-file envs/requirements.lock
+
+clean:
+	rm -rf results figures/default figures/smoke logs benchmarks

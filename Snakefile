@@ -1,0 +1,30 @@
+"""Central flows: dataset -> discrete training -> flow integration -> analysis -> figures.
+
+The configuration is config/config.yaml unless another is given (`--configfile config/smoke.yaml`).
+"""
+
+from snakemake.utils import min_version
+
+min_version("9.0")
+
+
+# Snakemake merges configuration files, and runs of one profile must not leak into another: a file given on the
+# command line replaces the default one.
+if "runs" not in config:
+
+    configfile: "config/config.yaml"
+
+
+include: "workflow/rules/common.smk"
+include: "workflow/rules/data.smk"
+include: "workflow/rules/discrete.smk"
+include: "workflow/rules/flow.smk"
+include: "workflow/rules/analysis.smk"
+include: "workflow/rules/figures.smk"
+
+
+rule all:
+    input:
+        FIGURES,
+        ANALYSES,
+    default_target: True

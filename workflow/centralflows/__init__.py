@@ -1,0 +1,23 @@
+"""Central flows: the differential equations that deterministic optimizers follow at the edge of stability.
+
+The names below load torch when they are first used, so that jobs which only read stores start quickly.
+"""
+
+from importlib import import_module
+from typing import Any
+
+_HOMES = {
+    "Experiment": "experiment",
+    "GradientDescent": "optimizers",
+    "Objective": "objective",
+    "Optimizer": "optimizers",
+    "open_trajectory": "trajectory",
+}
+
+__all__ = sorted(_HOMES)
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        return getattr(import_module(f".{_HOMES[name]}", __name__), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

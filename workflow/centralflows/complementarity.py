@@ -1,0 +1,114 @@
+r"""The semidefinite complementarity problem that determines the covariance of the oscillations.
+
+Find $X$ with $0 \preceq X \perp A + B[X] \succeq 0$: the curvature penalty per unit of $X$ is $B$, and $X$ is just large
+enough that no critical eigenvalue crosses the edge of stability.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import clarabel
+import numpy as np
+from jaxtyping import Float
+from numpy import ndarray
+from scipy import sparse
+
+from .symmetric import smat, svec
+
+
+class NotMonotone(ArithmeticError):
+    """The operator B lowers the slack in some direction: the problem need not have a solution."""
+
+
+class Solution(NamedTuple):
+    """A solution with its certificate.
+
+    Attributes:
+        x: the matrix X `[k, k]`.
+        gap: |<X, A + B[X]>| relative to |A| tr X; 0 for X = 0.
+        violation: how far below zero the smallest eigenvalue of A + B[X] lies, relative to |A|.
+    """
+
+    x: Float[ndarray, "k k"]
+    gap: float
+    violation: float
+
+
+def solve_sdcp(a: Float[ndarray, "k k"], b: Float[ndarray, "q q"], *, tolerance: float = 1e-6) -> Solution:
+    r"""Return the X with $0 \preceq X \perp A + B[X] \succeq 0$.
+
+    For k = 1 a half line. Beyond, X minimises $\tfrac12\langle X, B[X]\rangle + \langle A, X\rangle$ over
+    $X \succeq 0$, whose optimality conditions are the problem itself when B is self-adjoint and monotone. An
+    antisymmetric part of B (of adaptive optimizers) is moved to A and iterated on.
+
+    Args:
+        a: slack of the stability constraint, symmetric [1].
+        b: its change per unit of X, as a matrix in the coordinates of `symmetric` (q = k(k+1)/2) [1/loss].
+        tolerance: on both numbers of the certificate.
+
+    Raises:
+        NotMonotone: the symmetric part of b has an eigenvalue below -tolerance * ||b||.
+        ArithmeticError: the certificate fails; the message carries both numbers.
+
+    Source: arXiv:2410.24206, the complementarity problem that determines Sigma(t).
+    """
+    k = len(a)
+    zero = np.zeros((k, k))
+    if k == 0 or np.linalg.eigvalsh(a)[0] >= 0:
+        return Solution(zero, 0.0, 0.0)
+    size_a, size_b = np.linalg.norm(a), np.linalg.norm(b, 2)
+    if not (np.isfinite(size_a) and np.isfinite(size_b)):
+        raise ArithmeticError("the complementarity problem holds a value that is not finite")
+    b_symmetric = (b + b.T) / 2
+    floor = np.linalg.eigvalsh(b_symmetric)[0]
+    if size_b == 0 or floor < -tolerance * size_b:
+        raise NotMonotone(f"B has eigenvalue {floor:.3e} at norm {size_b:.3e}; raising X does not restore stability")
+    a_unit, b_unit, b_skew = svec(a) / size_a, b_symmetric / size_b, (b - b.T) / (2 * size_b)
+    solve = _half_line if k == 1 else _conic
+    x = solve(a_unit, b_unit)
+    if np.linalg.norm(b_skew) > 1e-12:
+        for _ in range(100):
+            previous, x = x, solve(a_unit + b_skew @ x, b_unit)
+            if np.linalg.norm(x - previous) <= 1e-10 * np.linalg.norm(x):
+                break
+    gap, violation = certificate(smat(a_unit), (b / size_b), smat(x))
+    if not (gap <= tolerance and violation <= tolerance):
+        raise ArithmeticError(
+            f"the complementarity problem of size {k} was not solved: gap {gap:.1e}, violation {violation:.1e}, "
+            f"tolerance {tolerance:.0e}"
+        )
+    return Solution(smat(x) * (size_a / size_b), gap, violation)
+
+
+def certificate(
+    a: Float[ndarray, "k k"], b: Float[ndarray, "q q"], x: Float[ndarray, "k k"]
+) -> tuple[float, float]:
+    """Relative complementarity gap and constraint violation of a candidate X (see `Solution`)."""
+    size = np.linalg.norm(a)
+    slack = a + smat(b @ svec(x))
+    gap = abs(np.sum(slack * x)) / (size * max(np.trace(x), np.finfo(float).tiny))
+    return float(gap), float(max(0.0, -np.linalg.eigvalsh(slack)[0]) / size)
+
+
+def _half_line(a: ndarray, b: ndarray) -> ndarray:
+    if b[0, 0] <= 0:
+        raise NotMonotone("B is zero; raising X does not restore stability")
+    return np.maximum(0.0, -a / b[0])
+
+
+def _conic(a: ndarray, b: ndarray) -> ndarray:
+    """min 1/2 x'bx + a'x with smat(x) positive semidefinite; these coordinates are the solver's own."""
+    q = len(a)
+    k = len(smat(a))
+    settings = clarabel.DefaultSettings()
+    settings.verbose = False
+    settings.tol_gap_abs = settings.tol_gap_rel = settings.tol_feas = 1e-12
+    problem = clarabel.DefaultSolver(
+        sparse.csc_matrix(np.triu(b)), a, -sparse.identity(q, format="csc"), np.zeros(q),
+        [clarabel.PSDTriangleConeT(k)], settings,
+    )
+    x = np.asarray(problem.solve().x)
+    # The interior-point solution has tiny eigenvalues where the exact one has zeros.
+    values, vectors = np.linalg.eigh(smat(x))
+    return svec((vectors * np.maximum(values, 0.0)) @ vectors.T)

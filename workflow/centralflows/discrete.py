@@ -1,0 +1,62 @@
+"""The discrete optimizer and its midpoints, on the same clock."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from .derivatives import Points, value_and_gradient
+from .observe import Observer
+from .optimizers import Optimizer
+from .spectrum import Tracker
+from .trajectory import Record
+
+
+def discrete_trajectory(
+    observers: tuple[Observer, Observer],
+    optimizer: Optimizer,
+    w: Float[Tensor, " p"],
+    *,
+    steps: int,
+    tracker: Tracker | None,
+) -> Iterator[tuple[Record, Record | None]]:
+    r"""Runs the optimizer; yields the records of $w_t$ and of its midpoint for t = 0 ... steps - 1.
+
+    The second-order midpoint $w^*_t = (w_{t-1} + 2 w_t + w_{t+1}) / 4$ averages a period-two oscillation out; there is
+    none at t = 0, where the iterate itself is taken. Eigenvalues are those at the midpoints with the preconditioner of
+    step t.
+
+    Args:
+        observers: of the iterates and of the midpoints.
+        w: initial weights.
+        tracker: of the effective eigenvalues at the midpoints; without one the midpoints are left out.
+
+    Raises:
+        Diverged: something is not finite.
+
+    Source: arXiv:2410.24206, the definition of the midpoints.
+    """
+    objective = observers[0].objective
+    points = Points(objective)
+    state = optimizer.initial_state(w)
+    previous = None
+    for t in range(steps):
+        step = torch.tensor(t + 1.0, dtype=torch.float64)
+        loss, gradient = value_and_gradient(objective, w)
+        state = optimizer.update(step, state, gradient)
+        preconditioner = optimizer.preconditioner(step, state).to(w)
+        record = observers[0].record(t, w, loss, gradient, preconditioner)
+        following = w - gradient / preconditioner
+        midpoint_record = None
+        if tracker is not None:
+            midpoint = w if previous is None else (previous + 2 * w + following) / 4
+            point = points.at(midpoint)
+            spectrum = tracker.update(point, preconditioner)
+            midpoint_record = observers[1].record(
+                t, midpoint, point.loss, point.gradient, preconditioner, spectrum
+            )
+        yield record, midpoint_record
+        previous, w = w, following

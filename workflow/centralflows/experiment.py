@@ -1,0 +1,189 @@
+"""One experiment: an objective, an optimizer, and the processes that start from the same weights."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+
+import torch
+import xarray as xr
+from jaxtyping import Float
+from torch import Tensor
+
+from . import config, models
+from .criteria import CRITERIA
+from .data.examples import Dataset
+from .derivatives import Points
+from .discrete import discrete_trajectory
+from .flows import CentralFlow, StableFlow
+from .integrate import Integrator, Stopped, flow_trajectory
+from .objective import Objective
+from .observe import Observer
+from .optimizers import GradientDescent, Optimizer
+from .probe import probe
+from .progress import progress
+from .spectrum import Tracker
+from .trajectory import Record, Shape, to_dataset
+
+DiscreteWeights = Callable[[int], Tensor | None]
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """An objective, an optimizer, and how its processes are followed.
+
+    Args:
+        objective: the training objective.
+        optimizer: for example `GradientDescent(lr=0.02)`.
+        steps: optimizer steps; every trajectory has a record at step 0 ... steps - 1.
+        initial_weights: `[p]`; the network's own by default.
+        examples: inputs on which the network's outputs are recorded, if any.
+        spectrum, central, stable: settings, as in the configuration.
+        seed: of the eigen-solver's first guess.
+
+    Raises:
+        WrongDerivatives: on `run`, if automatic differentiation is wrong for this network.
+    """
+
+    objective: Objective
+    optimizer: Optimizer
+    steps: int
+    initial_weights: Float[Tensor, " p"] | None = None
+    examples: Tensor | None = None
+    spectrum: config.Spectrum = field(default_factory=config.Spectrum)
+    central: config.Central = field(default_factory=config.Central)
+    stable: config.Stable = field(default_factory=config.Stable)
+    seed: int = 0
+
+    def __post_init__(self):
+        w = self.objective.initial_weights
+        if self.initial_weights is not None:
+            if self.initial_weights.shape != w.shape:
+                raise ValueError(f"initial_weights must be [{len(w)}], found {list(self.initial_weights.shape)}")
+            w = self.initial_weights.detach().to(w)
+        object.__setattr__(self, "initial_weights", w)
+
+    def run(self, processes: Iterable[str] = ("discrete", "midpoint", "stable", "central")) -> dict[str, xr.Dataset]:
+        """Run processes in memory; one Dataset each, with the variables of `trajectory.PROCESSES`.
+
+        The weights at every step are kept (`weights`). A flow that becomes too stiff ends early, and its attribute
+        `stopped` says why.
+        """
+        processes = tuple(processes)
+        unknown = set(processes) - {"discrete", "midpoint", "stable", "central"}
+        if unknown:
+            raise ValueError(f"unknown process {', '.join(sorted(unknown))}")
+        probe(self.objective, self.initial_weights)
+        found: dict[str, xr.Dataset] = {}
+        pairs = list(self._shown("discrete", self.discrete(midpoints="midpoint" in processes)))
+        iterates = [pair[0] for pair in pairs]
+        found["discrete"] = self._dataset("discrete", iterates)
+        if "midpoint" in processes:
+            found["midpoint"] = self._dataset("midpoint", [pair[1] for pair in pairs])
+        for process in ("stable", "central"):
+            if process in processes:
+                records, attrs = [], {}
+                flow = self.flow(process, lambda step: torch.from_numpy(iterates[step].weights))
+                try:
+                    for record in self._shown(process, flow):
+                        records.append(record)
+                except Stopped as stopped:
+                    attrs["stopped"] = str(stopped)
+                found[process] = self._dataset(process, records).assign_attrs(attrs)
+        return {process: found[process] for process in processes if process in found}
+
+    def discrete(self, *, midpoints: bool = True) -> Iterator[tuple[Record, Record | None]]:
+        """Records of the discrete run and of its midpoints."""
+        observers = self._observer("discrete"), self._observer("midpoint")
+        tracker = self._tracker() if midpoints else None
+        return discrete_trajectory(
+            observers, self.optimizer, self.initial_weights, steps=self.steps, tracker=tracker
+        )
+
+    def flow(self, process: str, discrete_weights: DiscreteWeights = lambda step: None) -> Iterator[Record]:
+        """Records of the "stable" or "central" flow, measured against the discrete run where its weights are known."""
+        points = Points(self.objective)
+        if process == "central":
+            settings = self.central
+            flow = CentralFlow(
+                points,
+                self.optimizer,
+                relaxation_time=1.0 / settings.substeps,
+                critical_threshold=settings.critical_threshold,
+                held_slack=settings.held_slack,
+            )
+            integrator, tracker, limit = Integrator(settings.method, settings.substeps), self._tracker(), math.inf
+        else:
+            flow = StableFlow(points, self.optimizer)
+            settings = self.stable
+            integrator = Integrator(settings.method, settings.substeps, settings.substeps_per_sharpness)
+            tracker, limit = self._tracker(threshold=math.inf), settings.stop_at_sharpness
+        w = self.initial_weights
+
+        def on_device(step: int) -> Tensor | None:
+            weights = discrete_weights(step)
+            return None if weights is None else weights.to(w)
+
+        return flow_trajectory(
+            self._observer(process),
+            flow,
+            integrator,
+            w,
+            steps=self.steps,
+            tracker=tracker,
+            discrete_weights=on_device,
+            stop_at_sharpness=limit,
+        )
+
+    def shape(self, process: str, *, weights_stride: int = 1) -> Shape:
+        """Sizes of a process's trajectory."""
+        return Shape(
+            process,
+            self.steps,
+            min(self.spectrum.maximum, self.objective.p),
+            self._observer(process).outputs_shape,
+            self.objective.p,
+            weights_stride,
+            str(self.initial_weights.dtype).removeprefix("torch."),
+        )
+
+    def _observer(self, process: str) -> Observer:
+        return Observer(process, self.objective, self.examples)
+
+    def _tracker(self, threshold: float | None = None) -> Tracker:
+        settings = self.spectrum
+        return Tracker(
+            settings.threshold if threshold is None else threshold,
+            settings.minimum,
+            settings.maximum,
+            settings.tolerance,
+            self.seed,
+        )
+
+    def _shown(self, process: str, records: Iterable) -> Iterator:
+        return progress(records, total=self.steps, name=process)
+
+    def _dataset(self, process: str, records: list[Record]) -> xr.Dataset:
+        dataset = to_dataset(records, self.shape(process)).assign_attrs(process=process)
+        if "tracked_modes" in dataset and len(records):
+            dataset = dataset.isel(mode=slice(int(dataset.tracked_modes.max())))
+        return dataset
+
+
+def build(run: config.Run, dataset: Dataset, device: torch.device | str = "cpu") -> Experiment:
+    """The experiment that a configuration describes, on a device."""
+    network = models.build(run.model, dataset, seed=run.seed)
+    inputs, labels = torch.from_numpy(dataset.inputs), torch.from_numpy(dataset.labels)
+    objective = Objective(network, inputs, labels, CRITERIA[run.criterion]).to(device, getattr(torch, run.dtype))
+    examples = torch.from_numpy(dataset.test_inputs[: run.outputs])
+    return Experiment(
+        objective,
+        GradientDescent(run.optimizer.lr),
+        run.steps,
+        examples=examples.to(device, objective.inputs.dtype),
+        spectrum=run.spectrum,
+        central=run.central,
+        stable=run.stable,
+        seed=run.seed,
+    )

@@ -1,0 +1,202 @@
+r"""The flows: velocities as pure functions of (time, state, frame).
+
+A flow's state is $y = (w, s)$: weights and optimizer state. Its frame holds what stays fixed between two solves of the
+spectrum: orthonormal eigenvectors $V$ of $P^{-1/2} H P^{-1/2}$. Each velocity also returns a `Snapshot` of what it
+learned on its way, so that recording costs nothing extra.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import ClassVar, Literal, NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from numpy import ndarray
+from torch import Tensor
+
+from .complementarity import Solution, solve_sdcp
+from .derivatives import Point, Points
+from .optimizers import Optimizer
+from .optimizers.base import State
+from .symmetric import smat, svec
+
+
+class Frame(NamedTuple):
+    """What stays fixed between two solves of the spectrum.
+
+    Attributes:
+        values: effective eigenvalues at the solve `[m]`, largest first.
+        vectors: orthonormal eigenvectors `[p, m]` of the symmetrised effective Hessian.
+    """
+
+    values: Float[Tensor, " m"]
+    vectors: Float[Tensor, "p m"]
+
+
+class Oscillation(NamedTuple):
+    r"""The covariance $\Sigma = U X U'$ of the oscillations that a central flow averages over.
+
+    Attributes:
+        basis: $U$ `[p, k]`, the critical eigenvectors with $U' P U = I$.
+        products: $H U$ `[p, k]`.
+        curvatures: $U' H U$ `[k, k]`, symmetric, effective eigenvalues on its diagonal.
+        solution: $X$ with its certificate.
+    """
+
+    basis: Float[Tensor, "p k"]
+    products: Float[Tensor, "p k"]
+    curvatures: Float[ndarray, "k k"]
+    solution: Solution
+
+    @property
+    def loss(self) -> float:
+        r"""$\tfrac12 \langle H, \Sigma \rangle$, what the oscillations add to the loss; tr X where the modes are at 2."""
+        return float(np.sum(self.curvatures * self.solution.x) / 2)
+
+    @property
+    def gradient_norm_squared(self) -> float:
+        r"""$\mathrm{tr}(H \Sigma H)$, what they add to $|\nabla L|^2$."""
+        gram = (self.products.T @ self.products).double().cpu().numpy()
+        return float(np.sum(gram * self.solution.x))
+
+    def principal(self) -> tuple[Float[ndarray, " k"], Float[Tensor, "p k"]]:
+        """Variances in P-normalised units, largest first, and their directions: columns d with d' P d = 1."""
+        variances, rotation = np.linalg.eigh(self.solution.x)
+        rotation = torch.as_tensor(rotation[:, ::-1].copy(), dtype=self.basis.dtype, device=self.basis.device)
+        return variances[::-1].copy(), self.basis @ rotation
+
+
+class Snapshot(NamedTuple):
+    """What a velocity learned on its way: the point, diag(P) `[p]` or `[1]`, and the oscillation if there is one."""
+
+    point: Point
+    preconditioner: Float[Tensor, " *p"]
+    oscillation: Oscillation | None
+
+
+@dataclass(frozen=True)
+class Flow(ABC):
+    """A flow of an optimizer on an objective.
+
+    Attributes:
+        points: derivatives of the objective.
+        optimizer: whose average trajectory the flow describes.
+        first_step: the optimizer's step counter at time 0; the counter advances by 1 per unit of time.
+    """
+
+    points: Points
+    optimizer: Optimizer
+    first_step: int = 1
+
+    name: ClassVar[str]
+
+    def step(self, time: float | Tensor) -> Tensor:
+        """The optimizer's step counter at a time, as float64."""
+        return torch.as_tensor(time, dtype=torch.float64) + self.first_step
+
+    def preconditioner(self, time: float | Tensor, w: Tensor, state: State) -> Tensor:
+        return self.optimizer.preconditioner(self.step(time), state).to(w)
+
+    @abstractmethod
+    def velocity(self, time: float | Tensor, w: Tensor, state: State, frame: Frame) -> tuple[Tensor, State, Snapshot]:
+        """(dw/dt, ds/dt, snapshot) at a time [optimizer steps]."""
+
+
+@dataclass(frozen=True)
+class StableFlow(Flow):
+    r"""$dw/dt = -P^{-1} \nabla L(w)$, $ds/dt$ the optimizer's own drift: gradient flow, for gradient descent.
+
+    Source: arXiv:2410.24206, the stable flow.
+    """
+
+    name: ClassVar[str] = "stable"
+
+    def velocity(self, time, w, state, frame):
+        point = self.points.at(w)
+        preconditioner = self.preconditioner(time, w, state)
+        drift = self.optimizer.drift(self.step(time), state, point.gradient)
+        return -point.gradient / preconditioner, drift, Snapshot(point, preconditioner, None)
+
+
+@dataclass(frozen=True)
+class CentralFlow(Flow):
+    r"""$dw/dt = -P^{-1} [\nabla L + \tfrac12 \nabla_w \langle H, \Sigma \rangle]$, with the drift averaged over $\Sigma$.
+
+    $\Sigma = U X U'$ lives in the span of the critical eigenvectors $U$. The slack $A = U'(2P - H)U$ changes at the rate
+    $\dot A = \dot A_0 + \dot A_1[X]$, and $X$ solves $0 \preceq X \perp A/\tau + \dot A \succeq 0$: the slack may not be
+    used up within the relaxation time $\tau$. Euler steps of length $\tau$ keep $2P - H \succeq 0$ in this span at every
+    step, to first order.
+
+    Attributes:
+        relaxation_time: $\tau$ [optimizer steps].
+        critical_threshold: modes with a larger effective eigenvalue enter the complementarity problem.
+        held_slack: what is kept of $A$ while the eigenvectors are held between two solves. "rayleigh" keeps its diagonal
+            (the Rayleigh quotients), which is the published discretisation; "full" keeps all of it, which makes the
+            velocity independent of the choice of basis.
+
+    Source: arXiv:2410.24206, the central flow; its complementarity problem divided by the step.
+    """
+
+    relaxation_time: float = 0.25
+    critical_threshold: float = 1.95
+    held_slack: Literal["rayleigh", "full"] = "rayleigh"
+
+    name: ClassVar[str] = "central"
+
+    # A mode this far below the critical threshold at the last solve is not looked at before the next one.
+    margin: ClassVar[float] = 0.15
+
+    def velocity(self, time, w, state, frame):
+        point = self.points.at(w)
+        step = self.step(time)
+        preconditioner = self.preconditioner(time, w, state)
+        gradient, column = point.gradient, preconditioner[:, None]
+
+        dw = -gradient / preconditioner
+        drift = self.optimizer.drift(step, state, gradient)
+        basis, products = self._critical(point, column, frame)
+        if not products:
+            return dw, drift, Snapshot(point, preconditioner, None)
+
+        curvature_gradients = point.curvature_gradients(basis, products)
+        products = torch.stack([product.detach() for product in products], dim=1)
+        dw_x = -0.5 * curvature_gradients / column
+        drift_x = self.optimizer.drift_curvature(step, state, gradient, products)
+
+        curvatures = _numpy(basis.T @ products)
+        curvatures = (curvatures + curvatures.T) / 2
+        slack = 2 * np.eye(len(curvatures)) - curvatures
+        if self.held_slack == "rayleigh":
+            slack = np.diag(np.diag(slack))
+
+        def form_rate(step_rate: float, state_rate: State) -> ndarray:
+            """d svec(U' P U)/dt along a change of the optimizer's state, with U held fixed."""
+            rate = self.optimizer.preconditioner_rate(step, state, step_rate, state_rate).to(w)
+            return svec(_numpy(basis.T @ (rate[:, None] * basis)))
+
+        columns = range(dw_x.shape[1])
+        slack_rate = 2 * form_rate(1.0, drift) - _numpy(curvature_gradients.T @ dw)
+        slack_rate_x = np.stack([2 * form_rate(0.0, tuple(d[..., a] for d in drift_x)) for a in columns], axis=1)
+        slack_rate_x = slack_rate_x - _numpy(curvature_gradients.T @ dw_x)
+
+        tau = self.relaxation_time
+        solution = solve_sdcp(slack + tau * smat(slack_rate), tau * slack_rate_x)
+        x = torch.as_tensor(svec(solution.x), dtype=w.dtype, device=w.device)
+        dw = dw + dw_x @ x
+        drift = tuple(d + d_x @ x for d, d_x in zip(drift, drift_x, strict=True))
+        return dw, drift, Snapshot(point, preconditioner, Oscillation(basis, products, curvatures, solution))
+
+    def _critical(self, point: Point, column: Tensor, frame: Frame) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """The critical directions U with U' P U = I, and the columns of H U with their graphs."""
+        near = frame.values > self.critical_threshold - self.margin
+        basis = frame.vectors[:, near] * column.rsqrt()
+        products = point.product_graphs(basis)
+        critical = [i for i, product in enumerate(products) if basis[:, i] @ product > self.critical_threshold]
+        return basis[:, critical], tuple(products[i] for i in critical)
+
+
+def _numpy(values: Tensor) -> ndarray:
+    return values.detach().cpu().double().numpy()

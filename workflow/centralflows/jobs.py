@@ -1,0 +1,97 @@
+"""What every Snakemake job of this workflow does around its work: log, verify, seal, and fail with one message.
+
+Imports no torch, so that jobs which only read stores start quickly.
+"""
+
+from __future__ import annotations
+
+import datetime
+import json
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TextIO
+
+from . import provenance
+from .trajectory import canonical
+
+# What a user can mend; anything else is a bug and keeps its traceback.
+EXPECTED = (OSError, ValueError, ArithmeticError, RuntimeError)
+
+REFERENCE = (
+    "Cohen, Damian, Talwalkar, Kolter, Lee: Understanding Optimization in Deep Learning with Central Flows, ICLR 2025, "
+    "arXiv:2410.24206"
+)
+
+
+class Job:
+    """A running job.
+
+    Attributes:
+        config: the part of the configuration that its outputs depend on.
+        log: its log, line-buffered.
+    """
+
+    def __init__(self, snakemake: Any, log: TextIO):
+        self._snakemake, self.log = snakemake, log
+        self.config: Any = json.loads(snakemake.params.cfg)
+        self._inputs: dict[str, str] = {}
+        self._started = datetime.datetime.now(datetime.UTC)
+        self._clock = time.monotonic()
+
+    def input(self, name: str) -> Path:
+        """Path of a sealed input, verified against its seal.
+
+        Raises:
+            SealError: it is not what its seal says.
+        """
+        path = Path(self._snakemake.input[name])
+        self._inputs[name] = provenance.verify_seal(provenance.seal_path(path))
+        return path
+
+    def output(self, name: str) -> Path:
+        return Path(self._snakemake.output[name])
+
+    def attrs(self, **more: Any) -> dict[str, Any]:
+        """What identifies a store, for its attributes: deterministic, so that the same run has the same bytes."""
+        return {
+            "config": canonical(self.config),
+            "source_digest": self._snakemake.params.source,
+            "inputs": canonical(self._inputs),
+            "references": REFERENCE,
+            **more,
+        }
+
+    def seal(self, name: str, *outputs: str, **more: Any) -> None:
+        """Write the seal called `name`, of the named outputs, with the record of how they were made.
+
+        What is not deterministic (time, machine, commit) stands in this record only.
+        """
+        provenance.write_seal(
+            self.output(name),
+            [self.output(output) for output in outputs],
+            provenance.record(
+                rule=self._snakemake.rule,
+                wildcards=dict(self._snakemake.wildcards.items()),
+                config=self.config,
+                source_digest=self._snakemake.params.source,
+                inputs=self._inputs,
+                started=self._started.isoformat(timespec="seconds"),
+                seconds=round(time.monotonic() - self._clock, 3),
+                **more,
+            ),
+        )
+
+
+@contextmanager
+def job(snakemake: Any) -> Iterator[Job]:
+    """Runs a script's body as a job: an expected failure becomes one message, in the log and on stderr, and status 1."""
+    with open(snakemake.log[0], "w", buffering=1) as log:
+        try:
+            yield Job(snakemake, log)
+        except EXPECTED as error:
+            for stream in (log, sys.stderr):
+                print(f"{type(error).__name__}: {error}", file=stream)
+            sys.exit(1)

@@ -1,0 +1,102 @@
+"""Analysis of stored trajectories: time averages, onset of the edge of stability, errors. xarray in, xarray out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import xarray as xr
+from numpy import ndarray
+from scipy.ndimage import gaussian_filter1d
+
+EDGE = 2.0  # effective eigenvalues at the edge of stability
+LOCKED = 0.05  # a central flow's eigenvalue this near to the edge is locked to it
+
+
+def time_average(values: xr.DataArray, *, width: float) -> xr.DataArray:
+    """Gaussian average over `step`, of standard deviation `width` [optimizer steps].
+
+    The kernel ends after four widths; near the ends, and beside values that are missing, it is normalised over what
+    there is. Where a value is missing, so is its average.
+    """
+
+    def average(series: ndarray) -> ndarray:
+        known = np.isfinite(series)
+        weight = gaussian_filter1d(known.astype(float), width, axis=-1, mode="constant", truncate=4.0)
+        total = gaussian_filter1d(np.where(known, series, 0.0), width, axis=-1, mode="constant", truncate=4.0)
+        return np.where(known, total / np.where(weight > 0, weight, 1.0), np.nan)
+
+    averaged = xr.apply_ufunc(
+        average, values, input_core_dims=[["step"]], output_core_dims=[["step"]]
+    ).transpose(*values.dims)
+    return averaged.assign_attrs(
+        units=values.attrs.get("units", "1"),
+        long_name=f"Gaussian time average of {values.attrs.get('long_name', values.name)}",
+        average_width=width,
+    )
+
+
+def first_crossing(values: xr.DataArray, level: float = EDGE) -> int | None:
+    """The first step at which a series over `step` is at or above a level; None if it never is."""
+    above = np.flatnonzero(values.values >= level)
+    return int(values.step.values[above[0]]) if len(above) else None
+
+
+def last_known(values: xr.DataArray) -> tuple[int, float] | None:
+    """The last step at which a series is not missing, and its value there; None if it is missing everywhere."""
+    known = np.flatnonzero(np.isfinite(values.values))
+    return (int(values.step[known[-1]]), float(values[known[-1]])) if len(known) else None
+
+
+def longest_window(condition: xr.DataArray) -> tuple[int, int] | None:
+    """The longest run of consecutive steps at which a boolean series holds, as [start, stop); None if there is none."""
+    padded = np.concatenate([[False], condition.values.astype(bool), [False]]).astype(int)
+    starts, stops = np.flatnonzero(np.diff(padded) == 1), np.flatnonzero(np.diff(padded) == -1)
+    if not len(starts):
+        return None
+    best = np.argmax(stops - starts)
+    steps = condition.step.values
+    return int(steps[starts[best]]), int(steps[stops[best] - 1]) + 1
+
+
+def hessian_eigenvalues(trajectory: xr.Dataset) -> xr.DataArray:
+    """Eigenvalues of the Hessian itself, where P is a multiple of the identity: effective ones over the step size."""
+    eigenvalues = trajectory.effective_eigenvalues / trajectory.step_size
+    return eigenvalues.assign_attrs(units="loss / weight^2", long_name="leading eigenvalues of the Hessian")
+
+
+def analyse(trajectories: Mapping[str, xr.Dataset], *, width: float) -> xr.Dataset:
+    """Time averages of the discrete run, and how the flows compare with them.
+
+    Args:
+        trajectories: "discrete", "midpoint", and "stable" and "central" where they were run.
+        width: of the time averages [optimizer steps].
+    """
+    discrete, midpoint = trajectories["discrete"], trajectories["midpoint"]
+    found = {
+        "loss_average": time_average(discrete.loss, width=width),
+        "gradient_norm_squared_average": time_average(discrete.gradient_norm_squared, width=width),
+    }
+    sharpness = midpoint.effective_eigenvalues.isel(mode=0)
+    attrs: dict[str, float | int] = {"average_width": width}
+    onset = first_crossing(sharpness)
+    if onset is not None:
+        attrs["onset_step"] = onset
+    if "central" in trajectories:
+        central = trajectories["central"]
+        squared = (central.displacement**2).assign_attrs(
+            units="loss", long_name="squared displacement along each eigenvector of Sigma, P-normalised"
+        )
+        found["squared_displacement"] = squared
+        found["squared_displacement_average"] = time_average(squared, width=width)
+        found["loss_prediction_error"] = (central.predicted_loss / found["loss_average"] - 1).assign_attrs(
+            units="1", long_name="predicted over averaged discrete loss, minus one"
+        )
+        locked = (np.abs(central.effective_eigenvalues - EDGE) < LOCKED).sum("mode")
+        attrs["modes_locked"] = int(locked.max())
+    for process in ("stable", "central"):
+        if process in trajectories:
+            last = last_known(trajectories[process].distance)
+            if last is not None:
+                attrs[f"{process}_last_step"], attrs[f"{process}_distance"] = last
+    return xr.Dataset(found).assign_attrs(attrs)

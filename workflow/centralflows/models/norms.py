@@ -1,0 +1,25 @@
+"""Normalisation layers whose third derivatives are right.
+
+torch 2.13 returns wrong third derivatives (5 to 70 per cent) for its fused `layer_norm`, `instance_norm` and training-mode
+`batch_norm`; written out in elementary operations they are right. The derivative probe refuses the fused ones.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+
+class LayerNorm(nn.Module):
+    """Layer normalisation over the last axis, in elementary operations; parameters as `torch.nn.LayerNorm`."""
+
+    def __init__(self, features: int, eps: float = 1e-5):
+        super().__init__()
+        self.eps = eps
+        self.weight = nn.Parameter(torch.ones(features))
+        self.bias = nn.Parameter(torch.zeros(features))
+
+    def forward(self, x: Tensor) -> Tensor:
+        centred = x - x.mean(-1, keepdim=True)
+        variance = centred.square().mean(-1, keepdim=True)
+        return centred * (variance + self.eps).rsqrt() * self.weight + self.bias

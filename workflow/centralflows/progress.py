@@ -1,0 +1,33 @@
+"""Progress: a bar on a terminal, a line every few seconds elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from typing import TextIO, TypeVar
+
+from tqdm import tqdm
+
+T = TypeVar("T")
+
+INTERVAL = 5.0  # seconds between two lines
+
+
+def progress(items: Iterable[T], *, total: int, name: str, log: TextIO | None = None) -> Iterator[T]:
+    """Yields the items, showing steps, rate and time left: a bar if stderr is a terminal, and lines in `log`."""
+    started = last = time.monotonic()
+    bar = tqdm(total=total, desc=name, unit="step", leave=False, dynamic_ncols=True, disable=not sys.stderr.isatty())
+    lines = log if log is not None else (None if sys.stderr.isatty() else sys.stderr)
+    done = 0
+    with bar:
+        for item in items:
+            yield item
+            done += 1
+            bar.update()
+            now = time.monotonic()
+            if lines is not None and (now - last >= INTERVAL or done == total):
+                last = now
+                rate = done / max(now - started, 1e-9)
+                remaining = (total - done) / rate
+                print(f"{name}: step {done}/{total}, {rate:.3g} steps/s, {remaining:.0f} s left", file=lines, flush=True)

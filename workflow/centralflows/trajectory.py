@@ -1,0 +1,282 @@
+"""Trajectories as chunked Zarr stores: schema, writer, reader, publication. It knows no physics.
+
+A trajectory is a sequence of `Record`s, one per optimizer step. In memory it becomes an xarray Dataset; on disk the same
+Dataset, written segment by segment. A store is written under a staging name and published by one rename, so that whatever
+stands under its final name is complete.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import warnings
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import xarray as xr
+import zarr
+from numpy import ndarray
+from zarr.codecs import Crc32cCodec, ZstdCodec
+
+SCHEMA_VERSION = 1
+SEGMENT = 256  # steps per chunk of a time series; a region write covers whole chunks
+SHARD = 16 * SEGMENT  # steps per file of a time series
+WEIGHTS_CHUNK = 2**22  # bytes per chunk of weights
+WEIGHTS_SHARD = 2**25  # bytes per file of weights: what is held in memory before it is written
+
+
+class Variable(NamedTuple):
+    """Dimensions after `step`, dtype, units and a description of one recorded quantity."""
+
+    dims: tuple[str, ...]
+    units: str
+    long_name: str
+    dtype: str = "float64"
+
+
+MODE = ("mode",)
+VARIABLES: dict[str, Variable] = {
+    "loss": Variable((), "loss", "training loss L(w)"),
+    "gradient_norm_squared": Variable((), "loss^2 / weight^2", "squared norm of the gradient of L"),
+    "effective_eigenvalues": Variable(MODE, "1", "leading eigenvalues of the effective Hessian P^-1 H; stable up to 2"),
+    "eigen_residuals": Variable(MODE, "1", "residuals of the eigenpairs relative to the largest eigenvalue"),
+    "tracked_modes": Variable((), "1", "number m of eigenvalues tracked", "int16"),
+    "step_size": Variable((), "weight^2 / loss", "harmonic mean of the effective step sizes, the diagonal of P^-1"),
+    "outputs": Variable(("example", "output"), "1", "network outputs on the first test examples"),
+    "predicted_loss": Variable((), "loss", "predicted time average of the discrete loss, L + 1/2 <H, Sigma>"),
+    "predicted_gradient_norm_squared": Variable(
+        (), "loss^2 / weight^2", "predicted time average of the discrete |grad L|^2, |grad L|^2 + tr(H Sigma H)"
+    ),
+    "variances": Variable(MODE, "loss", "eigenvalues of Sigma in P-normalised units, largest first"),
+    "displacement": Variable(MODE, "loss^1/2", "discrete minus central along each eigenvector of Sigma, P-normalised"),
+    "critical_modes": Variable((), "1", "number k of modes in the complementarity problem", "int16"),
+    "rank": Variable((), "1", "rank of Sigma", "int16"),
+    "complementarity_gap": Variable((), "1", "relative gap of the complementarity problem's solution"),
+    "complementarity_violation": Variable((), "1", "relative violation of the constraint of the complementarity problem"),
+    "distance": Variable((), "weight", "Euclidean distance to the discrete iterate at the same step"),
+}
+
+_COMMON = ("loss", "gradient_norm_squared", "step_size", "outputs")
+_SPECTRUM = ("effective_eigenvalues", "eigen_residuals", "tracked_modes")
+PROCESSES: dict[str, tuple[str, ...]] = {
+    "discrete": _COMMON,
+    "midpoint": (*_COMMON, *_SPECTRUM),
+    "stable": (*_COMMON, *_SPECTRUM, "distance"),
+    "central": (
+        *_COMMON,
+        *_SPECTRUM,
+        "distance",
+        "predicted_loss",
+        "predicted_gradient_norm_squared",
+        "variances",
+        "displacement",
+        "critical_modes",
+        "rank",
+        "complementarity_gap",
+        "complementarity_violation",
+    ),
+}
+
+
+class Record(NamedTuple):
+    """One step of a trajectory: the step, what was measured there, and the weights `[p]` (numpy)."""
+
+    step: int
+    values: Mapping[str, Any]
+    weights: ndarray
+
+
+class Shape(NamedTuple):
+    """Sizes that a trajectory's store needs before its first record.
+
+    Attributes:
+        process: a key of `PROCESSES`.
+        steps: number of records, at steps 0 ... steps - 1.
+        modes: most eigenvalues that can be tracked.
+        outputs: `(examples, outputs per example)` recorded.
+        p: number of weights.
+        weights_stride: weights are kept at every step that is a multiple of it; 0 keeps none.
+        weights_dtype: their dtype.
+    """
+
+    process: str
+    steps: int
+    modes: int
+    outputs: tuple[int, int]
+    p: int
+    weights_stride: int = 1
+    weights_dtype: str = "float32"
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        return {"mode": self.modes, "example": self.outputs[0], "output": self.outputs[1]}
+
+    def saved(self, start: int, stop: int) -> ndarray:
+        """The steps in a range at which weights are kept."""
+        if not self.weights_stride:
+            return np.arange(0)
+        return np.arange(-(-start // self.weights_stride) * self.weights_stride, stop, self.weights_stride)
+
+
+def to_dataset(records: Iterable[Record], shape: Shape) -> xr.Dataset:
+    """Records as a Dataset over `step`; vectors shorter than their dimension end in NaN. Weights where they are kept."""
+    records = list(records)
+    steps = np.array([record.step for record in records], dtype="int64")
+    data: dict[str, Any] = {}
+    for name in PROCESSES[shape.process]:
+        variable = VARIABLES[name]
+        if any(shape.sizes[d] == 0 for d in variable.dims):
+            continue
+        values = _filled((len(records), *(shape.sizes[d] for d in variable.dims)), variable.dtype)
+        for row, record in enumerate(records):
+            value = record.values.get(name)
+            if value is not None:
+                values[(row, *(slice(n) for n in np.shape(value)))] = value
+        data[name] = (("step", *variable.dims), values, {"units": variable.units, "long_name": variable.long_name})
+    kept = [record for record in records if shape.weights_stride and record.step % shape.weights_stride == 0]
+    coords: dict[str, Any] = {"step": ("step", steps, _STEP), "mode": ("mode", np.arange(1, shape.modes + 1), _MODE)}
+    if shape.weights_stride:
+        rows = np.array([r.weights for r in kept], dtype=shape.weights_dtype).reshape(len(kept), shape.p)
+        data["weights"] = (("saved_step", "parameter"), rows, _WEIGHTS)
+        coords["saved_step"] = ("saved_step", np.array([r.step for r in kept], dtype="int64"), _STEP)
+    return xr.Dataset(data, coords)
+
+
+_STEP = {"units": "optimizer steps", "long_name": "time: number of optimizer steps taken"}
+_MODE = {"units": "1", "long_name": "rank of the mode, the largest eigenvalue first"}
+_WEIGHTS = {"units": "weight", "long_name": "all network weights as one vector"}
+
+
+def _filled(shape: tuple[int, ...], dtype: str) -> ndarray:
+    return np.full(shape, np.nan if np.dtype(dtype).kind == "f" else -1, dtype=dtype)
+
+
+class Writer:
+    """Writes one trajectory into a staging store, segment by segment, and publishes it.
+
+    Args:
+        target: the final path of the store.
+        shape: its sizes.
+        attrs: what identifies the run; deterministic, as the store's bytes are.
+    """
+
+    def __init__(self, target: Path, shape: Shape, attrs: Mapping[str, Any]):
+        self.target, self.shape = Path(target), shape
+        self.staging = self.target.with_name(f".{self.target.name}.partial")
+        shutil.rmtree(self.staging, ignore_errors=True)
+        self.staging.parent.mkdir(parents=True, exist_ok=True)
+        self._buffer: list[Record] = []
+        self._weights: list[Record] = []
+        self._rows_written = 0
+        self._create(attrs)
+
+    def append(self, record: Record) -> None:
+        """Add the next record; it is on disk when its segment is full."""
+        self._buffer.append(record)
+        if self.shape.weights_stride and record.step % self.shape.weights_stride == 0:
+            self._weights.append(record)
+            if len(self._weights) == self._weights_rows()[1]:
+                self._flush_weights()
+        if len(self._buffer) == SEGMENT:
+            self._flush()
+
+    def publish(self, **attrs: Any) -> Path:
+        """Write what is left, add closing attributes, and move the store to its final name."""
+        self._flush()
+        self._flush_weights()
+        root = zarr.open_group(self.staging, mode="r+")
+        root.attrs.update(attrs)
+        return _publish(self.staging, self.target)
+
+    def _create(self, attrs: Mapping[str, Any]) -> None:
+        shape = self.shape
+        template = to_dataset([], shape).drop_vars(["weights", "saved_step"], errors="ignore")
+        template = template.reindex(step=np.arange(shape.steps), fill_value={
+            name: -1 if VARIABLES[name].dtype.startswith("int") else np.nan for name in template.data_vars
+        })
+        template["step"].attrs.update(_STEP)
+        saved = shape.saved(0, shape.steps)
+        if len(saved):
+            template = template.assign_coords(saved_step=("saved_step", saved, _STEP))
+        template.attrs = {"schema_version": SCHEMA_VERSION, "process": shape.process, **attrs}
+        chunk = min(SEGMENT, shape.steps)
+        shard = min(SHARD, -(-shape.steps // chunk) * chunk)
+        encoding: dict[str, Any] = {}
+        for name, variable in template.variables.items():
+            lead = variable.dims == () or variable.dims[0] != "step" or name == "step"
+            chunks = variable.shape if lead else (chunk, *variable.shape[1:])
+            encoding[name] = {"compressors": _COMPRESSORS, "chunks": chunks}
+            if not lead:
+                encoding[name]["shards"] = (shard, *variable.shape[1:])
+        template.to_zarr(self.staging, mode="w", zarr_format=3, consolidated=False, encoding=encoding)
+        if len(saved):
+            rows, shard_rows = self._weights_rows()
+            zarr.create_array(
+                self.staging,
+                name="weights",
+                shape=(len(saved), shape.p),
+                chunks=(rows, shape.p),
+                shards=(shard_rows, shape.p),
+                dtype=shape.weights_dtype,
+                compressors=_COMPRESSORS,
+                fill_value=np.nan,
+                dimension_names=("saved_step", "parameter"),
+                attributes=_WEIGHTS,
+            )
+
+    def _weights_rows(self) -> tuple[int, int]:
+        """Rows of the weights' chunks and shards."""
+        row_bytes = self.shape.p * np.dtype(self.shape.weights_dtype).itemsize
+        saved = len(self.shape.saved(0, self.shape.steps))
+        rows = max(1, min(saved, WEIGHTS_CHUNK // row_bytes))
+        return rows, rows * max(1, min(-(-saved // rows), WEIGHTS_SHARD // (rows * row_bytes)))
+
+    def _flush(self) -> None:
+        if self._buffer:
+            segment = to_dataset(self._buffer, self.shape._replace(weights_stride=0)).drop_vars("mode")
+            start = self._buffer[0].step
+            region = {"step": slice(start, start + len(self._buffer))}
+            segment.drop_vars("step").to_zarr(self.staging, region=region, consolidated=False)
+            self._buffer = []
+
+    def _flush_weights(self) -> None:
+        if self._weights:
+            rows = slice(self._rows_written, self._rows_written + len(self._weights))
+            weights = to_dataset(self._weights, self.shape)[["weights"]].drop_vars("saved_step")
+            weights.to_zarr(self.staging, region={"saved_step": rows}, consolidated=False)
+            self._rows_written = rows.stop
+            self._weights = []
+
+
+_COMPRESSORS = (ZstdCodec(level=3), Crc32cCodec())
+
+
+def write_dataset(target: Path, dataset: xr.Dataset) -> Path:
+    """Publish a small Dataset as a store of its own."""
+    staging = target.with_name(f".{target.name}.partial")
+    shutil.rmtree(staging, ignore_errors=True)
+    encoding = {name: {"compressors": _COMPRESSORS} for name in dataset.variables}
+    dataset = dataset.drop_encoding().assign_attrs(schema_version=SCHEMA_VERSION)
+    dataset.to_zarr(staging, mode="w", zarr_format=3, consolidated=False, encoding=encoding)
+    return _publish(staging, target)
+
+
+def _publish(staging: Path, target: Path) -> Path:
+    shutil.rmtree(target, ignore_errors=True)
+    os.rename(staging, target)
+    return target
+
+
+def open_trajectory(path: Path | str) -> xr.Dataset:
+    """A published store, lazily. `xarray.open_zarr(path)` gives the same with a warning about Snakemake's time stamp."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*snakemake_timestamp.*")
+        return xr.open_zarr(path, consolidated=False)
+
+
+def canonical(value: Any) -> str:
+    """Sorted JSON, as attributes and digests use it."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"))

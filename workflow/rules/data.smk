@@ -1,0 +1,33 @@
+"""Datasets."""
+
+
+rule cifar10:
+    """The full CIFAR-10, only for runs that need more than the subset in the repository."""
+    output:
+        "results/cifar10.npz",
+    log:
+        "logs/cifar10.log",
+    params:
+        path=CONFIG.cifar10_path,
+    conda:
+        "../../envs/environment.yaml"
+    script:
+        "../scripts/cifar10.py"
+
+
+rule dataset:
+    """The examples of one run, standardised."""
+    input:
+        unpack(dataset_inputs),
+    output:
+        dataset=f"{RESULTS}/{{run}}/dataset.npz",
+        seal=f"{RESULTS}/{{run}}/dataset.npz.seal.json",
+    log:
+        f"{LOGS}/{{run}}/dataset.log",
+    params:
+        cfg=dataset_config,
+        source=source_digest("workflow/scripts/dataset.py"),
+    conda:
+        "../../envs/environment.yaml"
+    script:
+        "../scripts/dataset.py"

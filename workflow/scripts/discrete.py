@@ -1,0 +1,23 @@
+"""Run the discrete optimizer; store its trajectory and that of its midpoints."""
+
+from centralflows.config import Trajectory
+from centralflows.data.examples import load
+from centralflows.experiment import build
+from centralflows.jobs import job
+from centralflows.pipeline import store_discrete
+from centralflows.runtime import prepare
+
+with job(snakemake) as this:
+    settings = Trajectory.model_validate(this.config)
+    device = prepare(settings.device, settings.threads)
+    experiment = build(settings.run, load(this.input("dataset")), device)
+    store_discrete(
+        experiment,
+        this.output("discrete"),
+        this.output("midpoint"),
+        weights_stride=settings.run.weights_stride,
+        attrs=this.attrs(),
+        log=this.log,
+    )
+    for name in ("discrete", "midpoint"):
+        this.seal(f"{name}_seal", name, device=str(device), threads=settings.threads)

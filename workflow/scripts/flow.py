@@ -1,0 +1,23 @@
+"""Integrate the stable or the central flow beside the stored discrete run; store its trajectory."""
+
+from centralflows.config import Trajectory
+from centralflows.data.examples import load
+from centralflows.experiment import build
+from centralflows.jobs import job
+from centralflows.pipeline import store_flow
+from centralflows.runtime import prepare
+
+with job(snakemake) as this:
+    settings = Trajectory.model_validate(this.config)
+    device = prepare(settings.device, settings.threads)
+    experiment = build(settings.run, load(this.input("dataset")), device)
+    store_flow(
+        experiment,
+        snakemake.wildcards.flow,
+        this.output("flow"),
+        discrete=this.input("discrete"),
+        weights_stride=settings.run.weights_stride,
+        attrs=this.attrs(),
+        log=this.log,
+    )
+    this.seal("seal", "flow", device=str(device), threads=settings.threads)
