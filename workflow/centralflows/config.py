@@ -185,6 +185,8 @@ class Run(Strict):
     """mean squared error: half the squared distance to the one-hot target, averaged over examples"""
     steps: Count
     """optimizer steps recorded; the flows cover the same time"""
+    warm_start: Annotated[int, Field(ge=0)] = 0
+    """steps of the optimizer itself before step 0, where all processes start"""
     processes: tuple[Process, ...] = ("discrete", "stable", "central")
     """what to run; the discrete run (with its midpoints) comes first and is always needed"""
     seed: Annotated[int, Field(ge=0)] = 0

@@ -8,15 +8,18 @@ every pair through the graphs of all products) and free of batching rules, so it
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from .objective import Objective
 from .symmetric import triangle
 
+Function = Callable[[Tensor], Tensor]
 
-def value_and_gradient(objective: Objective, w: Float[Tensor, " p"]) -> tuple[Float[Tensor, ""], Float[Tensor, " p"]]:
+
+def value_and_gradient(objective: Function, w: Float[Tensor, " p"]) -> tuple[Float[Tensor, ""], Float[Tensor, " p"]]:
     """L(w) and its gradient, without a graph: all that the discrete optimizer needs."""
     w = w.detach().requires_grad_()
     with torch.enable_grad():
@@ -26,7 +29,7 @@ def value_and_gradient(objective: Objective, w: Float[Tensor, " p"]) -> tuple[Fl
 
 
 class Point:
-    r"""The objective and its derivatives at one `w`.
+    r"""An objective (any scalar function of a vector) and its derivatives at one `w`.
 
     Attributes:
         w: the weights `[p]`.
@@ -34,7 +37,7 @@ class Point:
         gradient: $\nabla L(w)$ `[p]`.
     """
 
-    def __init__(self, objective: Objective, w: Float[Tensor, " p"]):
+    def __init__(self, objective: Function, w: Float[Tensor, " p"]):
         self.w = w.detach().requires_grad_()
         with torch.enable_grad():
             loss = objective(self.w)
@@ -44,8 +47,8 @@ class Point:
 
     def hessian_product(self, vectors: Float[Tensor, "p m"]) -> Float[Tensor, "p m"]:
         r"""$H V$, the Hessian times each column."""
-        columns = [self._pullback(self._gradient, v) for v in vectors.T]
-        return torch.stack(columns, dim=1) if columns else torch.empty_like(vectors)
+        products = [self._pullback(self._gradient, v) for v in vectors.T]
+        return torch.stack(products).T if products else torch.empty_like(vectors)
 
     def product_graphs(self, vectors: Float[Tensor, "p k"]) -> tuple[Float[Tensor, " p"], ...]:
         r"""The columns of $H U$, each with the graph that `curvature_gradients` goes back through."""
@@ -68,7 +71,7 @@ class Point:
             self._pullback(products[j], scale * vectors[:, i])
             for i, j, scale in zip(rows, columns, scales.tolist(), strict=True)
         ]
-        return torch.stack(gradients, dim=1)
+        return torch.stack(gradients).T
 
     def _pullback(self, output: Tensor, cotangent: Tensor, *, create_graph: bool = False) -> Tensor:
         """The vector-Jacobian product; zeros where the output does not depend on w (a linear network)."""
@@ -83,7 +86,7 @@ class Point:
 class Points:
     """Makes `Point`s of one objective and remembers the last, which solver and integrator often ask for twice."""
 
-    def __init__(self, objective: Objective):
+    def __init__(self, objective: Function):
         self.objective = objective
         self._last: Point | None = None
 

@@ -3,22 +3,44 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from .derivatives import Points, value_and_gradient
+from .derivatives import Function, Points, value_and_gradient
 from .observe import Observer
 from .optimizers import Optimizer
+from .optimizers.base import State
 from .spectrum import Tracker
 from .trajectory import Record
 
 
+class Start(NamedTuple):
+    """Where all processes start: the optimizer's weights and state after `steps` steps of its own."""
+
+    w: Float[Tensor, " p"]
+    state: State
+    steps: int
+
+
+def warm_start(objective: Function, optimizer: Optimizer, w: Float[Tensor, " p"], steps: int) -> Start:
+    """Some steps of the optimizer itself before every process starts."""
+    state = optimizer.initial_state(w)
+    for t in range(steps):
+        step = torch.tensor(t + 1.0, dtype=torch.float64)
+        _, gradient = value_and_gradient(objective, w)
+        state = optimizer.update(step, state, gradient)
+        w = w - gradient / optimizer.preconditioner(step, state).to(w)
+    return Start(w, state, steps)
+
+
 def discrete_trajectory(
     observers: tuple[Observer, Observer],
+    objective: Function,
     optimizer: Optimizer,
-    w: Float[Tensor, " p"],
+    start: Start,
     *,
     steps: int,
     tracker: Tracker | None,
@@ -31,7 +53,7 @@ def discrete_trajectory(
 
     Args:
         observers: of the iterates and of the midpoints.
-        w: initial weights.
+        start: weights and state at t = 0.
         tracker: of the effective eigenvalues at the midpoints; without one the midpoints are left out.
 
     Raises:
@@ -39,12 +61,10 @@ def discrete_trajectory(
 
     Source: arXiv:2410.24206, the definition of the midpoints.
     """
-    objective = observers[0].objective
     points = Points(objective)
-    state = optimizer.initial_state(w)
-    previous = None
+    w, state, previous = start.w, start.state, None
     for t in range(steps):
-        step = torch.tensor(t + 1.0, dtype=torch.float64)
+        step = torch.tensor(start.steps + t + 1.0, dtype=torch.float64)
         loss, gradient = value_and_gradient(objective, w)
         state = optimizer.update(step, state, gradient)
         preconditioner = optimizer.preconditioner(step, state).to(w)

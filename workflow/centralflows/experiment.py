@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import torch
 import xarray as xr
@@ -15,7 +16,7 @@ from . import config, models
 from .criteria import CRITERIA
 from .data.examples import Dataset
 from .derivatives import Points
-from .discrete import discrete_trajectory
+from .discrete import Start, discrete_trajectory, warm_start
 from .flows import CentralFlow, StableFlow
 from .integrate import Integrator, Stopped, flow_trajectory
 from .objective import Objective
@@ -38,6 +39,7 @@ class Experiment:
         optimizer: for example `GradientDescent(lr=0.02)`.
         steps: optimizer steps; every trajectory has a record at step 0 ... steps - 1.
         initial_weights: `[p]`; the network's own by default.
+        warm_start: steps of the optimizer itself before step 0, where all processes start.
         examples: inputs on which the network's outputs are recorded, if any.
         spectrum, central, stable: settings, as in the configuration.
         seed: of the eigen-solver's first guess.
@@ -55,6 +57,7 @@ class Experiment:
     central: config.Central = field(default_factory=config.Central)
     stable: config.Stable = field(default_factory=config.Stable)
     seed: int = 0
+    warm_start: int = 0
 
     def __post_init__(self):
         w = self.objective.initial_weights
@@ -93,12 +96,17 @@ class Experiment:
                 found[process] = self._dataset(process, records).assign_attrs(attrs)
         return {process: found[process] for process in processes if process in found}
 
+    @cached_property
+    def start(self) -> Start:
+        """Where all processes start."""
+        return warm_start(self.objective, self.optimizer, self.initial_weights, self.warm_start)
+
     def discrete(self, *, midpoints: bool = True) -> Iterator[tuple[Record, Record | None]]:
         """Records of the discrete run and of its midpoints."""
         observers = self._observer("discrete"), self._observer("midpoint")
         tracker = self._tracker() if midpoints else None
         return discrete_trajectory(
-            observers, self.optimizer, self.initial_weights, steps=self.steps, tracker=tracker
+            observers, self.objective, self.optimizer, self.start, steps=self.steps, tracker=tracker
         )
 
     def flow(self, process: str, discrete_weights: DiscreteWeights = lambda step: None) -> Iterator[Record]:
@@ -109,27 +117,27 @@ class Experiment:
             flow = CentralFlow(
                 points,
                 self.optimizer,
+                self.warm_start + 1,
                 relaxation_time=1.0 / settings.substeps,
                 critical_threshold=settings.critical_threshold,
                 held_slack=settings.held_slack,
             )
             integrator, tracker, limit = Integrator(settings.method, settings.substeps), self._tracker(), math.inf
         else:
-            flow = StableFlow(points, self.optimizer)
+            flow = StableFlow(points, self.optimizer, self.warm_start + 1)
             settings = self.stable
             integrator = Integrator(settings.method, settings.substeps, settings.substeps_per_sharpness)
             tracker, limit = self._tracker(threshold=math.inf), settings.stop_at_sharpness
-        w = self.initial_weights
 
         def on_device(step: int) -> Tensor | None:
             weights = discrete_weights(step)
-            return None if weights is None else weights.to(w)
+            return None if weights is None else weights.to(self.initial_weights)
 
         return flow_trajectory(
             self._observer(process),
             flow,
             integrator,
-            w,
+            self.start,
             steps=self.steps,
             tracker=tracker,
             discrete_weights=on_device,
@@ -142,14 +150,19 @@ class Experiment:
             process,
             self.steps,
             min(self.spectrum.maximum, self.objective.p),
-            self._observer(process).outputs_shape,
+            tuple(self._outputs(self.initial_weights).shape) if self.examples is not None else (0, 0),
             self.objective.p,
             weights_stride,
             str(self.initial_weights.dtype).removeprefix("torch."),
         )
 
     def _observer(self, process: str) -> Observer:
-        return Observer(process, self.objective, self.examples)
+        return Observer(process, None if self.examples is None else self._outputs)
+
+    def _outputs(self, w: Tensor) -> Tensor:
+        """Network outputs on the recorded examples `[examples, outputs]`."""
+        with torch.no_grad():
+            return self.objective.outputs(w, self.examples).flatten(1)
 
     def _tracker(self, threshold: float | None = None) -> Tracker:
         settings = self.spectrum
@@ -176,14 +189,17 @@ def build(run: config.Run, dataset: Dataset, device: torch.device | str = "cpu")
     network = models.build(run.model, dataset, seed=run.seed)
     inputs, labels = torch.from_numpy(dataset.inputs), torch.from_numpy(dataset.labels)
     objective = Objective(network, inputs, labels, CRITERIA[run.criterion]).to(device, getattr(torch, run.dtype))
-    examples = torch.from_numpy(dataset.test_inputs[: run.outputs])
+    examples = torch.from_numpy(dataset.test_inputs[: run.outputs]).to(device)
+    if examples.is_floating_point():
+        examples = examples.to(objective.inputs.dtype)
     return Experiment(
         objective,
         GradientDescent(run.optimizer.lr),
         run.steps,
-        examples=examples.to(device, objective.inputs.dtype),
+        examples=examples if run.outputs else None,
         spectrum=run.spectrum,
         central=run.central,
         stable=run.stable,
         seed=run.seed,
+        warm_start=run.warm_start,
     )

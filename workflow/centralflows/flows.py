@@ -24,6 +24,9 @@ from .optimizers.base import State
 from .symmetric import smat, svec
 
 
+Time = float | int | Tensor  # in optimizer steps
+
+
 class Frame(NamedTuple):
     """What stays fixed between two solves of the spectrum.
 
@@ -93,15 +96,15 @@ class Flow(ABC):
 
     name: ClassVar[str]
 
-    def step(self, time: float | Tensor) -> Tensor:
+    def step(self, time: Time) -> Tensor:
         """The optimizer's step counter at a time, as float64."""
         return torch.as_tensor(time, dtype=torch.float64) + self.first_step
 
-    def preconditioner(self, time: float | Tensor, w: Tensor, state: State) -> Tensor:
+    def preconditioner(self, time: Time, w: Tensor, state: State) -> Tensor:
         return self.optimizer.preconditioner(self.step(time), state).to(w)
 
     @abstractmethod
-    def velocity(self, time: float | Tensor, w: Tensor, state: State, frame: Frame) -> tuple[Tensor, State, Snapshot]:
+    def velocity(self, time: Time, w: Tensor, state: State, frame: Frame) -> tuple[Tensor, State, Snapshot]:
         """(dw/dt, ds/dt, snapshot) at a time [optimizer steps]."""
 
 
@@ -162,7 +165,7 @@ class CentralFlow(Flow):
             return dw, drift, Snapshot(point, preconditioner, None)
 
         curvature_gradients = point.curvature_gradients(basis, products)
-        products = torch.stack([product.detach() for product in products], dim=1)
+        products = torch.stack([product.detach() for product in products]).T
         dw_x = -0.5 * curvature_gradients / column
         drift_x = self.optimizer.drift_curvature(step, state, gradient, products)
 

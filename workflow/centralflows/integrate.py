@@ -10,10 +10,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float
 from torch import Tensor
 from torchdiffeq import odeint
 
+from .discrete import Start
 from .flows import CentralFlow, Flow, Frame, Snapshot
 from .observe import Observer, oscillation_values
 from .optimizers.base import State
@@ -71,7 +71,7 @@ def flow_trajectory(
     observer: Observer,
     flow: Flow,
     integrator: Integrator,
-    w: Float[Tensor, " p"],
+    start: Start,
     *,
     steps: int,
     tracker: Tracker,
@@ -80,31 +80,37 @@ def flow_trajectory(
 ) -> Iterator[Record]:
     """Integrates a flow; yields its record at t = 0 ... steps - 1.
 
-    The flow starts at the discrete run's initial weights, its optimizer state updated once with the gradient there, as
-    the first discrete step uses it.
+    The flow starts where the discrete run does, its optimizer state updated once with the gradient there, as the first
+    discrete step uses it.
 
     Args:
         observer: measures the flow.
         integrator: how each unit of time is divided.
-        w: initial weights.
+        start: weights and state at t = 0; `flow.first_step` is one more than its step count.
         tracker: of the effective eigenvalues, solved for once per unit of time.
         discrete_weights: the discrete iterate at a step, or None where it is not known.
         stop_at_sharpness: largest effective sharpness that the flow is followed to.
 
     Raises:
         Diverged: something is not finite.
+        ArithmeticError: the complementarity problem could not be solved (see `complementarity`).
         Stopped: the effective sharpness passed `stop_at_sharpness`.
     """
-    optimizer = flow.optimizer
-    state = optimizer.update(flow.step(0), optimizer.initial_state(w), flow.points.at(w).gradient)
+    w = start.w
+    state = flow.optimizer.update(flow.step(0), start.state, flow.points.at(w).gradient)
     for t in range(steps):
-        spectrum = tracker.update(flow.points.at(w), flow.preconditioner(t, w, state))
+        point = flow.points.at(w)
+        observer.check(t, w, point.loss, point.gradient)
+        spectrum = tracker.update(point, flow.preconditioner(t, w, state))
         sharpness = spectrum.values[0].item()
         if sharpness > stop_at_sharpness:
             raise Stopped(f"effective sharpness {sharpness:.1f} passed {stop_at_sharpness:g} at step {t}")
         frame = Frame(spectrum.values, spectrum.vectors)
-        following, following_state, snapshot = integrator.advance(flow, float(t), w, state, frame)
-        point, preconditioner, oscillation = snapshot
+        try:
+            following, following_state, snapshot = integrator.advance(flow, float(t), w, state, frame)
+        except ArithmeticError as error:
+            raise type(error)(f"{observer.process}, step {t}: {error}") from error
+        _, preconditioner, oscillation = snapshot
         record = observer.record(t, w, point.loss, point.gradient, preconditioner, spectrum)
         discrete = discrete_weights(t)
         offset = None if discrete is None else discrete - w

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from .flows import Oscillation
-from .objective import Objective
 from .spectrum import Spectrum
 from .trajectory import Record
 
@@ -18,24 +18,21 @@ class Diverged(ArithmeticError):
 
 
 class Observer:
-    """Measures one process of an objective.
+    """Measures one process.
 
     Args:
         process: its name, for messages.
-        objective: whose outputs are recorded.
-        examples: inputs (of test examples, say) on which the network's outputs are recorded; None for none.
+        outputs: the network outputs to record at weights w, `[examples, outputs]`; None for none.
     """
 
-    def __init__(self, process: str, objective: Objective, examples: Tensor | None = None):
-        self.process, self.objective, self.examples = process, objective, examples
+    def __init__(self, process: str, outputs: Callable[[Tensor], Tensor] | None = None):
+        self.process, self.outputs = process, outputs
 
-    @property
-    def outputs_shape(self) -> tuple[int, int]:
-        """(examples, outputs per example) that are recorded."""
-        if self.examples is None or not len(self.examples):
-            return 0, 0
-        outputs = self._outputs(self.objective.initial_weights)
-        return outputs.shape[0], outputs.shape[1]
+    def check(self, step: int, w: Tensor, loss: Tensor, gradient: Tensor) -> None:
+        """Raise `Diverged`, with the first quantity that is not finite and the step, unless all are."""
+        for name, quantity in (("weights are", w), ("loss is", loss), ("gradient is", gradient)):
+            if not torch.isfinite(quantity).all():
+                raise Diverged(f"{self.process}: the {name} not finite at step {step}; try a smaller learning rate")
 
     def record(
         self,
@@ -50,28 +47,22 @@ class Observer:
         """The record of a step.
 
         Raises:
-            Diverged: loss, gradient or weights are not finite; names the first such quantity and the step.
+            Diverged: weights, loss or gradient are not finite.
         """
-        for name, quantity in (("weights", w), ("loss", loss), ("gradient", gradient)):
-            if not torch.isfinite(quantity).all():
-                raise Diverged(f"{self.process}: the {name} are not finite at step {step}; try a smaller learning rate")
+        self.check(step, w, loss, gradient)
         values: dict[str, Any] = {
             "loss": loss.item(),
             "gradient_norm_squared": gradient.double().square().sum().item(),
             "step_size": 1.0 / preconditioner.double().mean().item(),
             **more,
         }
-        if self.examples is not None and len(self.examples):
-            values["outputs"] = self._outputs(w).cpu().double().numpy()
+        if self.outputs is not None:
+            values["outputs"] = self.outputs(w).cpu().double().numpy()
         if spectrum is not None:
             values["effective_eigenvalues"] = spectrum.values.cpu().double().numpy()
             values["eigen_residuals"] = spectrum.residuals.cpu().double().numpy()
             values["tracked_modes"] = len(spectrum.values)
         return Record(step, values, w.detach().cpu().numpy())
-
-    def _outputs(self, w: Tensor) -> Tensor:
-        with torch.no_grad():
-            return self.objective.outputs(w, self.examples).flatten(1)
 
 
 def oscillation_values(

@@ -1,0 +1,178 @@
+"""The flows on problems with exact solutions, and what they must not depend on."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from centralflows.derivatives import Point, Points
+from centralflows.discrete import Start
+from centralflows.flows import CentralFlow, Frame, StableFlow
+from centralflows.integrate import Integrator, Stopped, flow_trajectory
+from centralflows.observe import Diverged, Observer
+from centralflows.optimizers import GradientDescent
+from centralflows.spectrum import Tracker
+
+
+def run(loss, w0, *, lr, steps, flow=CentralFlow, integrator=None, **options):
+    """(times, weights) of a flow of gradient descent on a plain function, with eigenpairs at every step."""
+    w = torch.tensor(w0, dtype=torch.float64)
+    integrator = integrator or Integrator()
+    if flow is CentralFlow:
+        options = {"relaxation_time": 1.0 / integrator.substeps} | options
+    made = flow(Points(loss), GradientDescent(lr), **options)
+    records = flow_trajectory(
+        Observer(flow.name), made, integrator, Start(w, (), 0), steps=steps, tracker=Tracker(tolerance=1e-12)
+    )
+    records = list(records)
+    return records, np.stack([record.weights for record in records])
+
+
+def toy(c):
+    """L = y x^2 / 2 - c y: the sharpness is y (at x = 0), and it rises at the rate c."""
+    return lambda w: w[1] * w[0] ** 2 / 2 - c * w[1]
+
+
+def test_the_toy_stays_at_the_edge():
+    """Exact central flow: y = min(y0 + lr c t, 2 / lr), and at the edge E[x^2] = 2 c holds y still."""
+    lr, c, y0, steps = 0.1, 1.0, 18.0, 60
+    records, weights = run(toy(c), [0.0, y0], lr=lr, steps=steps)
+    exact = np.minimum(y0 + lr * c * np.arange(steps), 2 / lr)
+    # Linear motion and a linear constraint: Euler is exact, but the edge is met within one substep of 1/4.
+    np.testing.assert_allclose(weights[:, 1], exact, atol=lr * c / 4 + 1e-9)
+    np.testing.assert_allclose(weights[:, 0], 0, atol=1e-12)
+    late = records[-1].values
+    np.testing.assert_allclose(late["variances"], [2 * c / lr], rtol=1e-6)  # P-normalised: x^2 / lr
+    np.testing.assert_allclose(late["predicted_loss"] - late["loss"], 2 * c / lr, rtol=1e-6)
+    assert late["rank"] == 1 and records[0].values["rank"] == 0
+
+
+def two_modes(c1, c2):
+    """Two toys side by side, so the rank goes 0, 1, 2 at known times."""
+    return lambda w: (w[2] * w[0] ** 2 - 2 * c1 * w[2] + w[3] * w[1] ** 2 - 2 * c2 * w[3]) / 2
+
+
+def test_the_rank_changes_at_the_exact_times():
+    lr, y = 0.1, (19.0, 18.0)
+    records, weights = run(two_modes(1.0, 1.0), [0.0, 0.0, *y], lr=lr, steps=40)
+    times = np.arange(40)
+    for column, y0 in zip((2, 3), y, strict=True):
+        exact = np.minimum(y0 + lr * times, 2 / lr)
+        np.testing.assert_allclose(weights[:, column], exact, atol=lr / 4 + 1e-9)
+    rank = [record.values["rank"] for record in records]
+    # The edge is met at t = 10 and t = 20; the constraint on the next substep acts at most one step early.
+    assert rank[:9] == [0] * 9 and rank[11:19] == [1] * 8 and rank[21:] == [2] * 19
+
+
+@pytest.mark.parametrize(("method", "order"), [("euler", 1), ("midpoint", 2), ("rk4", 4)])
+def test_integrators_converge_at_their_order(method, order):
+    """Gradient flow of a quadratic: w = exp(-H t / P) w0."""
+    errors = []
+    for substeps in (2, 4):
+        _, weights = run(
+            lambda w: (w**2 * torch.tensor([1.0, 0.5])).sum() / 2,
+            [1.0, 1.0],
+            lr=0.4,
+            steps=6,
+            flow=StableFlow,
+            integrator=Integrator(method, substeps),
+        )
+        exact = np.exp(-0.4 * 5 * np.array([1.0, 0.5]))
+        errors.append(np.abs(weights[-1] - exact).max())
+    # The next order changes the ratio by a factor 1 + O(0.4 / 2).
+    assert math.log2(errors[0] / errors[1]) == pytest.approx(order, abs=0.2)
+
+
+def test_below_the_edge_both_flows_are_gradient_flow(tiny):
+    frame = Frame(torch.tensor([1.0], dtype=torch.float64), torch.zeros(tiny.p, 1, dtype=torch.float64))
+    w, optimizer = tiny.initial_weights, GradientDescent(0.01)
+    central, _, _ = CentralFlow(Points(tiny), optimizer).velocity(0.0, w, (), frame)
+    stable, _, snapshot = StableFlow(Points(tiny), optimizer).velocity(0.0, w, (), frame)
+    assert torch.equal(central, stable)
+    torch.testing.assert_close(stable, -0.01 * snapshot.point.gradient)
+
+
+def beyond_the_edge(tiny, k: int, eigenvalue: float) -> tuple[float, Frame]:
+    """A learning rate at which the k-th effective eigenvalue has the given value, and the frame of k modes."""
+    hessian = Tracker(threshold=1e9, minimum=k, tolerance=1e-12).update(
+        Point(tiny, tiny.initial_weights), torch.ones(1, dtype=torch.float64)
+    )
+    lr = eigenvalue / float(hessian.values[k - 1])
+    return lr, Frame(lr * hessian.values, hessian.vectors)
+
+
+def test_the_velocity_does_not_depend_on_the_basis(tiny):
+    k = 3
+    lr, frame = beyond_the_edge(tiny, k, 2.1)
+    flow = CentralFlow(Points(tiny), GradientDescent(lr), held_slack="full")
+    rotation = torch.linalg.qr(torch.randn(k, k, generator=torch.Generator().manual_seed(5), dtype=torch.float64))[0]
+    straight, _, snapshot = flow.velocity(0.0, tiny.initial_weights, (), frame)
+    turned, _, other = flow.velocity(0.0, tiny.initial_weights, (), Frame(frame.values, frame.vectors @ rotation))
+    scale = straight.norm()
+    # The certificate of the complementarity problem bounds both to well below 1e-8.
+    assert (straight - turned).norm() < 1e-6 * scale
+    np.testing.assert_allclose(snapshot.oscillation.principal()[0], other.oscillation.principal()[0], rtol=1e-6, atol=1e-9)
+
+
+def test_the_slack_does_not_shrink_beyond_the_relaxation(tiny):
+    """A/tau + dA/dt is positive semidefinite by differences along the velocity, with the eigenvectors held."""
+    k, tau, h = 2, 0.25, 1e-5
+    lr, frame = beyond_the_edge(tiny, k, 3.0)
+    w = tiny.initial_weights
+    dw, _, snapshot = CentralFlow(Points(tiny), GradientDescent(lr), relaxation_time=tau, held_slack="full").velocity(0.0, w, (), frame)
+    u = snapshot.oscillation.basis
+
+    def slack(w):
+        return 2 * torch.eye(k, dtype=w.dtype) - u.T @ Point(tiny, w).hessian_product(u)
+
+    rate = (slack(w + h * dw) - slack(w - h * dw)) / (2 * h)
+    bound = (slack(w) / tau + rate).numpy()
+    size = np.abs(rate.numpy()).max()
+    assert np.linalg.eigvalsh((bound + bound.T) / 2)[0] > -1e-5 * size  # differences of step h err by h^2
+    x = snapshot.oscillation.solution.x
+    assert np.trace(x) > 0
+    assert abs(np.sum(x * bound)) < 1e-5 * size * np.trace(x)
+
+
+def test_predictions_are_those_of_an_oscillation_with_this_covariance(tiny):
+    """E[L(w + d)] and E|grad L(w + d)|^2 over d = +-Sigma^(1/2) columns, to second order in d."""
+    k = 2
+    lr, frame = beyond_the_edge(tiny, k, 3.0)
+    w = tiny.initial_weights
+    _, _, snapshot = CentralFlow(Points(tiny), GradientDescent(lr)).velocity(0.0, w, (), frame)
+    oscillation = snapshot.oscillation
+    variances, directions = oscillation.principal()
+    h = 1e-4
+    loss = gradient = 0.0
+    here = Point(tiny, w)
+    for variance, direction in zip(variances, directions.T, strict=True):
+        d = h * math.sqrt(variance) * direction
+        plus, minus = Point(tiny, w + d), Point(tiny, w - d)
+        loss += float(plus.loss + minus.loss - 2 * here.loss) / 2 / h**2
+        half_difference = (plus.gradient - minus.gradient) / (2 * h)
+        gradient += float(half_difference @ half_difference)
+    assert oscillation.loss == pytest.approx(loss, rel=1e-5)
+    assert oscillation.gradient_norm_squared == pytest.approx(gradient, rel=1e-5)
+
+
+def test_a_stiff_stable_flow_stops_and_says_so():
+    with pytest.raises(Stopped, match=r"sharpness .* passed 1.9 at step \d+"):
+        list(
+            flow_trajectory(
+                Observer("stable"),
+                StableFlow(Points(toy(1.0)), GradientDescent(0.1)),
+                Integrator(),
+                Start(torch.tensor([0.0, 18.0], dtype=torch.float64), (), 0),
+                steps=50,
+                tracker=Tracker(),
+                stop_at_sharpness=1.9,
+            )
+        )
+
+
+def test_a_diverging_flow_names_the_step():
+    with pytest.raises(Diverged, match=r"stable: the (loss is|gradient is|weights are) not finite at step \d+"):
+        run(lambda w: -(w**4).sum(), [3.0, 3.0], lr=1.0, steps=30, flow=StableFlow)
