@@ -69,7 +69,7 @@ class Oscillation(NamedTuple):
         """Variances in P-normalised units, largest first, and their directions: columns d with d' P d = 1."""
         variances, rotation = np.linalg.eigh(self.solution.x)
         rotation = torch.as_tensor(rotation[:, ::-1].copy(), dtype=self.basis.dtype, device=self.basis.device)
-        return variances[::-1].copy(), self.basis @ rotation
+        return np.maximum(variances[::-1], 0.0), self.basis @ rotation
 
 
 class Snapshot(NamedTuple):
