@@ -14,10 +14,15 @@ from jaxtyping import Float
 from numpy import ndarray
 from scipy import sparse
 
+from .errors import UserError
 from .symmetric import smat, svec, triangle
 
 
-class NotMonotone(ArithmeticError):
+class Unsolved(UserError, ArithmeticError):
+    """No solution within the tolerance."""
+
+
+class NotMonotone(Unsolved):
     """The operator B lowers the slack in some direction: the problem need not have a solution."""
 
 
@@ -49,7 +54,7 @@ def solve_sdcp(a: Float[ndarray, "k k"], b: Float[ndarray, "q q"], *, tolerance:
 
     Raises:
         NotMonotone: the symmetric part of b has an eigenvalue below -tolerance * ||b||.
-        ArithmeticError: the certificate fails; the message carries both numbers.
+        Unsolved: the certificate fails; the message carries both numbers.
 
     Source: arXiv:2410.24206, the complementarity problem that determines Sigma(t).
     """
@@ -59,7 +64,7 @@ def solve_sdcp(a: Float[ndarray, "k k"], b: Float[ndarray, "q q"], *, tolerance:
         return Solution(zero, 0.0, 0.0)
     size_a, size_b = np.linalg.norm(a), np.linalg.norm(b, 2)
     if not (np.isfinite(size_a) and np.isfinite(size_b)):
-        raise ArithmeticError("the complementarity problem holds a value that is not finite")
+        raise Unsolved("the complementarity problem holds a value that is not finite")
     b_symmetric = (b + b.T) / 2
     floor = np.linalg.eigvalsh(b_symmetric)[0]
     if size_b == 0 or floor < -tolerance * size_b:
@@ -68,7 +73,7 @@ def solve_sdcp(a: Float[ndarray, "k k"], b: Float[ndarray, "q q"], *, tolerance:
     x = _half_line(a_unit, b_unit) if k == 1 else _polished(_conic(a_unit, b_symmetric / size_b), a_unit, b_unit)
     gap, violation = certificate(smat(a_unit), b_unit, smat(x))
     if not (gap <= tolerance and violation <= tolerance):
-        raise ArithmeticError(
+        raise Unsolved(
             f"the complementarity problem of size {k} was not solved: gap {gap:.1e}, violation {violation:.1e}, "
             f"tolerance {tolerance:.0e}"
         )

@@ -1,27 +1,57 @@
-"""The configuration: the only truth on options, their defaults and their limits. Imports no torch."""
+"""The configuration: the only truth on options, their defaults and their limits. Imports no torch.
+
+All models stand in this one file, as it is read from top to bottom like a form.
+"""
 
 from __future__ import annotations
 
-import difflib
-import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
-NAME = r"^[a-z0-9][a-z0-9-]*$"
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-Count = Annotated[int, Field(ge=1)]
+from .config_messages import instead, messages, shown, shown_key
+
+LARGEST = 2**31 - 1  # a size beyond it is a slip of the keyboard
 
 
 class ConfigError(ValueError):
     """The configuration is wrong; the message lists every mistake, one line each."""
 
 
+def _number(value: Any) -> Any:
+    """YAML 1.1 takes 1e-3, without a point, for text."""
+    try:
+        return float(value) if isinstance(value, str) else value
+    except ValueError:
+        return value
+
+
+AlsoText = BeforeValidator(_number)
+Positive = Annotated[float, Field(gt=0), AlsoText]
+Count = Annotated[int, Field(ge=1, le=LARGEST)]
+Natural = Annotated[int, Field(ge=0, le=LARGEST)]
+Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$")]
+
+
 class Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+    """Unknown keys are mistakes, and so are values of another type."""
+
+    model_config = ConfigDict(
+        extra="forbid", strict=True, frozen=True, allow_inf_nan=False, use_attribute_docstrings=True
+    )
+
+    def mistakes(self) -> Iterator[str]:
+        """What is wrong between keys that are right one by one, as `key: message`."""
+        yield from ()
+
+    @model_validator(mode="after")
+    def _no_mistakes(self) -> Strict:
+        if found := list(self.mistakes()):
+            raise ValueError("\n".join(found))
+        return self
 
 
 # -- data ---------------------------------------------------------------------------------------------------------
@@ -39,15 +69,12 @@ class Cifar10(Strict):
     test_examples: Count = 400
     """test examples, the same number of each class"""
 
-    @model_validator(mode="after")
-    def _balanced(self) -> Cifar10:
+    def mistakes(self) -> Iterator[str]:
         for key, limit in (("examples", 5000), ("test_examples", 1000)):
             count = getattr(self, key)
             if count % self.classes or count > limit * self.classes:
-                raise ValueError(
-                    f"{key} must be a multiple of classes ({self.classes}) up to {limit * self.classes} (got {count})"
-                )
-        return self
+                most = limit * self.classes
+                yield f"{key}: must be a multiple of classes ({self.classes}) up to {most} (got {count})"
 
     @property
     def needs_full(self) -> bool:
@@ -63,12 +90,19 @@ class Sorting(Strict):
     """training sequences"""
     test_examples: Count = 1000
     """test sequences"""
-    symbols: Annotated[int, Field(ge=2)] = 4
+    symbols: Annotated[int, Field(ge=2, le=LARGEST)] = 4
     """size of the alphabet"""
-    length: Annotated[int, Field(ge=2)] = 8
+    length: Annotated[int, Field(ge=2, le=LARGEST)] = 8
     """symbols to sort; the network sees 2 * length - 1 tokens"""
-    seed: Annotated[int, Field(ge=0)] = 0
+    seed: Natural = 0
     """of the sequences"""
+
+    def mistakes(self) -> Iterator[str]:
+        sequences = self.symbols ** min(self.length, 63)
+        if sequences >= 2**63:
+            yield f"length: symbols^length ({self.symbols}^{self.length}) must be below 2^63"
+        elif self.examples + self.test_examples > sequences:
+            yield f"examples: all sequences differ, so with test_examples there can be {sequences} (symbols^length)"
 
 
 Dataset = Annotated[Cifar10 | Sorting, Field(discriminator="name")]
@@ -105,13 +139,11 @@ class Transformer(Strict):
     width: Count = 32
     """model dimension d"""
     heads: Count = 4
-    """attention heads; divides the width"""
+    """attention heads; the width is a multiple of twice as many"""
 
-    @model_validator(mode="after")
-    def _divides(self) -> Transformer:
+    def mistakes(self) -> Iterator[str]:
         if self.width % (2 * self.heads):
-            raise ValueError(f"width must be a multiple of twice the heads ({2 * self.heads}) (got {self.width})")
-        return self
+            yield f"width: must be a multiple of twice the heads ({2 * self.heads}) (got {self.width})"
 
 
 Model = Annotated[Mlp | Cnn | Transformer, Field(discriminator="name")]
@@ -141,8 +173,12 @@ class Spectrum(Strict):
     """least number tracked"""
     maximum: Annotated[int, Field(ge=1, le=64)] = 8
     """most that can be tracked"""
-    tolerance: Annotated[float, Field(gt=0, le=1e-2)] = 3e-5
+    tolerance: Annotated[float, Field(gt=0, le=1e-2), AlsoText] = 3e-5
     """on the residual relative to the largest eigenvalue"""
+
+    def mistakes(self) -> Iterator[str]:
+        if self.minimum > self.maximum:
+            yield f"minimum: must be at most maximum ({self.maximum}) (got {self.minimum})"
 
 
 class Integration(Strict):
@@ -157,7 +193,7 @@ class Integration(Strict):
 class Central(Integration):
     """The central flow. Its relaxation time is one substep."""
 
-    critical_threshold: Annotated[float, Field(gt=0, le=2)] = 1.95
+    critical_threshold: Annotated[float, Field(gt=0, le=2), AlsoText] = 1.95
     """modes with a larger effective eigenvalue enter the complementarity problem"""
     held_slack: Literal["rayleigh", "full"] = "rayleigh"
     """what is kept of the slack between two solves of the spectrum; rayleigh is the published discretisation"""
@@ -166,7 +202,7 @@ class Central(Integration):
 class Stable(Integration):
     """The stable flow (for gradient descent: gradient flow)."""
 
-    substeps_per_sharpness: Annotated[float, Field(ge=0.5)] = 2.0
+    substeps_per_sharpness: Annotated[float, Field(ge=0.5), AlsoText] = 2.0
     """further substeps as the flow grows stiff: the least number per unit of effective sharpness"""
     stop_at_sharpness: Positive = 100.0
     """effective sharpness at which the flow is given up"""
@@ -179,40 +215,46 @@ class Run(Strict):
     """One experiment: a network, a dataset, an optimizer, and the processes that start from the same weights."""
 
     dataset: Dataset
+    """what is learnt"""
     model: Model
+    """the network that learns it"""
     optimizer: OptimizerConfig
+    """how it learns"""
     criterion: Literal["mse"] = "mse"
     """mean squared error: half the squared distance to the one-hot target, averaged over examples"""
     steps: Count
     """optimizer steps recorded; the flows cover the same time"""
-    warm_start: Annotated[int, Field(ge=0)] = 0
+    warm_start: Natural = 0
     """steps of the optimizer itself before step 0, where all processes start"""
-    processes: tuple[Process, ...] = ("discrete", "stable", "central")
+    processes: Annotated[tuple[Process, ...], Field(strict=False)] = ("discrete", "stable", "central")
     """what to run; the discrete run (with its midpoints) comes first and is always needed"""
-    seed: Annotated[int, Field(ge=0)] = 0
+    seed: Natural = 0
     """of the initial weights"""
     dtype: Literal["float32", "float64"] = "float32"
     """of weights and data"""
-    weights_stride: Annotated[int, Field(ge=0)] = 1
+    weights_stride: Natural = 1
     """weights are stored every so many steps (0: never); distances to the discrete run exist where they are"""
-    outputs: Annotated[int, Field(ge=0)] = 3
+    outputs: Natural = 3
     """test examples on which the network's outputs are recorded"""
-    average_width: Positive = 12.0
+    average_width: Annotated[float, Field(gt=0, le=1e5), AlsoText] = 12.0
     """standard deviation of the Gaussian time averages [optimizer steps]"""
     spectrum: Spectrum = Spectrum()
+    """which eigenvalues are tracked"""
     central: Central = Central()
+    """how the central flow is integrated"""
     stable: Stable = Stable()
+    """how the stable flow is integrated"""
 
-    @model_validator(mode="after")
-    def _consistent(self) -> Run:
+    def mistakes(self) -> Iterator[str]:
         if "discrete" not in self.processes:
-            raise ValueError("processes must contain 'discrete'")
+            yield "processes: must contain 'discrete'"
         if len(set(self.processes)) < len(self.processes):
-            raise ValueError("processes must not repeat")
-        images = self.dataset.name == "cifar10"
-        if images == (self.model.name == "transformer"):
-            raise ValueError(f"model {self.model.name!r} does not fit dataset {self.dataset.name!r}")
-        return self
+            yield "processes: must not repeat"
+        if (self.dataset.name == "sorting") != (self.model.name == "transformer"):
+            fitting = "a transformer" if self.dataset.name == "sorting" else "an mlp or a cnn"
+            yield f"model: {self.model.name!r} does not fit dataset {self.dataset.name!r}; use {fitting}"
+        if self.outputs > self.dataset.test_examples:
+            yield f"outputs: must be at most dataset.test_examples ({self.dataset.test_examples}) (got {self.outputs})"
 
 
 class Trajectory(Strict):
@@ -226,41 +268,55 @@ class Trajectory(Strict):
 # -- figures and the whole ----------------------------------------------------------------------------------------
 
 
+CATALOGUE: dict[str, tuple[Process, ...]] = {
+    "gd-eos": (),
+    "gd-central-flow": ("stable", "central"),
+    "gd-central-flow-multi": ("stable", "central"),
+    "gd-loss-time-average": ("central",),
+    "gd-predict-sigma": ("central",),
+}
+"""The figures that can be drawn, and the flows that each shows."""
+
+
 class Figure(Strict):
     """Which run a figure is drawn from, and what of it."""
 
-    draw: Annotated[str, Field(pattern=NAME)] | None = None
-    """slug of the figure in the catalogue; the figure's own key when left out"""
-    run: Annotated[str, Field(pattern=NAME)]
+    draw: Name | None = None
+    """which figure of the catalogue; the key itself when left out"""
+    run: Name
     """a key of `runs`"""
-    start: Annotated[int, Field(ge=0)] | None = None
+    start: Natural | None = None
     """first step shown; found from the data when left out"""
     stop: Count | None = None
     """step before which the figure ends; found from the data when left out"""
+
+    def mistakes(self) -> Iterator[str]:
+        if self.stop is not None and self.stop <= (self.start or 0):
+            yield f"stop: must be greater than start ({self.start or 0}) (got {self.stop})"
 
 
 class Config(Strict):
     """A profile: everything that one `snakemake` call makes."""
 
-    profile: Annotated[str, Field(pattern=NAME)]
-    """name of the profile: results/<profile>/ and figures/<profile>/"""
+    profile: Name
+    """its name: `results/<profile>/` and `figures/<profile>/` are its folders"""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """where trajectories are computed; auto takes a GPU if there is one"""
     threads: Annotated[int, Field(ge=1, le=256)] = 1
     """threads of each trajectory job; rounding, and so results, depend on it"""
-    cifar10_path: str | None = None
+    cifar10_path: Annotated[str, Field(min_length=1)] | None = None
     """full CIFAR-10 on this machine: the binary archive, a folder of its batches, or a file that the rule made"""
-    runs: dict[Annotated[str, Field(pattern=NAME)], Run] = Field(min_length=1)
+    runs: dict[Name, Run] = Field(min_length=1)
     """experiments by name"""
-    figures: dict[Annotated[str, Field(pattern=NAME)], Figure] = {}
-    """figures by slug"""
+    figures: dict[Name, Figure] = {}
+    """figures by name, which is also that of their files"""
 
-    @model_validator(mode="after")
-    def _figures_have_runs(self) -> Config:
-        for slug, figure in self.figures.items():
-            if figure.run not in self.runs:
-                raise ValueError(f"figures.{slug}.run: no run is called {figure.run!r}; there are {', '.join(self.runs)}")
-        return self
+    def mistakes(self) -> Iterator[str]:
+        for name, figure in self.figures.items():
+            if figure.run in self.runs:
+                missing = set(CATALOGUE.get(figure.draw or name, ())) - set(self.runs[figure.run].processes)
+                for process in sorted(missing):
+                    yield f"figures.{name}.run: shows the {process} flow; add it to runs.{figure.run}.processes"
 
 
 # -- loading ------------------------------------------------------------------------------------------------------
@@ -275,90 +331,88 @@ def load(raw: Mapping[str, Any] | Path | str, source: str | None = None) -> Conf
         ConfigError: lists every mistake with its key.
     """
     if isinstance(raw, (str, Path)):
-        source = str(raw)
-        try:
-            raw = yaml.safe_load(Path(raw).read_text())
-        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-            raise ConfigError(f"ConfigError: {source} cannot be read: {' '.join(str(error).split())}") from None
+        source, raw = str(raw), _read(raw)
     source = source or "the configuration"
     if not isinstance(raw, Mapping):
-        raise ConfigError(f"ConfigError: {source} must be a mapping of keys, not {type(raw).__name__}")
+        raise ConfigError(f"ConfigError: {source} must be a mapping of keys, not {shown(raw)}")
+    config, lines = None, list(_loose_ends(raw))
     try:
-        return Config.model_validate(_with_defaults(dict(raw)))
+        config = Config.model_validate(_with_defaults(raw))
     except ValidationError as error:
-        lines = list(_messages(error))
+        lines += messages(error, Config, also=("defaults",), origin=lambda path: _origin(path, raw))
     except RecursionError:
-        lines = ["nested too deeply"]
-    plural = "s" if len(lines) > 1 else ""
+        lines.append("runs: nested too deeply")
+    if config and not lines:
+        return config
+    lines = list(dict.fromkeys(lines))  # a mistake in the defaults appears once, not once in every run
     raise ConfigError(
         "\n".join(
-            [f"ConfigError: {source} has {len(lines)} error{plural}"]
+            [f"ConfigError: {source} has {len(lines)} error{'s' if len(lines) > 1 else ''}"]
             + [f"  {line}" for line in lines]
             + ["Every key is described in config/README.md."]
         )
     )
 
 
-def _with_defaults(raw: dict[str, Any]) -> dict[str, Any]:
-    defaults, runs = raw.pop("defaults", None), raw.get("runs")
-    if isinstance(defaults, Mapping) and isinstance(runs, Mapping):
-        raw["runs"] = {name: _merged(defaults, run) for name, run in runs.items()}
-    return raw
+def _read(file: Path | str) -> Any:
+    try:
+        return yaml.safe_load(Path(file).read_text(encoding="utf-8"))
+    # PyYAML lets errors of values through as they come: 2020-99-01, or !!int of an empty text.
+    except (OSError, yaml.YAMLError, ValueError, LookupError, AttributeError, RecursionError) as error:
+        reason = getattr(error, "strerror", None) or " ".join(str(error).split())
+        raise ConfigError(f"ConfigError: {file} cannot be read: {reason}") from None
+
+
+def _with_defaults(raw: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(raw)
+    defaults, runs = merged.pop("defaults", {}), raw.get("runs")
+    if isinstance(runs, Mapping):
+        merged["runs"] = {name: _merged(defaults, run) for name, run in runs.items()}
+    return merged
 
 
 def _merged(base: Any, over: Any) -> Any:
-    """`over` on top of `base`; mappings of another `name` replace, as their keys belong to that name."""
-    if not (isinstance(base, Mapping) and isinstance(over, Mapping)):
-        return over
-    if "name" in base and over.get("name", base["name"]) != base["name"]:
+    """`over` on top of `base`."""
+    if not _extends(over, base):
         return over
     return {**base, **{key: _merged(base.get(key), value) for key, value in over.items()}}
 
 
-def _messages(error: ValidationError) -> Iterator[str]:
-    for item in error.errors():
-        where = _path(item["loc"])
-        message, value = item["msg"], item["input"]
-        if item["type"] == "extra_forbidden":
-            nearest = difflib.get_close_matches(str(item["loc"][-1]), _ALL_KEYS, n=1)
-            message = "unknown key" + (f"; did you mean {nearest[0]!r}?" if nearest else "")
-        elif item["type"] == "missing":
-            message = "is missing"
-        elif item["type"] == "union_tag_invalid":
-            message = f"unknown name {value.get('name')!r}; choose one of {item['ctx']['expected_tags']}"
-        elif item["type"] == "union_tag_not_found":
-            message = "needs a `name`"
-        elif item["type"] == "value_error":
-            message = str(item["ctx"]["error"])
-        else:
-            message = re.sub("^Input should be ", "must be ", message)
-            if isinstance(value, (str, int, float, bool, type(None))):
-                message += f" (got {str(value)[:60]!r})" if isinstance(value, str) else f" (got {value})"
-        yield f"{where}: {message}" if where else message
+def _extends(over: Any, base: Any) -> bool:
+    """Whether both are mappings; one of another `name` replaces, as the keys of the first belong to its own name."""
+    if not (isinstance(base, Mapping) and isinstance(over, Mapping)):
+        return False
+    return "name" not in base or over.get("name", base["name"]) == base["name"]
 
 
-def _path(location: tuple[int | str, ...]) -> str:
-    """The dotted key, without the tags that discriminated unions put into it."""
-    parts: list[str] = []
-    for i, part in enumerate(location):
-        tagged = i and location[i - 1] in _TAGS and part in _TAGS[location[i - 1]]
-        if not tagged and part != "[key]":
-            parts.append(str(part))
-    return ".".join(parts)
+def _origin(path: Sequence[int | str], raw: Mapping[str, Any]) -> Sequence[int | str]:
+    """Where a key stands in the file: what a run has from the defaults stands there."""
+    if path[:1] != ["runs"] or len(path) < 3:
+        return path
+    base, over = raw.get("defaults"), raw["runs"].get(path[1])
+    for part in path[2:]:
+        if not _extends(over, base) or (part not in over and part not in base):
+            return path
+        if part not in over:
+            return ["defaults", *path[2:]]
+        base, over = base.get(part), over[part]
+    return path
 
 
-def _names(union: Any) -> set[str]:
-    members = get_args(get_args(union)[0]) or (get_args(union)[0],)
-    return {get_args(member.model_fields["name"].annotation)[0] for member in members}
-
-
-_TAGS = {"dataset": _names(Dataset), "model": _names(Model), "optimizer": _names(OptimizerConfig)}
-
-
-def _subclasses(cls: type[BaseModel]) -> Iterator[type[BaseModel]]:
-    for sub in cls.__subclasses__():
-        yield sub
-        yield from _subclasses(sub)
-
-
-_ALL_KEYS = sorted({key for model in _subclasses(Strict) for key in model.model_fields} | {"defaults"})
+def _loose_ends(raw: Mapping[str, Any]) -> Iterator[str]:
+    """Defaults that are none and figures of nothing; read from the raw mapping, to be reported beside all else."""
+    if not isinstance(raw.get("defaults", {}), Mapping):
+        yield f"defaults: must be a mapping of keys (got {shown(raw['defaults'])})"
+    figures, runs = raw.get("figures"), raw.get("runs")
+    if not (isinstance(figures, Mapping) and isinstance(runs, Mapping)):
+        return
+    for name, figure in figures.items():
+        if not isinstance(figure, Mapping):
+            continue
+        where, run, draw = f"figures.{shown_key(name)}", figure.get("run"), figure.get("draw")
+        if isinstance(run, str) and runs and run not in runs:
+            yield f"{where}.run: no run is called {shown(run)}{instead(run, runs)}"
+        if draw is None and name not in CATALOGUE:
+            yield f"{where}: no figure has this name; `draw` must say which it is: {', '.join(CATALOGUE)}"
+        if isinstance(draw, str) and draw not in CATALOGUE:
+            yield f"{where}.draw: no figure is called {shown(draw)}{instead(draw, CATALOGUE)}"

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from torchdiffeq import odeint
 
+from .complementarity import Unsolved
 from .discrete import Start
 from .flows import CentralFlow, Flow, Frame, Snapshot
 from .observe import Observer, oscillation_values
@@ -93,7 +94,7 @@ def flow_trajectory(
 
     Raises:
         Diverged: something is not finite.
-        ArithmeticError: the complementarity problem could not be solved (see `complementarity`).
+        Unsolved: the complementarity problem was not (see `complementarity`).
         Stopped: the effective sharpness passed `stop_at_sharpness`.
     """
     w = start.w
@@ -108,7 +109,7 @@ def flow_trajectory(
         frame = Frame(spectrum.values, spectrum.vectors)
         try:
             following, following_state, snapshot = integrator.advance(flow, float(t), w, state, frame)
-        except ArithmeticError as error:
+        except Unsolved as error:
             raise type(error)(f"{observer.process}, step {t}: {error}") from error
         _, preconditioner, oscillation = snapshot
         record = observer.record(t, w, point.loss, point.gradient, preconditioner, spectrum)

@@ -15,10 +15,8 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from . import provenance
+from .errors import UserError
 from .trajectory import canonical
-
-# What a user can mend; anything else is a bug and keeps its traceback.
-EXPECTED = (OSError, ValueError, ArithmeticError, RuntimeError)
 
 REFERENCE = (
     "Cohen, Damian, Talwalkar, Kolter, Lee: Understanding Optimization in Deep Learning with Central Flows, ICLR 2025, "
@@ -91,7 +89,7 @@ def job(snakemake: Any) -> Iterator[Job]:
     with open(snakemake.log[0], "w", buffering=1) as log:
         try:
             yield Job(snakemake, log)
-        except EXPECTED as error:
+        except (UserError, OSError) as error:  # anything else is a bug and keeps its traceback
             for stream in (log, sys.stderr):
                 print(f"{type(error).__name__}: {error}", file=stream)
             sys.exit(1)

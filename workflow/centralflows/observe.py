@@ -8,12 +8,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from .errors import UserError
 from .flows import Oscillation
 from .spectrum import Spectrum
 from .trajectory import Record
 
 
-class Diverged(ArithmeticError):
+class Diverged(UserError, ArithmeticError):
     """A quantity is no longer finite."""
 
 

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from .derivatives import Point
+from .errors import UserError
 from .objective import Objective
 
 EXAMPLES = 8
@@ -21,7 +22,7 @@ STEP = 1e-2  # of the differences, relative to the size of the weights
 TOLERANCE = 1e-3  # truncation is of order STEP^4; the layers known to be wrong are off by 5e-2 and more
 
 
-class WrongDerivatives(ArithmeticError):
+class WrongDerivatives(UserError, ArithmeticError):
     """Automatic differentiation disagrees with differences, or the network is not a function of its weights."""
 
 

@@ -19,13 +19,15 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from .errors import UserError
+
 PACKAGE = Path(__file__).parent
 ROOT = PACKAGE.parents[1]
 _IGNORED = {".snakemake_timestamp"}  # Snakemake writes it into every directory that is an output
 _SOFTWARE = ("snakemake", "torch", "torchdiffeq", "numpy", "scipy", "xarray", "zarr", "clarabel", "matplotlib", "seaborn")
 
 
-class SealError(ValueError):
+class SealError(UserError, ValueError):
     """Files are not what their seal says; the message lists every finding."""
 
 

@@ -6,6 +6,12 @@ import os
 
 import torch
 
+from .errors import UserError
+
+
+class NoDevice(UserError, RuntimeError):
+    """The device asked for is not there."""
+
 
 def prepare(device: str, threads: int) -> torch.device:
     """Fix everything that results depend on, and return the device to compute on.
@@ -15,7 +21,7 @@ def prepare(device: str, threads: int) -> torch.device:
         threads: of torch's CPU kernels; sums are rounded differently for another number.
 
     Raises:
-        RuntimeError: "cuda" was asked for and there is none.
+        NoDevice: "cuda" was asked for and there is none.
     """
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.set_num_threads(threads)
@@ -26,5 +32,5 @@ def prepare(device: str, threads: int) -> torch.device:
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     if device == "cuda" and not torch.cuda.is_available():
-        raise RuntimeError("device 'cuda' was asked for, but torch finds no GPU; set `device: cpu` or `device: auto`")
+        raise NoDevice("device 'cuda' was asked for, but torch finds no GPU; set `device: cpu` or `device: auto`")
     return torch.device(device)

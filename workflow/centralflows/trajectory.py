@@ -271,7 +271,7 @@ def _publish(staging: Path, target: Path) -> Path:
 
 
 def open_trajectory(path: Path | str) -> xr.Dataset:
-    """A published store, lazily. `xarray.open_zarr(path)` gives the same with a warning about Snakemake's time stamp."""
+    """A published store, lazily; as `xarray.open_zarr(path)`, which also warns of Snakemake's time stamp."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*snakemake_timestamp.*")
         return xr.open_zarr(path, consolidated=False)

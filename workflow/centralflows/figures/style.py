@@ -62,13 +62,19 @@ def panels(columns: int, rows: int = 1, *, width: float = PANEL[0], height: floa
     return figure, list(axes.flat)
 
 
-def finish(axes: Axes, *, title: str, ylabel: str, legend: str | None = "best") -> None:
+def finish(axes: Axes, *, title: str, ylabel: str, legend: str | None = None) -> None:
     """Title, labels and frame of a panel whose x axis is time."""
     axes.set(title=title, xlabel="step", ylabel=ylabel)
     axes.margins(x=0)
     if legend:
         axes.legend(loc=legend, handlelength=2.2)
     sns.despine(ax=axes)
+
+
+def shared_legend(figure: Figure, *axes: Axes) -> None:
+    """One legend below all panels, of the distinct lines of some of them: it cannot cover a curve."""
+    lines = {label: line for panel in axes for line, label in zip(*panel.get_legend_handles_labels(), strict=True)}
+    figure.legend(lines.values(), lines.keys(), loc="outside lower center", ncols=len(lines), handlelength=2.2)
 
 
 def save(figure: Figure, path: Path) -> None:

@@ -1,0 +1,426 @@
+"""The configuration: what is accepted, and that every mistake is named with its key and its cure."""
+
+from __future__ import annotations
+
+import copy
+import json
+import math
+import re
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import numpy as np
+import pytest
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from centralflows import config, config_docs, figures
+from centralflows.config import Config, ConfigError, Trajectory, load
+from centralflows.metrics import analyse
+from centralflows.trajectory import Record, Shape, to_dataset
+
+ROOT = Path(__file__).parents[2]
+VALID = {
+    "profile": "test",
+    "defaults": {"optimizer": {"name": "gd", "lr": 0.1}, "steps": 40, "spectrum": {"minimum": 2}},
+    "runs": {
+        "mlp": {"dataset": {"name": "cifar10", "examples": 40}, "model": {"name": "mlp", "width": 8}},
+        "sort": {"dataset": {"name": "sorting", "examples": 24}, "model": {"name": "transformer", "width": 8}},
+    },
+    "figures": {"gd-eos": {"run": "mlp"}, "other": {"draw": "gd-central-flow", "run": "sort", "start": 5}},
+}
+
+
+def changed(path: str, value: Any) -> dict[str, Any]:
+    """The valid configuration with one key set (`...` removes it)."""
+    raw = copy.deepcopy(VALID)
+    *parents, last = path.split("/")
+    node: Any = raw
+    for key in parents:
+        node = node.setdefault(key, {})
+    if value is ...:
+        del node[last]
+    else:
+        node[last] = value
+    return raw
+
+
+def mistakes(raw: Any) -> list[str]:
+    """The lines between the head and the foot of the message."""
+    with pytest.raises(ConfigError) as error:
+        load(raw)
+    head, *lines, foot = str(error.value).splitlines()
+    assert head == f"ConfigError: the configuration has {len(lines)} error{'s' if len(lines) > 1 else ''}"
+    assert foot == "Every key is described in config/README.md."
+    return [line.removeprefix("  ") for line in lines]
+
+
+def test_a_valid_configuration_is_read():
+    loaded = load(VALID)
+    run = loaded.runs["mlp"]
+    assert (run.optimizer.lr, run.steps, run.model.width, run.model.depth) == (0.1, 40, 8, 2)
+    assert run.processes == ("discrete", "stable", "central")
+    assert loaded.figures["other"].draw == "gd-central-flow"
+
+
+@pytest.mark.parametrize("file", sorted((ROOT / "config").glob("*.yaml")), ids=lambda file: file.stem)
+def test_the_profiles_are_valid(file):
+    assert load(file).runs
+    jsonschema.validate(yaml.safe_load(file.read_text()), json.loads(config_docs.schema()))
+
+
+def test_loading_leaves_its_input_as_it_was():
+    raw = copy.deepcopy(VALID)
+    load(raw)
+    assert raw == VALID
+
+
+def test_what_a_job_is_given_reads_back_the_same():
+    run = load(VALID).runs["sort"]
+    given_to_job = {"run": run.model_dump(mode="json"), "device": "cpu", "threads": 1}
+    assert Trajectory.model_validate(json.loads(json.dumps(given_to_job))).run == run
+
+
+# -- defaults -----------------------------------------------------------------------------------------------------
+
+
+def test_defaults_stand_under_every_run():
+    runs = load(changed("runs/mlp/spectrum", {"maximum": 5})).runs
+    assert (runs["mlp"].spectrum.minimum, runs["mlp"].spectrum.maximum) == (2, 5)  # merged key by key
+    assert (runs["sort"].spectrum.minimum, runs["sort"].spectrum.maximum) == (2, 8)
+
+
+def test_another_name_replaces_the_defaults_instead_of_merging():
+    raw = changed("defaults/model", {"name": "mlp", "depth": 5})
+    runs = load(raw).runs
+    assert runs["mlp"].model.depth == 5
+    assert not hasattr(runs["sort"].model, "depth")
+
+
+def test_a_mistake_in_the_defaults_is_said_once_and_there():
+    assert mistakes(changed("defaults/stepz", 3)) == ["defaults.stepz: unknown key; did you mean 'steps'?"]
+    assert mistakes(changed("defaults/optimizer/lr", -1)) == ["defaults.optimizer.lr: must be greater than 0 (got -1)"]
+    assert mistakes(changed("defaults/optimizer/lr", ...)) == ["defaults.optimizer.lr: is missing"]
+    assert mistakes(changed("defaults/processes", ["stable"])) == ["defaults.processes: must contain 'discrete'"]
+
+
+def test_what_a_run_says_itself_is_its_own_mistake():
+    raw = changed("runs/mlp/optimizer", {"lr": -1})
+    assert mistakes(raw) == ["runs.mlp.optimizer.lr: must be greater than 0 (got -1)"]
+    raw = changed("defaults/model", {"name": "cnn", "depth": 3})  # replaced in both runs
+    assert mistakes(
+        raw | {"runs": raw["runs"] | {"mlp": raw["runs"]["mlp"] | {"model": {"name": "mlp", "width": 0}}}}
+    ) == ["runs.mlp.model.width: must be greater than or equal to 1 (got 0)"]
+
+
+@pytest.mark.parametrize("defaults, shown", [(None, "nothing"), ([], "a list"), (3, "3")])
+def test_defaults_must_be_a_mapping(defaults, shown):
+    assert f"defaults: must be a mapping of keys (got {shown})" in mistakes(VALID | {"defaults": defaults})
+
+
+# -- single mistakes ----------------------------------------------------------------------------------------------
+
+NAME_RULE = "must be made of lower-case letters, digits and hyphens, the first not a hyphen"
+
+
+@pytest.mark.parametrize(
+    "path, value, message",
+    [
+        # unknown keys, with those of the same mapping as suggestions
+        ("thread", 2, "thread: unknown key; did you mean 'threads'?"),
+        ("default", {}, "default: unknown key; did you mean 'defaults'?"),
+        ("runs/mlp/model/widht", 3, "runs.mlp.model.widht: unknown key; did you mean 'width'?"),
+        ("runs/mlp/model/channels", 3, "runs.mlp.model.channels: unknown key; there are name, width, depth"),
+        ("figures/gd-eos/begin", 3, "figures.gd-eos.begin: unknown key; there are draw, run, start, stop"),
+        ("runs/mlp/3", 3, "runs.mlp.3: unknown key; "),
+        # missing
+        ("profile", ..., "profile: is missing"),
+        ("runs/mlp/model", ..., "runs.mlp.model: is missing"),
+        ("figures/gd-eos/run", ..., "figures.gd-eos.run: is missing"),
+        ("runs/mlp/model/name", ..., "runs.mlp.model: needs a `name`"),
+        # wrong types: nothing is converted in silence
+        ("profile", 3, "profile: must be text (got 3)"),
+        ("threads", "2", "threads: must be a whole number (got '2')"),
+        ("threads", 2.5, "threads: must be a whole number (got 2.5)"),
+        ("threads", True, "threads: must be a whole number (got true)"),
+        ("runs/mlp/steps", None, "runs.mlp.steps: must be a whole number (got nothing)"),
+        ("runs/mlp/average_width", "wide", "runs.mlp.average_width: must be a number (got 'wide')"),
+        ("runs/mlp/average_width", False, "runs.mlp.average_width: must be a number (got false)"),
+        ("runs/mlp/model", "mlp", "runs.mlp.model: must be a mapping of keys (got 'mlp')"),
+        ("runs/mlp/central", [1], "runs.mlp.central: must be a mapping of keys (got a list)"),
+        ("runs/mlp", None, "runs.mlp: must be a mapping of keys (got nothing)"),
+        ("runs", ["mlp"], "runs: must be a mapping of keys (got a list)"),
+        ("figures", None, "figures: must be a mapping of keys (got nothing)"),
+        ("runs/mlp/processes", "discrete", "runs.mlp.processes: must be a list (got 'discrete')"),
+        ("cifar10_path", "", "cifar10_path: must not be empty (got '')"),
+        # out of range
+        ("threads", 0, "threads: must be greater than or equal to 1 (got 0)"),
+        ("device", "gpu", "device: must be 'auto', 'cpu' or 'cuda' (got 'gpu')"),
+        ("runs", {}, "runs: must have at least one entry"),
+        ("runs/mlp/average_width", math.nan, "runs.mlp.average_width: must be finite (got nan)"),
+        ("runs/mlp/average_width", math.inf, "runs.mlp.average_width: must be finite (got inf)"),
+        ("runs/mlp/steps", 10**30, "runs.mlp.steps: must be less than or equal to 2147483647 (got 1000000000"),
+        ("runs/mlp/steps", 10**5000, "runs.mlp.steps: must be less than or equal to 2147483647 (got a huge number)"),
+        ("runs/mlp/average_width", 10**400, "runs.mlp.average_width: must be a number (got 10000"),
+        ("runs/mlp/processes", ["discrete", "flow"],
+         "runs.mlp.processes.1: must be 'discrete', 'stable' or 'central' (got 'flow')"),
+        ("runs/mlp/model/name", "mpl", "runs.mlp.model.name: nothing is called 'mpl'; did you mean 'mlp'?"),
+        ("runs/mlp/model/name", "gru", "runs.mlp.model.name: nothing is called 'gru'; there are mlp, cnn, transformer"),
+        ("runs/mlp/model/name", 3, "runs.mlp.model.name: nothing is called 3; there are mlp, cnn, transformer"),
+        ("profile", "My profile", f"profile: {NAME_RULE} (got 'My profile')"),
+        ("profile", "a\n", f"profile: {NAME_RULE} (got 'a\\n')"),
+        # between keys
+        ("runs/mlp/dataset/examples", 41,
+         "runs.mlp.dataset.examples: must be a multiple of classes (4) up to 20000 (got 41)"),
+        ("runs/mlp/dataset/test_examples", 4004,
+         "runs.mlp.dataset.test_examples: must be a multiple of classes (4) up to 4000"),
+        ("runs/sort/dataset/length", 2,
+         "runs.sort.dataset.examples: all sequences differ, so with test_examples there can be 16"),
+        ("runs/sort/dataset/length", 10**9,
+         "runs.sort.dataset.length: symbols^length (4^1000000000) must be below 2^63"),
+        ("runs/sort/model/width", 12, "runs.sort.model.width: must be a multiple of twice the heads (8) (got 12)"),
+        ("runs/mlp/spectrum", {"minimum": 9}, "runs.mlp.spectrum.minimum: must be at most maximum (8) (got 9)"),
+        ("runs/mlp/outputs", 401, "runs.mlp.outputs: must be at most dataset.test_examples (400) (got 401)"),
+        ("runs/mlp/processes", ["central"], "runs.mlp.processes: must contain 'discrete'"),
+        ("runs/mlp/processes", ["discrete", "discrete"], "runs.mlp.processes: must not repeat"),
+        ("runs/mlp/model", {"name": "transformer"},
+         "runs.mlp.model: 'transformer' does not fit dataset 'cifar10'; use an mlp or a cnn"),
+        ("runs/sort/model", {"name": "cnn"},
+         "runs.sort.model: 'cnn' does not fit dataset 'sorting'; use a transformer"),
+        ("figures/gd-eos/run", "mpl", "figures.gd-eos.run: no run is called 'mpl'; did you mean 'mlp'?"),
+        ("figures/gd-eos/run", "x", "figures.gd-eos.run: no run is called 'x'; there are mlp, sort"),
+        ("figures/other/draw", "gd-eoz", "figures.other.draw: no figure is called 'gd-eoz'; did you mean 'gd-eos'?"),
+        ("figures/other/draw", ..., "figures.other: no figure has this name; `draw` must say which it is: gd-eos, "),
+        ("figures/other/stop", 5, "figures.other.stop: must be greater than start (5) (got 5)"),
+        ("runs/sort/processes", ["discrete", "stable"],
+         "figures.other.run: shows the central flow; add it to runs.sort.processes"),
+    ],
+    ids=lambda value: "" if isinstance(value, int) else None,  # pytest too fails to print the huge ones
+)  # fmt: skip
+def test_each_mistake_is_named(path, value, message):
+    (line,) = mistakes(changed(path, value))
+    assert line.startswith(message)
+
+
+def test_keys_must_be_text():
+    assert mistakes(VALID | {1: 2}) == ["1: a key must be text (got 1)"]
+    runs = VALID["runs"]
+    assert "runs.3: must be text (got 3)" in mistakes(VALID | {"runs": runs | {3: runs["mlp"]}})
+
+
+def test_names_of_runs_and_figures_are_checked():
+    runs = VALID["runs"]
+    assert mistakes(VALID | {"runs": runs | {"My run": runs["mlp"]}}) == [f"runs.My run: {NAME_RULE} (got 'My run')"]
+    assert mistakes(VALID | {"runs": runs | {"steps": runs["mlp"] | {"stepz": 1}}}) == [
+        "runs.steps.stepz: unknown key; did you mean 'steps'?"  # a run may be called as a key is
+    ]
+
+
+def test_all_mistakes_come_at_once():
+    raw = changed("runs/mlp/model/width", 0) | {"device": "tpu", "thread": 1}
+    raw["figures"]["gd-eos"]["run"] = "none"
+    raw["runs"]["sort"]["dataset"]["length"] = 2
+    found = {line.split(": ")[0] for line in mistakes(raw)}
+    assert found == {"runs.mlp.model.width", "device", "thread", "figures.gd-eos.run", "runs.sort.dataset.examples"}
+
+
+def test_a_number_that_yaml_takes_for_text_is_a_number():
+    assert yaml.safe_load("lr: 1e-3") == {"lr": "1e-3"}  # YAML 1.1 wants a point in it
+    assert load(changed("defaults/optimizer/lr", "1e-3")).runs["mlp"].optimizer.lr == 1e-3
+
+
+# -- files --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "text, reason",
+    [
+        ("runs: [", "while parsing a flow node"),
+        ("a: !!python/object:os.system {}", "could not determine a constructor"),
+        ("a: 2020-99-01", "month must be in 1..12"),
+        ("a: !!int ''", "index out of range"),
+        ("a: !!bool perhaps", "perhaps"),
+        ("a: !!timestamp now", "NoneType"),
+        ("? [a]\n: b", "unhashable key"),
+        ("[" * 5000, "recursion"),
+        (b"\xff\xfe\x00", "can't decode byte"),
+    ],
+)
+def test_files_that_are_not_yaml_are_refused(tmp_path, text, reason):
+    file = tmp_path / "bad.yaml"
+    file.write_bytes(text if isinstance(text, bytes) else text.encode())
+    with pytest.raises(
+        ConfigError, match=rf"^ConfigError: {re.escape(str(file))} cannot be read: .*{re.escape(reason)}"
+    ):
+        load(file)
+
+
+def test_a_missing_file_is_said_to_be_missing(tmp_path):
+    with pytest.raises(ConfigError, match=r"none\.yaml cannot be read: No such file or directory$"):
+        load(tmp_path / "none.yaml")
+    with pytest.raises(ConfigError, match="cannot be read"):
+        load("\0")
+
+
+@pytest.mark.parametrize("text, kind", [("", "nothing"), ("- a", "a list"), ("profile", "'profile'")])
+def test_a_file_must_be_a_mapping(tmp_path, text, kind):
+    file = tmp_path / "file.yaml"
+    file.write_text(text)
+    with pytest.raises(ConfigError, match=f"file.yaml must be a mapping of keys, not {kind}$"):
+        load(str(file))
+
+
+def test_aliases_are_read_and_loops_of_them_refused(tmp_path):
+    file = tmp_path / "aliases.yaml"
+    file.write_text(
+        "profile: a\nruns:\n  one: &one\n    dataset: {name: cifar10}\n    model: {name: cnn}\n"
+        "    optimizer: {name: gd, lr: 0.1}\n    steps: 3\n  two:\n    <<: *one\n    steps: 4\n"
+    )
+    assert [run.steps for run in load(file).runs.values()] == [3, 4]
+    file.write_text("profile: a\ndefaults: &d\n  central: *d\nruns:\n  one: &r\n    central: *r\n")
+    with pytest.raises(ConfigError, match="runs: nested too deeply"):
+        load(file)
+    file.write_text("profile: a\nruns: &r\n  one: *r\n")
+    with pytest.raises(ConfigError, match=r"runs\.one\.one: unknown key"):
+        load(file)
+
+
+# -- fuzz ---------------------------------------------------------------------------------------------------------
+
+KEYS = sorted({"", "name", "nmae", "é\n", "central", "stop", "draw", "mlp", "defaults", "steps", "-", "a" * 200})
+ODD = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(-3, 70),
+    st.sampled_from([30, 400]).map(lambda exponent: 10**exponent),
+    st.floats(allow_nan=True, allow_infinity=True),
+    st.sampled_from(["mlp", "cnn", "transformer", "gd", "cifar10", "sorting", "auto"]),
+    st.sampled_from(["nan", "1e-3", "1e999", "\ud800", "x" * 500]),
+    st.text(max_size=5),
+    st.binary(max_size=3),
+    st.dates(),
+)  # fmt: skip
+VALUES = st.recursive(
+    ODD,
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=3),
+        st.dictionaries(
+            st.sampled_from(KEYS) | st.integers(0, 3) | st.none() | st.tuples(st.integers()), inner, max_size=3
+        ),
+        st.sets(st.integers(0, 3), max_size=2),
+    ),
+    max_leaves=6,
+)
+
+
+def places(node: Any, path: tuple = ()) -> list[tuple]:
+    """The paths of all keys of a nested mapping."""
+    return [
+        place for key, value in node.items() for place in [(*path, key), *places(value, (*path, key))]
+    ] if isinstance(node, dict) else []  # fmt: skip
+
+
+@settings(max_examples=200, deadline=None, derandomize=True)
+@given(data=st.data())
+def test_a_mutated_configuration_is_accepted_or_its_key_is_named(data):
+    raw = copy.deepcopy(VALID)
+    for _ in range(data.draw(st.integers(1, 3))):
+        *parents, last = data.draw(st.sampled_from(places(raw)))
+        node = raw
+        for key in parents:
+            node = node[key]
+        action = data.draw(st.sampled_from(["set", "remove", "add"]))
+        key = data.draw(st.sampled_from(KEYS)) if action == "add" else last
+        if action == "remove":
+            del node[last]
+        else:
+            node[key] = data.draw(VALUES)
+        if not places(raw):
+            break
+    try:
+        assert isinstance(load(raw), Config)
+    except ConfigError as error:
+        _, *lines, _ = str(error).split("\n")
+        known = {*Config.model_fields, "defaults"}
+        for line in lines:
+            path, _, message = line.removeprefix("  ").partition(": ")
+            assert path and message and len(line) < 600
+            assert path.split(".")[0] in known or message.startswith(("unknown key", "a key must be text"))
+        str(error).encode("utf-8")  # can be printed
+
+
+# -- documents ----------------------------------------------------------------------------------------------------
+
+
+def example() -> Any:
+    """The one YAML file in the manual."""
+    (text,) = re.findall(r"^```yaml\n(.*?)^```$", (ROOT / "config" / "README.md").read_text(), flags=re.M | re.S)
+    return yaml.safe_load(text)
+
+
+def test_generated_documents_are_up_to_date():
+    cure = "run `python -m centralflows.config_docs`"
+    readme = (ROOT / "config" / "README.md").read_text()
+    assert (ROOT / "config" / "schema.json").read_text() == config_docs.schema(), cure
+    assert readme == config_docs.manual(readme), cure
+
+
+def test_every_key_has_its_meaning_in_the_manual():
+    for line in config_docs.tables().splitlines():
+        if line.startswith("| `") and line.count("|") == 5:
+            _, key, values, _, meaning, _ = (cell.strip() for cell in line.split("|"))
+            assert values and meaning, key
+
+
+def test_a_manual_without_its_markers_is_refused():
+    with pytest.raises(ValueError, match="lacks the lines"):
+        config_docs.manual("# Configuration\n")
+
+
+def test_the_example_of_the_manual_is_valid():
+    jsonschema.validate(example(), json.loads(config_docs.schema()))
+    loaded = load(example())
+    # what the manual says of it
+    assert (loaded.runs["deep"].optimizer.name, loaded.runs["deep"].optimizer.lr) == ("gd", 0.03)
+    assert loaded.runs["sorting"].dataset == config.Sorting(name="sorting", examples=100, test_examples=40)
+
+
+def test_the_mistakes_in_the_manual_are_real():
+    raw = example()
+    raw["runs"]["wide"]["model"] = {"name": "mlp", "widht": 64}
+    raw["runs"]["wide"]["optimizer"] = {"lr": -0.05}
+    raw["figures"]["gd-eos"]["run"] = "wdie"
+    with pytest.raises(ConfigError) as error:
+        load(raw, source="my.yaml")
+    assert f"```\n{error.value}\n```" in (ROOT / "config" / "README.md").read_text()
+
+
+def test_the_schema_refuses_what_an_editor_can_see():
+    schema = json.loads(config_docs.schema())
+    jsonschema.Draft202012Validator.check_schema(schema)
+    jsonschema.validate(VALID, schema)
+    for path, value in (("thread", 1), ("runs/mlp/steps", 0), ("defaults/optimizer/lr", 0), ("runs/mlp/model/x", 1)):
+        with pytest.raises(jsonschema.ValidationError):
+            jsonschema.validate(changed(path, value), schema)
+
+
+# -- figures ------------------------------------------------------------------------------------------------------
+
+
+def test_the_catalogue_is_that_of_the_figures():
+    assert list(config.CATALOGUE) == list(figures.CATALOGUE)
+
+
+@pytest.mark.parametrize("slug", config.CATALOGUE)
+def test_figures_are_drawn_from_the_flows_that_the_catalogue_names(slug):
+    def trajectory(process):
+        values = {"loss": 1.0, "step_size": 0.1, "effective_eigenvalues": [2.0, 1.0], "rank": 1, "distance": 1.0}
+        values |= {"predicted_loss": 1.0, "variances": [1.0], "displacement": [1.0], "outputs": np.ones((1, 2))}
+        shape = Shape(process, 20, 2, (1, 2), 1)
+        return to_dataset([Record(step, values, np.zeros(1, "float32")) for step in range(20)], shape)
+
+    data = {process: trajectory(process) for process in ("discrete", "midpoint", *config.CATALOGUE[slug])}
+    figure = figures.draw(slug, data | {"analysis": analyse(data, width=2.0)})
+    assert all(panel.lines for panel in figure.axes)

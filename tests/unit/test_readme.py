@@ -1,0 +1,25 @@
+"""The README's library snippet runs as it stands."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+
+README = Path(__file__).parents[2] / "README.md"
+
+
+def test_the_library_snippet_runs(capsys):
+    blocks = re.findall(r"```python\n(.*?)```", README.read_text(), flags=re.DOTALL)
+    (snippet,) = [block for block in blocks if "Experiment(" in block]
+    assert len(snippet.splitlines()) < 25
+    names: dict = {}
+    exec(compile(snippet, "README.md", "exec"), names)
+    trajectories = names["trajectories"]
+    assert set(trajectories) == {"discrete", "midpoint", "stable", "central"}
+    for trajectory in trajectories.values():
+        assert trajectory.sizes["step"] == 100 and np.isfinite(trajectory.loss).all()
+    # The claim of the snippet: it reaches the edge of stability and stays there.
+    assert abs(float(trajectories["central"].effective_eigenvalues[-1, 0]) - 2) < 0.01
+    assert capsys.readouterr().out

@@ -1,0 +1,161 @@
+"""The workflow as a user runs it: from clean, again, broken, and from a wrong configuration."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import xarray as xr
+import yaml
+
+from centralflows import provenance
+from centralflows.trajectory import PROCESSES, VARIABLES, open_trajectory
+
+ROOT = Path(__file__).parents[2]
+SMOKE = ROOT / "config" / "smoke.yaml"
+RUNS = ("mlp", "cnn", "transformer")
+
+
+def snakemake(folder: Path, *arguments: str, config: Path = SMOKE) -> subprocess.CompletedProcess:
+    """A `snakemake` call in a folder of its own."""
+    command = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile"), "--directory", str(folder)]
+    command += ["--cores", "2", "--configfile", str(config), *arguments]
+    environment = os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "PYTHONHASHSEED": "random"}
+    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False, cwd=ROOT)
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    """All stores and figures, without what is said to differ (seals carry times; Snakemake's own time stamps)."""
+    found = [*(folder / "results").rglob("*.zarr/**/*"), *(folder / "figures").rglob("*.[sp][vn]g")]
+    return {
+        str(file.relative_to(folder)): file.read_bytes()
+        for file in found
+        if file.is_file() and file.name != ".snakemake_timestamp"
+    }
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("first")
+    done = snakemake(folder)
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+@pytest.fixture
+def copy(built, tmp_path) -> Path:
+    """A built folder to break. `copytree` keeps modification times, so nothing in it is out of date."""
+    return shutil.copytree(built, tmp_path / "copy", symlinks=True)
+
+
+def test_two_builds_are_byte_identical(built, tmp_path):
+    assert snakemake(tmp_path).returncode == 0
+    first, second = files(built), files(tmp_path)
+    assert first.keys() == second.keys() and len(first) > 100
+    assert [name for name in first if first[name] != second[name]] == []
+
+
+def test_a_second_call_has_nothing_to_do(built):
+    done = snakemake(built)
+    assert done.returncode == 0 and "Nothing to be done" in done.stdout + done.stderr
+
+
+def test_every_trajectory_opens_with_units_and_its_config(built):
+    for run in RUNS:
+        for process, names in PROCESSES.items():
+            store = built / "results" / "smoke" / run / f"{process}.zarr"
+            provenance.verify_seal(provenance.seal_path(store))
+            trajectory = open_trajectory(store)
+            xr.testing.assert_identical(trajectory, xr.open_zarr(store, consolidated=False))
+            assert set(names) <= set(trajectory)
+            assert all(trajectory[name].attrs["units"] and trajectory[name].attrs["long_name"] for name in VARIABLES
+                       if name in trajectory)
+            config = json.loads(trajectory.attrs["config"])
+            assert config["run"]["model"]["name"] == run
+            assert "dataset" in json.loads(trajectory.attrs["inputs"])
+            assert trajectory.weights.sizes["saved_step"] == config["run"]["steps"] == trajectory.sizes["step"]
+
+
+def test_the_phenomena_are_there(built):
+    central = open_trajectory(built / "results" / "smoke" / "mlp" / "central.zarr")
+    analysis = open_trajectory(built / "results" / "smoke" / "mlp" / "analysis.zarr")
+    assert float(abs(central.effective_eigenvalues.isel(mode=0, step=slice(-5, None)) - 2).max()) < 0.01
+    assert analysis.attrs["central_distance"] < 0.7 * analysis.attrs["stable_distance"]
+    assert float(central.complementarity_violation.max()) < 1e-6
+
+
+def test_a_changed_chunk_never_yields_a_figure(copy):
+    chunk = next((copy / "results" / "smoke" / "mlp" / "central.zarr" / "loss").rglob("c/*"))
+    data = bytearray(chunk.read_bytes())
+    data[len(data) // 2] ^= 1
+    chunk.write_bytes(data)
+    (copy / "figures" / "smoke" / "gd-eos.svg").unlink()
+    done = snakemake(copy)
+    assert done.returncode != 0
+    assert "SealError" in done.stderr and "central.zarr/loss/c/0: changed" in done.stderr
+    assert not (copy / "figures" / "smoke" / "gd-eos.svg").exists()
+
+
+def test_only_what_depends_on_a_change_runs_again(built, tmp_path):
+    raw = yaml.safe_load(SMOKE.read_text())
+    raw["runs"]["cnn"]["central"] = {"substeps": 5}
+    changed = tmp_path / "changed.yaml"
+    changed.write_text(yaml.safe_dump(raw))
+    done = snakemake(built, "--dry-run", "--quiet", "rules", config=changed)
+    assert done.returncode == 0, done.stderr
+    stats = [line.split() for line in (done.stdout + done.stderr).splitlines()]
+    counts = {words[0]: int(words[1]) for words in stats if len(words) == 2 and words[1].isdigit()}
+    assert counts == {"flow": 1, "analysis": 1, "all": 1, "total": 3}
+
+
+def broken(tmp_path: Path, **changes) -> Path:
+    raw = yaml.safe_load(SMOKE.read_text())
+    raw["runs"] = {"mlp": raw["runs"]["mlp"] | changes}
+    raw["figures"] = {}
+    path = tmp_path / "broken.yaml"
+    path.write_text(yaml.safe_dump(raw))
+    return path
+
+
+def test_a_diverging_run_says_where_and_leaves_no_store(tmp_path):
+    config = broken(tmp_path, optimizer={"name": "gd", "lr": 1e6})
+    done = snakemake(tmp_path, config=config)
+    assert done.returncode != 0
+    assert "Diverged: discrete: the" in done.stderr and "not finite at step" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert list((tmp_path / "results" / "smoke" / "mlp").glob("d*.zarr*")) == []
+
+
+def test_wrong_keys_are_one_message_before_any_job(tmp_path):
+    config = broken(tmp_path, optimzer={"name": "gd", "lr": 1.0}, steps=-3)
+    done = snakemake(tmp_path, config=config)
+    assert done.returncode != 0 and "Traceback" not in done.stderr
+    assert "runs.mlp.optimzer: unknown key; did you mean 'optimizer'?" in done.stderr
+    assert "runs.mlp.steps: " in done.stderr
+    assert not (tmp_path / "results").exists()
+
+
+def test_a_missing_dataset_is_one_message(tmp_path):
+    config = broken(tmp_path, dataset={"name": "cifar10", "classes": 5, "examples": 50, "test_examples": 10})
+    raw = yaml.safe_load(config.read_text()) | {"cifar10_path": str(tmp_path / "nowhere.tar.gz")}
+    config.write_text(yaml.safe_dump(raw))
+    done = snakemake(tmp_path, config=config)
+    assert done.returncode != 0 and "Traceback" not in done.stderr
+    assert "nowhere.tar.gz" in done.stderr
+    assert not (tmp_path / "results" / "cifar10.npz").exists()
+
+
+def test_the_workflow_is_linted_and_formatted():
+    done = subprocess.run(
+        [sys.executable, "-m", "snakemake", "--lint"], capture_output=True, text=True, check=False, cwd=ROOT
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    bin_folder = Path(sys.executable).parent
+    for command in (["snakefmt", "--check", "Snakefile", "workflow"], ["ruff", "check", "."], ["ruff", "format", "--check", "."]):
+        done = subprocess.run([bin_folder / command[0], *command[1:]], capture_output=True, text=True, check=False, cwd=ROOT)
+        assert done.returncode == 0, done.stdout + done.stderr

@@ -1,0 +1,115 @@
+"""Mistakes in a configuration, said so that they can be mended: where, what, and what it could be instead."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, get_args, get_origin
+
+from pydantic import BaseModel, ValidationError
+
+Path = Sequence[int | str]
+
+_WORDING = {
+    "missing": "is missing",
+    "union_tag_not_found": "needs a `name`",
+    "string_pattern_mismatch": "must be made of lower-case letters, digits and hyphens, the first not a hyphen",
+    "string_too_short": "must not be empty",
+    "string_type": "must be text",
+    "int_type": "must be a whole number",
+    "float_type": "must be a number",
+    "finite_number": "must be finite",
+    "tuple_type": "must be a list",
+    "dict_type": "must be a mapping of keys",
+    "model_type": "must be a mapping of keys",
+    "model_attributes_type": "must be a mapping of keys",
+    "too_short": "must have at least one entry",
+    "invalid_key": "a key must be text",
+}
+
+
+def messages(
+    error: ValidationError, root: type[BaseModel], *, also: Sequence[str], origin: Callable[[Path], Path]
+) -> Iterator[str]:
+    """A line for each mistake that pydantic found.
+
+    Args:
+        root: the model that was validated.
+        also: keys of the file that the root lacks.
+        origin: where in the file stands what stands at a path of the model.
+    """
+    for item in error.errors(include_url=False):
+        path, known = _walk(item["loc"], root, also)
+        kind, value = item["type"], item["input"]
+        where = _dotted(origin(path))
+        if kind == "value_error":  # lines of `key: message`, from `Strict.mistakes`
+            for line in str(item["ctx"]["error"]).splitlines():
+                keys, _, message = line.partition(": ")
+                yield f"{_dotted(origin([*path, *keys.split('.')]))}: {message}"
+        elif kind == "extra_forbidden":
+            yield f"{where}: unknown key{instead(path[-1], known)}"
+        elif kind == "union_tag_invalid":
+            known = re.findall("'([^']*)'", item["ctx"]["expected_tags"])
+            yield f"{where}.name: nothing is called {shown(value['name'])}{instead(value['name'], known)}"
+        else:
+            message = _WORDING.get(kind) or re.sub("^(Input|Value|String) should ", "must ", item["msg"])
+            got = "" if kind in ("missing", "too_short", "union_tag_not_found") else f" (got {shown(value)})"
+            yield f"{where}: {message}{got}"
+
+
+def _walk(location: Path, root: type[BaseModel], also: Sequence[str]) -> tuple[Path, Sequence[str]]:
+    """The keys that lead to a mistake, without what pydantic puts between them, and the keys there are at the last."""
+    path: list[int | str] = []
+    models, known, named = [root], also, False
+    for part in location:
+        if named:  # a name that the user gave, in `runs` or `figures`
+            path.append(part)
+            named = False
+        elif len(models) > 1:  # the tag of a union
+            models = [model for model in models if part in get_args(model.model_fields["name"].annotation)]
+        elif part != "[key]":
+            path.append(part)
+            fields = models[0].model_fields if models else {}
+            known = [*fields, *also] if models == [root] else list(fields)
+            annotation = fields[part].annotation if part in fields else None
+            models, named = models_in(annotation), get_origin(annotation) is dict
+    return path, known
+
+
+def models_in(annotation: Any) -> list[type[BaseModel]]:
+    """The models in an annotation, such as a union of them."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [model for part in get_args(annotation) for model in models_in(part)]
+
+
+def _dotted(path: Path) -> str:
+    return ".".join(map(shown_key, path))
+
+
+def instead(word: Any, known: Iterable[Any]) -> str:
+    """The known name that a wrong one is nearest to, or all of them."""
+    known = list(known)
+    nearest = difflib.get_close_matches(str(word)[:60], [name for name in known if isinstance(name, str)], n=1)
+    if nearest:
+        return f"; did you mean {shown(nearest[0])}?"
+    return f"; there are {', '.join(map(shown_key, known))}" if known else ""
+
+
+def shown_key(part: Any) -> str:
+    """A key as it stands in a path."""
+    return part if isinstance(part, str) and re.fullmatch(r"[\w-][\w -]{0,59}", part) else shown(part)
+
+
+def shown(value: Any) -> str:
+    """A value as the user wrote it, if it is short."""
+    if isinstance(value, (Mapping, list, tuple, set)):
+        return "a mapping" if isinstance(value, Mapping) else "a list"
+    if value is None or isinstance(value, bool):
+        return {None: "nothing", True: "true", False: "false"}[value]
+    try:
+        text = repr(value)
+    except ValueError:  # Python prints no integer of more than 4300 digits
+        return "a huge number"
+    return text if len(text) <= 80 else f"{text[:60]}..."

@@ -1,0 +1,9 @@
+"""The base of every error that a user can mend."""
+
+
+class UserError(Exception):
+    """Shown as one message without a traceback. Says where, what, and the cure."""
+
+
+class UnusableData(UserError, ValueError):
+    """Data that are missing, damaged, of another form, or too few."""
