@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(CURDIR)/$(VENV)/bin
 RUN := PATH="$(BIN):$$PATH"
 
-.PHONY: figures smoke test lint lock clean
+.PHONY: figures smoke test gallery lint lock clean
 
 figures: $(VENV)/.ready
 	$(RUN) snakemake --cores $(CORES)
@@ -14,8 +14,22 @@ figures: $(VENV)/.ready
 smoke: $(VENV)/.ready
 	$(RUN) snakemake --cores $(CORES) --configfile config/smoke.yaml
 
-test: $(VENV)/.ready
+test: $(VENV)/.tested
+
+# Tests are run again when something changed that they could depend on; `make retest` runs them anyway.
+SOURCES := $(shell find Makefile README.md Snakefile pyproject.toml config envs profiles tests workflow -type f \
+	-not -path '*/__pycache__/*' -not -path '*.egg-info/*')
+$(VENV)/.tested: $(VENV)/.ready $(SOURCES)
 	$(RUN) python -m pytest
+	@touch $@
+
+.PHONY: retest
+retest: $(VENV)/.ready
+	$(RUN) python -m pytest && touch $(VENV)/.tested
+
+# Copies of the default profile's figures for the README.
+gallery: figures
+	mkdir -p figures/gallery && cp figures/default/*.png figures/gallery/
 
 lint: $(VENV)/.ready
 	$(RUN) ruff check . && $(RUN) ruff format --check . && $(RUN) snakefmt --check Snakefile workflow
@@ -23,7 +37,7 @@ lint: $(VENV)/.ready
 
 # The lock serves as constraints: installed as requirements it would bring CUDA to machines without a GPU.
 $(VENV)/.ready: envs/requirements.in envs/requirements.lock pyproject.toml
-	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("Python 3.11 or newer is needed, found " + sys.version)'
+	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("Python 3.11 or newer is needed, found " + sys.version + "; give it as make PYTHON=python3.x")'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --requirement envs/requirements.in --constraint envs/requirements.lock
 	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .

@@ -24,7 +24,7 @@ include: "workflow/rules/figures.smk"
 
 
 rule all:
+    default_target: True
     input:
         FIGURES,
         ANALYSES,
-    default_target: True

@@ -1,4 +1,4 @@
-"""Imports go one way, and what only reads stores needs no torch: from the syntax trees, imports in functions included."""
+"""Imports go one way, and what only reads stores needs no torch; imports inside functions count."""
 
 from __future__ import annotations
 

@@ -116,7 +116,7 @@ def test_the_longest_window_is_found(condition, window):
 # -- trajectories -------------------------------------------------------------------------------------------------
 
 STEPS = 12
-SHARPNESS = np.linspace(1.0, 2.1, STEPS)  # at step 10 it is 2.0 exactly
+SHARPNESS = (10 + np.arange(STEPS)) / 10  # 2.0 at step 10
 
 
 def trajectory(process: str, *, known: int = STEPS) -> xr.Dataset:

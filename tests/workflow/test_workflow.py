@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -25,7 +26,10 @@ def snakemake(folder: Path, *arguments: str, config: Path = SMOKE) -> subprocess
     """A `snakemake` call in a folder of its own."""
     command = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile"), "--directory", str(folder)]
     command += ["--cores", "2", "--configfile", str(config), *arguments]
-    environment = os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "PYTHONHASHSEED": "random"}
+    environment = os.environ | {
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        "PYTHONHASHSEED": "random",
+    }
     return subprocess.run(command, env=environment, capture_output=True, text=True, check=False, cwd=ROOT)
 
 
@@ -73,8 +77,11 @@ def test_every_trajectory_opens_with_units_and_its_config(built):
             trajectory = open_trajectory(store)
             xr.testing.assert_identical(trajectory, xr.open_zarr(store, consolidated=False))
             assert set(names) <= set(trajectory)
-            assert all(trajectory[name].attrs["units"] and trajectory[name].attrs["long_name"] for name in VARIABLES
-                       if name in trajectory)
+            assert all(
+                trajectory[name].attrs["units"] and trajectory[name].attrs["long_name"]
+                for name in VARIABLES
+                if name in trajectory
+            )
             config = json.loads(trajectory.attrs["config"])
             assert config["run"]["model"]["name"] == run
             assert "dataset" in json.loads(trajectory.attrs["inputs"])
@@ -126,9 +133,9 @@ def test_a_diverging_run_says_where_and_leaves_no_store(tmp_path):
     config = broken(tmp_path, optimizer={"name": "gd", "lr": 1e6})
     done = snakemake(tmp_path, config=config)
     assert done.returncode != 0
-    assert "Diverged: discrete: the" in done.stderr and "not finite at step" in done.stderr
+    assert re.search(r"Diverged: (discrete|midpoint), step \d+: the \w+ (is|are) not finite", done.stderr)
     assert "Traceback" not in done.stderr
-    assert list((tmp_path / "results" / "smoke" / "mlp").glob("d*.zarr*")) == []
+    assert [p.name for p in (tmp_path / "results" / "smoke" / "mlp").iterdir() if "zarr" in p.name] == []
 
 
 def test_wrong_keys_are_one_message_before_any_job(tmp_path):
@@ -156,6 +163,12 @@ def test_the_workflow_is_linted_and_formatted():
     )
     assert done.returncode == 0, done.stdout + done.stderr
     bin_folder = Path(sys.executable).parent
-    for command in (["snakefmt", "--check", "Snakefile", "workflow"], ["ruff", "check", "."], ["ruff", "format", "--check", "."]):
-        done = subprocess.run([bin_folder / command[0], *command[1:]], capture_output=True, text=True, check=False, cwd=ROOT)
+    for command in (
+        ["snakefmt", "--check", "Snakefile", "workflow"],
+        ["ruff", "check", "."],
+        ["ruff", "format", "--check", "."],
+    ):
+        done = subprocess.run(
+            [bin_folder / command[0], *command[1:]], capture_output=True, text=True, check=False, cwd=ROOT
+        )
         assert done.returncode == 0, done.stdout + done.stderr

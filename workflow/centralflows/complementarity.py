@@ -80,9 +80,7 @@ def solve_sdcp(a: Float[ndarray, "k k"], b: Float[ndarray, "q q"], *, tolerance:
     return Solution(smat(x) * (size_a / size_b), gap, violation)
 
 
-def certificate(
-    a: Float[ndarray, "k k"], b: Float[ndarray, "q q"], x: Float[ndarray, "k k"]
-) -> tuple[float, float]:
+def certificate(a: Float[ndarray, "k k"], b: Float[ndarray, "q q"], x: Float[ndarray, "k k"]) -> tuple[float, float]:
     """Relative complementarity gap and constraint violation of a candidate X (see `Solution`)."""
     size = np.linalg.norm(a)
     slack = a + smat(b @ svec(x))
@@ -105,8 +103,12 @@ def _conic(a: ndarray, b: ndarray) -> ndarray:
     settings.tol_gap_abs = settings.tol_gap_rel = settings.tol_feas = 1e-12
     settings.static_regularization_constant = 1e-12  # the default, 1e-8, ends the iteration at errors of 1e-5
     problem = clarabel.DefaultSolver(
-        sparse.csc_matrix(np.triu(b)), a, -sparse.identity(q, format="csc"), np.zeros(q),
-        [clarabel.PSDTriangleConeT(k)], settings,
+        sparse.csc_matrix(np.triu(b)),
+        a,
+        -sparse.identity(q, format="csc"),
+        np.zeros(q),
+        [clarabel.PSDTriangleConeT(k)],
+        settings,
     )
     return np.asarray(problem.solve().x)
 

@@ -64,19 +64,20 @@ def discrete_trajectory(
     points = Points(objective)
     w, state, previous = start.w, start.state, None
     for t in range(steps):
-        step = torch.tensor(start.steps + t + 1.0, dtype=torch.float64)
-        loss, gradient = value_and_gradient(objective, w)
-        state = optimizer.update(step, state, gradient)
-        preconditioner = optimizer.preconditioner(step, state).to(w)
-        record = observers[0].record(t, w, loss, gradient, preconditioner)
-        following = w - gradient / preconditioner
+        with observers[0].at(t):
+            step = torch.tensor(start.steps + t + 1.0, dtype=torch.float64)
+            loss, gradient = value_and_gradient(objective, w)
+            state = optimizer.update(step, state, gradient)
+            preconditioner = optimizer.preconditioner(step, state).to(w)
+            record = observers[0].record(t, w, loss, gradient, preconditioner)
+            following = w - gradient / preconditioner
         midpoint_record = None
         if tracker is not None:
-            midpoint = w if previous is None else (previous + 2 * w + following) / 4
-            point = points.at(midpoint)
-            spectrum = tracker.update(point, preconditioner)
-            midpoint_record = observers[1].record(
-                t, midpoint, point.loss, point.gradient, preconditioner, spectrum
-            )
+            with observers[1].at(t):
+                midpoint = w if previous is None else (previous + 2 * w + following) / 4
+                point = points.at(midpoint)
+                observers[1].check(midpoint, point.loss, point.gradient)
+                spectrum = tracker.update(point, preconditioner)
+                midpoint_record = observers[1].record(t, midpoint, point.loss, point.gradient, preconditioner, spectrum)
         yield record, midpoint_record
         previous, w = w, following

@@ -5,5 +5,9 @@ class UserError(Exception):
     """Shown as one message without a traceback. Says where, what, and the cure."""
 
 
+class Diverged(UserError, ArithmeticError):
+    """A quantity is no longer finite."""
+
+
 class UnusableData(UserError, ValueError):
     """Data that are missing, damaged, of another form, or too few."""

@@ -23,7 +23,6 @@ from .optimizers import Optimizer
 from .optimizers.base import State
 from .symmetric import smat, svec
 
-
 Time = float | int | Tensor  # in optimizer steps
 
 

@@ -13,7 +13,6 @@ import torch
 from torch import Tensor
 from torchdiffeq import odeint
 
-from .complementarity import Unsolved
 from .discrete import Start
 from .flows import CentralFlow, Flow, Frame, Snapshot
 from .observe import Observer, oscillation_values
@@ -100,24 +99,22 @@ def flow_trajectory(
     w = start.w
     state = flow.optimizer.update(flow.step(0), start.state, flow.points.at(w).gradient)
     for t in range(steps):
-        point = flow.points.at(w)
-        observer.check(t, w, point.loss, point.gradient)
-        spectrum = tracker.update(point, flow.preconditioner(t, w, state))
-        sharpness = spectrum.values[0].item()
-        if sharpness > stop_at_sharpness:
-            raise Stopped(f"effective sharpness {sharpness:.1f} passed {stop_at_sharpness:g} at step {t}")
-        frame = Frame(spectrum.values, spectrum.vectors)
-        try:
+        with observer.at(t):
+            point = flow.points.at(w)
+            observer.check(w, point.loss, point.gradient)
+            spectrum = tracker.update(point, flow.preconditioner(t, w, state))
+            sharpness = spectrum.values[0].item()
+            if sharpness > stop_at_sharpness:
+                raise Stopped(f"effective sharpness {sharpness:.1f} passed {stop_at_sharpness:g} at step {t}")
+            frame = Frame(spectrum.values, spectrum.vectors)
             following, following_state, snapshot = integrator.advance(flow, float(t), w, state, frame)
-        except Unsolved as error:
-            raise type(error)(f"{observer.process}, step {t}: {error}") from error
-        _, preconditioner, oscillation = snapshot
-        record = observer.record(t, w, point.loss, point.gradient, preconditioner, spectrum)
+            record = observer.record(t, w, point.loss, point.gradient, snapshot.preconditioner, spectrum)
         discrete = discrete_weights(t)
         offset = None if discrete is None else discrete - w
         if offset is not None:
             record.values["distance"] = offset.double().norm().item()
         if isinstance(flow, CentralFlow):
-            record.values.update(oscillation_values(oscillation, record.values, preconditioner, offset))
+            measured = oscillation_values(snapshot.oscillation, record.values, snapshot.preconditioner, offset)
+            record.values.update(measured)
         yield record
         w, state = following, following_state

@@ -26,9 +26,9 @@ def time_average(values: xr.DataArray, *, width: float) -> xr.DataArray:
         total = gaussian_filter1d(np.where(known, series, 0.0), width, axis=-1, mode="constant", truncate=4.0)
         return np.where(known, total / np.where(weight > 0, weight, 1.0), np.nan)
 
-    averaged = xr.apply_ufunc(
-        average, values, input_core_dims=[["step"]], output_core_dims=[["step"]]
-    ).transpose(*values.dims)
+    averaged = xr.apply_ufunc(average, values, input_core_dims=[["step"]], output_core_dims=[["step"]]).transpose(
+        *values.dims
+    )
     return averaged.assign_attrs(
         units=values.attrs.get("units", "1"),
         long_name=f"Gaussian time average of {values.attrs.get('long_name', values.name)}",

@@ -41,7 +41,9 @@ class Objective:
             raise ValueError("the network has no trainable parameter")
         kinds = {(value.dtype, value.device) for value in parameters.values()}
         if len(kinds) > 1:
-            raise ValueError(f"all trainable parameters must share one dtype and device, found {sorted(map(str, kinds))}")
+            raise ValueError(
+                f"all trainable parameters must share one dtype and device, found {sorted(map(str, kinds))}"
+            )
         self.network, self.inputs, self.targets, self.criterion = network, inputs, targets, criterion
         self._shapes = {name: value.shape for name, value in parameters.items()}
         self._sizes = [math.prod(shape) for shape in self._shapes.values()]

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from .errors import UserError
+from .errors import Diverged, UserError
 from .flows import Oscillation
 from .spectrum import Spectrum
 from .trajectory import Record
-
-
-class Diverged(UserError, ArithmeticError):
-    """A quantity is no longer finite."""
 
 
 class Observer:
@@ -29,11 +26,21 @@ class Observer:
     def __init__(self, process: str, outputs: Callable[[Tensor], Tensor] | None = None):
         self.process, self.outputs = process, outputs
 
-    def check(self, step: int, w: Tensor, loss: Tensor, gradient: Tensor) -> None:
-        """Raise `Diverged`, with the first quantity that is not finite and the step, unless all are."""
+    @contextmanager
+    def at(self, step: int) -> Iterator[None]:
+        """Errors of the mathematics in this block say which process and which step they belong to."""
+        try:
+            yield
+        except UserError as error:
+            if isinstance(error, ArithmeticError):
+                raise type(error)(f"{self.process}, step {step}: {error}") from error
+            raise
+
+    def check(self, w: Tensor, loss: Tensor, gradient: Tensor) -> None:
+        """Raise `Diverged`, with the first quantity that is not finite, unless all are."""
         for name, quantity in (("weights are", w), ("loss is", loss), ("gradient is", gradient)):
             if not torch.isfinite(quantity).all():
-                raise Diverged(f"{self.process}: the {name} not finite at step {step}; try a smaller learning rate")
+                raise Diverged(f"the {name} not finite; try a smaller learning rate")
 
     def record(
         self,
@@ -50,7 +57,7 @@ class Observer:
         Raises:
             Diverged: weights, loss or gradient are not finite.
         """
-        self.check(step, w, loss, gradient)
+        self.check(w, loss, gradient)
         values: dict[str, Any] = {
             "loss": loss.item(),
             "gradient_norm_squared": gradient.double().square().sum().item(),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -32,16 +33,18 @@ def store_discrete(
         Diverged: something is not finite; nothing is published.
     """
     errors = probe(experiment.objective, experiment.initial_weights)
-    print(f"derivatives agree with differences: {errors}", file=log)
-    writers = (
-        Writer(discrete, experiment.shape("discrete", weights_stride=weights_stride), attrs),
-        Writer(midpoint, experiment.shape("midpoint", weights_stride=weights_stride), attrs),
-    )
-    for records in progress(experiment.discrete(), total=experiment.steps, name=str(discrete), log=log):
-        for writer, record in zip(writers, records, strict=True):
-            writer.append(record)
-    for writer in writers:
-        writer.publish()
+    listed = ", ".join(f"{name} {error:.0e}" for name, error in errors.items())
+    print(f"derivatives agree with differences (relative errors: {listed})", file=log)
+    with ExitStack() as stack:
+        writers = [
+            stack.enter_context(Writer(target, experiment.shape(process, weights_stride=weights_stride), attrs))
+            for process, target in (("discrete", discrete), ("midpoint", midpoint))
+        ]
+        for records in progress(experiment.discrete(), total=experiment.steps, name=str(discrete), log=log):
+            for writer, record in zip(writers, records, strict=True):
+                writer.append(record)
+        for writer in writers:
+            writer.publish()
 
 
 def store_flow(
@@ -63,16 +66,16 @@ def store_flow(
     Raises:
         Diverged: something is not finite; nothing is published.
     """
-    writer = Writer(target, experiment.shape(process, weights_stride=weights_stride), attrs)
     records = experiment.flow(process, stored_weights(discrete))
     closing: dict[str, str] = {}
-    try:
-        for record in progress(records, total=experiment.steps, name=str(target), log=log):
-            writer.append(record)
-    except Stopped as stopped:
-        closing["stopped"] = str(stopped)
-        print(f"stopped: {stopped}", file=log)
-    writer.publish(**closing)
+    with Writer(target, experiment.shape(process, weights_stride=weights_stride), attrs) as writer:
+        try:
+            for record in progress(records, total=experiment.steps, name=str(target), log=log):
+                writer.append(record)
+        except Stopped as stopped:
+            closing["stopped"] = str(stopped)
+            print(f"stopped: {stopped}", file=log)
+        writer.publish(**closing)
 
 
 def stored_weights(path: Path) -> Callable[[int], Tensor | None]:

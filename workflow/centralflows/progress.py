@@ -30,4 +30,6 @@ def progress(items: Iterable[T], *, total: int, name: str, log: TextIO | None = 
                 last = now
                 rate = done / max(now - started, 1e-9)
                 remaining = (total - done) / rate
-                print(f"{name}: step {done}/{total}, {rate:.3g} steps/s, {remaining:.0f} s left", file=lines, flush=True)
+                print(
+                    f"{name}: step {done}/{total}, {rate:.3g} steps/s, {remaining:.0f} s left", file=lines, flush=True
+                )

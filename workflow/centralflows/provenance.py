@@ -1,8 +1,8 @@
 """Where everything comes from: digests of sources and files, seals, and the record of how a thing was made.
 
-A *seal* is a JSON file beside a job's output. It holds the sha256 of every file of the output, one digest over them all,
-and a record of how the output was made. Whoever reads the output verifies the seal first: Snakemake never looks inside a
-directory, and Zarr reads a missing chunk as NaN.
+A *seal* is a JSON file beside a job's output. It holds the sha256 of every file of the output, one digest over them
+all, and a record of how the output was made. Whoever reads the output verifies the seal first: Snakemake never looks
+inside a directory, and Zarr reads a missing chunk as NaN.
 """
 
 from __future__ import annotations
@@ -24,7 +24,18 @@ from .errors import UserError
 PACKAGE = Path(__file__).parent
 ROOT = PACKAGE.parents[1]
 _IGNORED = {".snakemake_timestamp"}  # Snakemake writes it into every directory that is an output
-_SOFTWARE = ("snakemake", "torch", "torchdiffeq", "numpy", "scipy", "xarray", "zarr", "clarabel", "matplotlib", "seaborn")
+_SOFTWARE = (
+    "snakemake",
+    "torch",
+    "torchdiffeq",
+    "numpy",
+    "scipy",
+    "xarray",
+    "zarr",
+    "clarabel",
+    "matplotlib",
+    "seaborn",
+)
 
 
 class SealError(UserError, ValueError):
@@ -37,7 +48,13 @@ def seal_path(output: Path) -> Path:
 
 
 def write_seal(seal: Path, outputs: Sequence[Path], record: dict[str, Any]) -> None:
-    """Seal outputs that stand beside the seal. It appears whole or not at all."""
+    """Seal outputs that stand beside the seal. It appears whole or not at all.
+
+    Raises:
+        FileNotFoundError: an output is not there.
+    """
+    if missing := [str(output) for output in outputs if not output.exists()]:
+        raise FileNotFoundError(f"nothing to seal: {', '.join(missing)}")
     names = [output.name for output in outputs]
     files = _digests(seal.parent, names)
     content = {"digest": digest(files), "files": files, "outputs": names, "made": record}
@@ -75,9 +92,7 @@ def _digests(folder: Path, names: Sequence[str]) -> dict[str, str]:
     for name in names:
         output = folder / name
         files += [output] if output.is_file() else [file for file in output.rglob("*") if file.is_file()]
-    return {
-        file.relative_to(folder).as_posix(): _sha256(file) for file in sorted(files) if file.name not in _IGNORED
-    }
+    return {file.relative_to(folder).as_posix(): _sha256(file) for file in sorted(files) if file.name not in _IGNORED}
 
 
 def digest(value: Any) -> str:
@@ -90,7 +105,8 @@ def source_digest(*scripts: str) -> str:
     """Digest of scripts and of all modules of this package that they import, directly or not.
 
     Syntax trees without docstrings are digested, so that a change of mathematics changes it and a change of prose or
-    layout does not.
+    layout does not. An `__init__` that runs on the way counts; names that it loads lazily do not, so scripts import from
+    modules.
 
     Args:
         scripts: paths relative to the repository.
@@ -160,7 +176,11 @@ def _imported(tree: ast.Module, file: Path) -> list[Path]:
 
 
 def _module_files(base: Path) -> list[Path]:
-    return [file for file in (base.with_suffix(".py"), base / "__init__.py") if file.is_file()]
+    """The file of a module, and those of the packages around it, as they run first."""
+    files = [base.with_suffix(".py"), base / "__init__.py"]
+    if any(file.is_file() for file in files):
+        files += [folder / "__init__.py" for folder in base.parents if folder.is_relative_to(PACKAGE)]
+    return [file for file in files if file.is_file()]
 
 
 def _without_docstrings(tree: ast.Module) -> ast.Module:
@@ -169,7 +189,10 @@ def _without_docstrings(tree: ast.Module) -> ast.Module:
             node.body = [
                 statement
                 for statement in node.body
-                if not (isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant)
-                        and isinstance(statement.value.value, str))
+                if not (
+                    isinstance(statement, ast.Expr)
+                    and isinstance(statement.value, ast.Constant)
+                    and isinstance(statement.value.value, str)
+                )
             ]
     return tree

@@ -15,6 +15,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from .derivatives import Point
+from .errors import Diverged
 
 
 class Spectrum(NamedTuple):
@@ -56,6 +57,9 @@ def leading_eigenpairs(
             (The error of a value is of the order of its residual squared.)
         threshold: values from which on the tolerance counts in full.
         iterations: where to stop without convergence; the residuals returned tell.
+
+    Raises:
+        Diverged: the operator returns something that is not finite.
 
     Source: A. V. Knyazev, "Toward the optimal preconditioned eigensolver", SIAM J. Sci. Comput. 23 (2001), without
     preconditioner; soft locking as in Knyazev et al. (2007).
@@ -104,6 +108,8 @@ def _rayleigh_ritz(space: Tensor, images: Tensor, width: int) -> tuple[Tensor, T
     that are dependent to rounding are dropped.
     """
     gram, form = (space @ space.T).double(), (space @ images.T).double()
+    if not torch.isfinite(form).all():
+        raise Diverged("the Hessian is not finite; try a smaller learning rate")
     scale, rotation = torch.linalg.eigh((gram + gram.T) / 2)
     keep = scale > scale[-1] * len(space) * 10 * torch.finfo(space.dtype).eps
     whiten = rotation[:, keep] / scale[keep].sqrt()

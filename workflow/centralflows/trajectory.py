@@ -55,7 +55,9 @@ VARIABLES: dict[str, Variable] = {
     "critical_modes": Variable((), "1", "number k of modes in the complementarity problem", "int16"),
     "rank": Variable((), "1", "rank of Sigma", "int16"),
     "complementarity_gap": Variable((), "1", "relative gap of the complementarity problem's solution"),
-    "complementarity_violation": Variable((), "1", "relative violation of the constraint of the complementarity problem"),
+    "complementarity_violation": Variable(
+        (), "1", "relative violation of the constraint of the complementarity problem"
+    ),
     "distance": Variable((), "weight", "Euclidean distance to the discrete iterate at the same step"),
 }
 
@@ -157,6 +159,8 @@ def _filled(shape: tuple[int, ...], dtype: str) -> ndarray:
 class Writer:
     """Writes one trajectory into a staging store, segment by segment, and publishes it.
 
+    A context: leaving it with an error removes the staging store.
+
     Args:
         target: the final path of the store.
         shape: its sizes.
@@ -172,6 +176,13 @@ class Writer:
         self._weights: list[Record] = []
         self._rows_written = 0
         self._create(attrs)
+
+    def __enter__(self) -> Writer:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
+        if kind is not None:
+            shutil.rmtree(self.staging, ignore_errors=True)
 
     def append(self, record: Record) -> None:
         """Add the next record; it is on disk when its segment is full."""
@@ -193,11 +204,8 @@ class Writer:
 
     def _create(self, attrs: Mapping[str, Any]) -> None:
         shape = self.shape
-        template = to_dataset([], shape).drop_vars(["weights", "saved_step"], errors="ignore")
-        template = template.reindex(step=np.arange(shape.steps), fill_value={
-            name: -1 if VARIABLES[name].dtype.startswith("int") else np.nan for name in template.data_vars
-        })
-        template["step"].attrs.update(_STEP)
+        nothing = (Record(step, {}, np.empty(0)) for step in range(shape.steps))
+        template = to_dataset(nothing, shape._replace(weights_stride=0))
         saved = shape.saved(0, shape.steps)
         if len(saved):
             template = template.assign_coords(saved_step=("saved_step", saved, _STEP))
@@ -251,7 +259,7 @@ class Writer:
             self._weights = []
 
 
-_COMPRESSORS = (ZstdCodec(level=3), Crc32cCodec())
+_COMPRESSORS = (ZstdCodec(level=3),)
 
 
 def write_dataset(target: Path, dataset: xr.Dataset) -> Path:
@@ -265,16 +273,18 @@ def write_dataset(target: Path, dataset: xr.Dataset) -> Path:
 
 
 def _publish(staging: Path, target: Path) -> Path:
+    """Gather the metadata of all arrays in that of the store, for readers that open it by that alone, and rename."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Consolidated metadata is currently not part")
+        zarr.consolidate_metadata(staging)
     shutil.rmtree(target, ignore_errors=True)
     os.rename(staging, target)
     return target
 
 
 def open_trajectory(path: Path | str) -> xr.Dataset:
-    """A published store, lazily; as `xarray.open_zarr(path)`, which also warns of Snakemake's time stamp."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=".*snakemake_timestamp.*")
-        return xr.open_zarr(path, consolidated=False)
+    """A published store, lazily."""
+    return xr.open_zarr(path, consolidated=True)
 
 
 def canonical(value: Any) -> str:

@@ -10,10 +10,10 @@ rule analysis:
         seal=f"{RESULTS}/{{run}}/analysis.zarr.seal.json",
     log:
         f"{LOGS}/{{run}}/analysis.log",
+    conda:
+        "../../envs/environment.yaml"
     params:
         cfg=analysis_config,
         source=source_digest("workflow/scripts/analysis.py"),
-    conda:
-        "../../envs/environment.yaml"
     script:
         "../scripts/analysis.py"

@@ -9,7 +9,9 @@ from centralflows import config as configuration
 from centralflows.provenance import source_digest
 
 try:
-    CONFIG = configuration.load(config, source=", ".join(map(str, workflow.configfiles)) or "the configuration")
+    CONFIG = configuration.load(
+        config, source=", ".join(map(str, workflow.configfiles)) or "the configuration"
+    )
 except configuration.ConfigError as error:
     raise WorkflowError(str(error)) from None
 
@@ -18,7 +20,9 @@ DRAWN = f"figures/{CONFIG.profile}"
 LOGS = f"logs/{CONFIG.profile}"
 
 ANALYSES = [f"{RESULTS}/{run}/analysis.zarr" for run in CONFIG.runs]
-FIGURES = [f"{DRAWN}/{slug}.{kind}" for slug in CONFIG.figures for kind in ("svg", "png")]
+FIGURES = [
+    f"{DRAWN}/{slug}.{kind}" for slug in CONFIG.figures for kind in ("svg", "png")
+]
 
 
 def sorted_json(value):
@@ -35,8 +39,12 @@ def trajectory_config(process):
     others = {"stable", "central"} - {process}
 
     def parameter(wildcards):
-        run = CONFIG.runs[wildcards.run].model_dump(mode="json", exclude=others | {"processes", "average_width"})
-        return sorted_json({"run": run, "device": CONFIG.device, "threads": CONFIG.threads})
+        run = CONFIG.runs[wildcards.run].model_dump(
+            mode="json", exclude=others | {"processes", "average_width"}
+        )
+        return sorted_json(
+            {"run": run, "device": CONFIG.device, "threads": CONFIG.threads}
+        )
 
     return parameter
 
@@ -47,12 +55,18 @@ def flow_config(wildcards):
 
 def processes(run):
     """Trajectories of a run."""
-    return ["discrete", "midpoint", *(p for p in CONFIG.runs[run].processes if p != "discrete")]
+    return [
+        "discrete",
+        "midpoint",
+        *(p for p in CONFIG.runs[run].processes if p != "discrete"),
+    ]
 
 
 def analysis_config(wildcards):
     run = CONFIG.runs[wildcards.run]
-    return sorted_json({"processes": processes(wildcards.run), "average_width": run.average_width})
+    return sorted_json(
+        {"processes": processes(wildcards.run), "average_width": run.average_width}
+    )
 
 
 def sealed(name, path):
@@ -95,5 +109,7 @@ def figure_config(slug):
 
 def gpus():
     """GPUs that a trajectory job takes: one where there is one to take."""
-    wanted = CONFIG.device == "cuda" or (CONFIG.device == "auto" and shutil.which("nvidia-smi"))
+    wanted = CONFIG.device == "cuda" or (
+        CONFIG.device == "auto" and shutil.which("nvidia-smi")
+    )
     return 1 if wanted else 0

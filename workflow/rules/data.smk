@@ -7,10 +7,10 @@ rule cifar10:
         "results/cifar10.npz",
     log:
         "logs/cifar10.log",
-    params:
-        path=CONFIG.cifar10_path,
     conda:
         "../../envs/environment.yaml"
+    params:
+        path=CONFIG.cifar10_path,
     script:
         "../scripts/cifar10.py"
 
@@ -24,10 +24,10 @@ rule dataset:
         seal=f"{RESULTS}/{{run}}/dataset.npz.seal.json",
     log:
         f"{LOGS}/{{run}}/dataset.log",
+    conda:
+        "../../envs/environment.yaml"
     params:
         cfg=dataset_config,
         source=source_digest("workflow/scripts/dataset.py"),
-    conda:
-        "../../envs/environment.yaml"
     script:
         "../scripts/dataset.py"

@@ -14,12 +14,12 @@ rule discrete:
         f"{LOGS}/{{run}}/discrete.log",
     benchmark:
         f"benchmarks/{CONFIG.profile}/{{run}}/discrete.tsv"
+    conda:
+        "../../envs/environment.yaml"
+    resources:
+        gpu=gpus(),
     params:
         cfg=trajectory_config("discrete"),
         source=source_digest("workflow/scripts/discrete.py"),
-    resources:
-        gpu=gpus(),
-    conda:
-        "../../envs/environment.yaml"
     script:
         "../scripts/discrete.py"

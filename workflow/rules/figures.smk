@@ -18,10 +18,10 @@ for slug in CONFIG.figures:
             seal=f"{DRAWN}/{slug}.seal.json",
         log:
             f"{LOGS}/figures/{slug}.log",
+        conda:
+            "../../envs/environment.yaml"
         params:
             cfg=figure_config(slug),
             source=source_digest("workflow/scripts/figure.py"),
-        conda:
-            "../../envs/environment.yaml"
         script:
             "../scripts/figure.py"

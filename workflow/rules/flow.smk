@@ -9,18 +9,18 @@ rule flow:
     output:
         flow=directory(f"{RESULTS}/{{run}}/{{flow}}.zarr"),
         seal=f"{RESULTS}/{{run}}/{{flow}}.zarr.seal.json",
-    wildcard_constraints:
-        flow="stable|central",
     log:
         f"{LOGS}/{{run}}/{{flow}}.log",
     benchmark:
         f"benchmarks/{CONFIG.profile}/{{run}}/{{flow}}.tsv"
+    wildcard_constraints:
+        flow="stable|central",
+    conda:
+        "../../envs/environment.yaml"
+    resources:
+        gpu=gpus(),
     params:
         cfg=flow_config,
         source=source_digest("workflow/scripts/flow.py"),
-    resources:
-        gpu=gpus(),
-    conda:
-        "../../envs/environment.yaml"
     script:
         "../scripts/flow.py"

