@@ -75,7 +75,7 @@ def test_every_trajectory_opens_with_units_and_its_config(built):
             store = built / "results" / "smoke" / run / f"{process}.zarr"
             provenance.verify_seal(provenance.seal_path(store))
             trajectory = open_trajectory(store)
-            xr.testing.assert_identical(trajectory, xr.open_zarr(store, consolidated=False))
+            xr.testing.assert_identical(trajectory, xr.open_zarr(store))
             assert set(names) <= set(trajectory)
             assert all(
                 trajectory[name].attrs["units"] and trajectory[name].attrs["long_name"]

@@ -259,7 +259,7 @@ class Writer:
             self._weights = []
 
 
-_COMPRESSORS = (ZstdCodec(level=3),)
+_COMPRESSORS = (ZstdCodec(level=3), Crc32cCodec())
 
 
 def write_dataset(target: Path, dataset: xr.Dataset) -> Path:
