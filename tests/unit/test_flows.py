@@ -159,7 +159,8 @@ def test_predictions_are_those_of_an_oscillation_with_this_covariance(tiny):
         loss += float(plus.loss + minus.loss - 2 * here.loss) / 2 / h**2
         half_difference = (plus.gradient - minus.gradient) / (2 * h)
         gradient += float(half_difference @ half_difference)
-    assert oscillation.loss == pytest.approx(loss, rel=1e-5)
+    assert np.sum(oscillation.curvatures * oscillation.solution.x) / 2 == pytest.approx(loss, rel=1e-5)
+    assert oscillation.loss == np.trace(oscillation.solution.x)  # the same where the curvatures are 2
     assert oscillation.gradient_norm_squared == pytest.approx(gradient, rel=1e-5)
 
 

@@ -55,8 +55,9 @@ class Oscillation(NamedTuple):
 
     @property
     def loss(self) -> float:
-        r"""$\tfrac12 \langle H, \Sigma \rangle$, what the oscillations add to the loss; tr X where the modes are at 2."""
-        return float(np.sum(self.curvatures * self.solution.x) / 2)
+        r"""What the oscillations add to the loss: $\tfrac12 \langle H, \Sigma \rangle = \mathrm{tr} X$ at the edge, where
+        $U' H U = 2$."""
+        return float(np.trace(self.solution.x))
 
     @property
     def gradient_norm_squared(self) -> float:

@@ -46,7 +46,7 @@ VARIABLES: dict[str, Variable] = {
     "tracked_modes": Variable((), "1", "number m of eigenvalues tracked", "int16"),
     "step_size": Variable((), "weight^2 / loss", "harmonic mean of the effective step sizes, the diagonal of P^-1"),
     "outputs": Variable(("example", "output"), "1", "network outputs on the first test examples"),
-    "predicted_loss": Variable((), "loss", "predicted time average of the discrete loss, L + 1/2 <H, Sigma>"),
+    "predicted_loss": Variable((), "loss", "predicted time average of the discrete loss, L + tr X"),
     "predicted_gradient_norm_squared": Variable(
         (), "loss^2 / weight^2", "predicted time average of the discrete |grad L|^2, |grad L|^2 + tr(H Sigma H)"
     ),

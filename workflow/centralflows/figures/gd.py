@@ -123,7 +123,7 @@ def loss_time_average(data: Data, *, window: Window | None = None) -> Figure:
     panel.plot(
         central.step,
         central.predicted_loss,
-        **LINES["central"] | {"label": r"prediction, $L(w(t)) + \frac{1}{2}\langle H, \Sigma(t)\rangle$"},
+        **LINES["central"] | {"label": r"prediction, $L(w(t)) + \mathrm{tr}\,\Sigma(t)/\eta$"},
     )
     finish(panel, title="training loss", ylabel="loss", legend="upper right")
     return figure
