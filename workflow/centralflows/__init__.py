@@ -11,6 +11,8 @@ _HOMES = {
     "GradientDescent": "optimizers",
     "Objective": "objective",
     "Optimizer": "optimizers",
+    "RMSProp": "optimizers",
+    "ScalarRMSProp": "optimizers",
     "open_trajectory": "trajectory",
 }
 

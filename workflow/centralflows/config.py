@@ -151,15 +151,78 @@ Model = Annotated[Mlp | Cnn | Transformer, Field(discriminator="name")]
 # -- optimizers ---------------------------------------------------------------------------------------------------
 
 
-class GradientDescent(Strict):
-    """Gradient descent."""
+class Warmup(Strict):
+    """Rises linearly from 0, and stays."""
+
+    name: Literal["warmup"]
+    steps: Count
+    """step at which it reaches the learning rate"""
+
+
+class Cosine(Strict):
+    """Falls along half a cosine, and stays."""
+
+    name: Literal["cosine"]
+    steps: Count
+    """step at which it ends"""
+    final: Annotated[float, Field(ge=0, le=1), AlsoText] = 0.0
+    """what is left then, as a factor of the learning rate"""
+
+
+class Piecewise(Strict):
+    """Constant between given steps."""
+
+    name: Literal["piecewise"]
+    steps: tuple[Count, ...] = Field(min_length=1, strict=False)
+    """steps at which it changes, increasing"""
+    factors: tuple[Positive, ...] = Field(min_length=1, strict=False)
+    """factors of the learning rate from each of them on"""
+
+    def mistakes(self) -> Iterator[str]:
+        if len(self.steps) != len(self.factors):
+            yield f"factors: must be as many as steps ({len(self.steps)}) (got {len(self.factors)})"
+        if list(self.steps) != sorted(set(self.steps)):
+            yield "steps: must increase"
+
+
+Schedule = Annotated[Warmup | Cosine | Piecewise, Field(discriminator="name")]
+
+
+class Optimizer(Strict):
+    lr: Positive
+    """learning rate"""
+    schedule: Schedule | None = None
+    """how the learning rate changes with the optimizer's step counter, which is 1 at its first step; constant when left out"""
+
+
+class GradientDescent(Optimizer):
+    """Gradient descent. Its edge of stability is at sharpness 2 / lr."""
 
     name: Literal["gd"]
-    lr: Positive
-    """learning rate [weight^2 / loss]; the edge of stability is at sharpness 2 / lr"""
 
 
-OptimizerConfig = Annotated[GradientDescent, Field()]
+class SquaredGradientAverage(Optimizer):
+    beta2: Annotated[float, Field(gt=0, lt=1), AlsoText] = 0.99
+    """how much of the average of squared gradients is kept at each step"""
+    eps: Annotated[float, Field(ge=0), AlsoText] = 0.0
+    """added to the root of the average"""
+    bias_correction: bool = False
+    """whether the average is divided by its total weight so far"""
+
+
+class ScalarRMSProp(SquaredGradientAverage):
+    """Scalar RMSProp: one step size, from an average of the squared norm of the gradient."""
+
+    name: Literal["scalar-rmsprop"]
+
+
+class RMSProp(SquaredGradientAverage):
+    """RMSProp: a step size for each weight, from an average of its squared gradient."""
+
+    name: Literal["rmsprop"]
+
+
+OptimizerConfig = Annotated[GradientDescent | ScalarRMSProp | RMSProp, Field(discriminator="name")]
 
 # -- processes ----------------------------------------------------------------------------------------------------
 

@@ -57,7 +57,7 @@ def _plain(node: Any) -> Any:
 def tables() -> str:
     """Every key, by section, as Markdown."""
     lines: list[str] = []
-    for path, model in _sections(Config, ""):
+    for path, model in dict.fromkeys(_sections(Config, "")):
         variant = _variant(model)
         title = f"`{path}`" if path else "The file"
         lines += [f"### {title}" + (f", `name: {variant}`" if variant else ""), ""]
@@ -118,6 +118,8 @@ def _values(node: dict[str, Any]) -> str:
         return ", ".join(f"`{value}`" for value in node.get("enum", [node.get("const")]))
     if node["type"] == "array":
         return f"a list of {_values(node['items'])}"
+    if node["type"] == "boolean":
+        return "true, false"
     if node["type"] == "string":
         return "lower-case letters, digits, hyphens" if "pattern" in node else "text"
     bounds = [

@@ -12,7 +12,7 @@ import xarray as xr
 from jaxtyping import Float
 from torch import Tensor
 
-from . import config, models
+from . import config, models, optimizers
 from .criteria import CRITERIA
 from .data.examples import Dataset
 from .derivatives import Points
@@ -21,7 +21,7 @@ from .flows import CentralFlow, StableFlow
 from .integrate import Integrator, Stopped, flow_trajectory
 from .objective import Objective
 from .observe import Observer
-from .optimizers import GradientDescent, Optimizer
+from .optimizers import Optimizer
 from .probe import probe
 from .progress import progress
 from .spectrum import Tracker
@@ -194,7 +194,7 @@ def build(run: config.Run, dataset: Dataset, device: torch.device | str = "cpu")
         examples = examples.to(objective.inputs.dtype)
     return Experiment(
         objective,
-        GradientDescent(run.optimizer.lr),
+        optimizers.build(run.optimizer),
         run.steps,
         examples=examples if run.outputs else None,
         spectrum=run.spectrum,

@@ -1,0 +1,66 @@
+r"""Exponential moving averages of squared gradients: what Scalar RMSProp and RMSProp share.
+
+The discrete average is $\nu_t = \beta_2 \nu_{t-1} + (1 - \beta_2) s_t$ with $s_t$ the square of the gradient at $w_t$, and
+the step from $w_t$ already uses $\nu_t$. In terms of $\nu_t$ itself,
+
+$$\nu_t - \nu_{t-1} = (1 - \beta_2)(s_t - \nu_{t-1}) = \frac{1 - \beta_2}{\beta_2} (s_t - \nu_t),$$
+
+so the drift of the flow, whose $\nu$ stands for the $\nu_t$ that its weights move with, is the right-hand side.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from .base import Optimizer, Schedule, State, as_schedule
+
+
+@dataclass(frozen=True)
+class SquaredGradientAverage(Optimizer):
+    r"""$P = (\sqrt{\hat\nu} + \epsilon) / \eta(t)$ with $\hat\nu = \nu$, or $\nu / (1 - \beta_2^t)$ with bias correction.
+
+    Args:
+        lr: learning rate, or a function of the step counter (a float64 tensor) that returns one.
+        beta2: how much of the average is kept at each step, in (0, 1).
+        eps: added outside the root [gradient].
+        bias_correction: divide the average by its total weight so far. The step counter of a flow is continuous, so the
+            correction is that of the discrete optimizer at whole steps and its interpolation between them.
+
+    The average starts at 0.
+    """
+
+    lr: float | Schedule
+    beta2: float
+    eps: float = 0.0
+    bias_correction: bool = False
+
+    state_names: ClassVar[tuple[str, ...]] = ("nu",)
+
+    @abstractmethod
+    def square(self, gradient: Float[Tensor, " p"]) -> Float[Tensor, " *p"]:
+        """What is averaged, the shape of the state."""
+
+    def initial_state(self, w: Tensor) -> State:
+        return (torch.zeros_like(self.square(w)),)
+
+    def update(self, step: Tensor, state: State, gradient: Tensor) -> State:
+        (nu,) = state
+        return (nu + (1 - self.beta2) * (self.square(gradient) - nu),)
+
+    def drift(self, step: Tensor, state: State, gradient: Tensor) -> State:
+        (nu,) = state
+        return ((1 - self.beta2) / self.beta2 * (self.square(gradient) - nu),)
+
+    def preconditioner(self, step: Tensor, state: State) -> Tensor:
+        (nu,) = state
+        if self.bias_correction:
+            nu = nu / (1 - self.beta2**step)
+        # A weight that never had a gradient has nu = 0, where the root has no derivative and P may not vanish.
+        root = nu.clamp_min(torch.finfo(nu.dtype).tiny).sqrt()
+        return (root + self.eps) / as_schedule(self.lr)(step)
