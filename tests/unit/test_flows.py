@@ -11,10 +11,10 @@ import torch
 from centralflows.derivatives import Point, Points
 from centralflows.discrete import Start
 from centralflows.errors import Diverged
-from centralflows.flows import CentralFlow, Frame, StableFlow
+from centralflows.flows import AblatedFlow, CentralFlow, Frame, StableFlow
 from centralflows.integrate import Integrator, Stopped, flow_trajectory
 from centralflows.observe import Observer
-from centralflows.optimizers import GradientDescent
+from centralflows.optimizers import GradientDescent, RMSProp, ScalarRMSProp
 from centralflows.spectrum import Tracker
 
 
@@ -162,6 +162,42 @@ def test_predictions_are_those_of_an_oscillation_with_this_covariance(tiny):
     assert np.sum(oscillation.curvatures * oscillation.solution.x) / 2 == pytest.approx(loss, rel=1e-5)
     assert oscillation.loss == np.trace(oscillation.solution.x)  # the same where the curvatures are 2
     assert oscillation.gradient_norm_squared == pytest.approx(gradient, rel=1e-5)
+
+
+def test_without_a_state_the_ablated_flow_is_the_stable_one(tiny):
+    _, frame = beyond_the_edge(tiny, 2, 3.0)
+    w, optimizer = tiny.initial_weights, GradientDescent(0.1)
+    ablated, _, _ = AblatedFlow(Points(tiny), optimizer).velocity(0.0, w, (), frame)
+    stable, _, _ = StableFlow(Points(tiny), optimizer).velocity(0.0, w, (), frame)
+    assert torch.equal(ablated, stable)
+
+
+def test_the_ablated_flow_of_scalar_rmsprop_steps_by_two_over_the_sharpness():
+    """On the toy, nu = c^2 until y = 2 c / lr; from then on dy/dt = 2 c / y, so y^2 = y_e^2 + 4 c (t - t_e)."""
+    lr, c, y0, steps = 0.1, 1.0, 18.0, 80
+    start = Start(torch.tensor([0.0, y0], dtype=torch.float64), (torch.tensor([c**2], dtype=torch.float64),), 0)
+    flow = AblatedFlow(Points(toy(c)), ScalarRMSProp(lr, 0.9))
+    records = list(flow_trajectory(Observer("ablated"), flow, Integrator(), start, steps=steps, tracker=Tracker()))
+    times, edge = np.arange(steps), 2 * c / lr
+    late = np.sqrt(edge**2 + 4 * c * np.maximum(times - (edge - y0) / lr, 0))
+    exact = np.where(times < (edge - y0) / lr, y0 + lr * times, late)
+    # Euler: half a substep times |y''| = 4 c^2 / y^3 over 60 units, and the edge met within a substep of length lr / 4.
+    np.testing.assert_allclose([r.weights[1] for r in records], exact, atol=0.125 * 4 / edge**3 * 60 + lr / 4)
+    assert records[-1].values["effective_eigenvalues"][0] == pytest.approx(2, abs=1e-3)
+    assert records[-1].values["step_size"] == pytest.approx(2 / exact[-1], rel=2e-3)
+
+
+@pytest.mark.parametrize("optimizer", [ScalarRMSProp(0.1, 0.9), RMSProp(0.1, 0.9)], ids=["scalar", "rmsprop"])
+def test_in_the_ablated_flow_only_the_state_feels_the_oscillation(optimizer):
+    points, w = Points(toy(1.0)), torch.tensor([0.0, 22.0], dtype=torch.float64)
+    state = (torch.ones_like(optimizer.initial_state(w)[0]),)
+    preconditioner = optimizer.preconditioner(torch.tensor(5.0, dtype=torch.float64), state)
+    spectrum = Tracker(tolerance=1e-10).update(points.at(w), preconditioner)
+    frame = Frame(spectrum.values, spectrum.vectors)
+    ablated, averaged, snapshot = AblatedFlow(points, optimizer).velocity(0.0, w, state, frame)
+    stable, drift, _ = StableFlow(points, optimizer).velocity(0.0, w, state, frame)
+    assert torch.equal(ablated, stable)
+    assert snapshot.oscillation.loss > 0 and averaged[0][0] > drift[0][0]
 
 
 def test_a_stiff_stable_flow_stops_and_says_so():

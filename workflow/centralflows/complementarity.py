@@ -33,11 +33,14 @@ class Solution(NamedTuple):
         x: the matrix X `[k, k]`.
         gap: |<X, A + B[X]>| relative to |A| tr X; 0 for X = 0.
         violation: how far below zero the smallest eigenvalue of A + B[X] lies, relative to |A|.
+        monotonicity: smallest eigenvalue of the symmetric part of B relative to |B|; NaN where B was not looked at. If it
+            is negative, this is a solution (the certificate says so), but there may be others.
     """
 
     x: Float[ndarray, "k k"]
     gap: float
     violation: float
+    monotonicity: float = np.nan
 
 
 def solve_sdcp(a: Float[ndarray, "k k"], b: Float[ndarray, "q q"], *, tolerance: float = 1e-6) -> Solution:
@@ -46,6 +49,8 @@ def solve_sdcp(a: Float[ndarray, "k k"], b: Float[ndarray, "q q"], *, tolerance:
     For k = 1 a half line. Beyond, X minimises $\tfrac12\langle X, B[X]\rangle + \langle A, X\rangle$ over
     $X \succeq 0$, whose optimality conditions are the problem itself when B is self-adjoint and monotone. A conic solver
     finds it with the symmetric part of B; Newton's method then solves the problem itself, with the whole of B, to rounding.
+    Where the symmetric part has negative eigenvalues, the conic solver starts from its positive part; what Newton's method
+    makes of it counts only if its certificate holds for the whole of B, and `monotonicity` records it.
 
     Args:
         a: slack of the stability constraint, symmetric [1].
@@ -53,7 +58,7 @@ def solve_sdcp(a: Float[ndarray, "k k"], b: Float[ndarray, "q q"], *, tolerance:
         tolerance: on both numbers of the certificate.
 
     Raises:
-        NotMonotone: the symmetric part of b has an eigenvalue below -tolerance * ||b||.
+        NotMonotone: the symmetric part of b has an eigenvalue below -tolerance * ||b||, and no solution was found.
         Unsolved: the certificate fails; the message carries both numbers.
 
     Source: arXiv:2410.24206, the complementarity problem that determines Sigma(t).
@@ -67,17 +72,25 @@ def solve_sdcp(a: Float[ndarray, "k k"], b: Float[ndarray, "q q"], *, tolerance:
         raise Unsolved("the complementarity problem holds a value that is not finite")
     b_symmetric = (b + b.T) / 2
     floor = np.linalg.eigvalsh(b_symmetric)[0]
-    if size_b == 0 or floor < -tolerance * size_b:
-        raise NotMonotone(f"B has eigenvalue {floor:.3e} at norm {size_b:.3e}; raising X does not restore stability")
-    a_unit, b_unit = svec(a) / size_a, b / size_b
-    x = _half_line(a_unit, b_unit) if k == 1 else _polished(_conic(a_unit, b_symmetric / size_b), a_unit, b_unit)
+    if size_b == 0:
+        raise NotMonotone("B is zero; raising X does not restore stability")
+    a_unit, b_unit, monotonicity = svec(a) / size_a, b / size_b, floor / size_b
+    if k == 1:
+        x = _half_line(a_unit, b_unit)
+    else:
+        x = _polished(_conic(a_unit, _monotone_part(b_symmetric / size_b)), a_unit, b_unit)
     gap, violation = certificate(smat(a_unit), b_unit, smat(x))
     if not (gap <= tolerance and violation <= tolerance):
+        if monotonicity < -tolerance:
+            raise NotMonotone(
+                f"B has eigenvalue {floor:.3e} at norm {size_b:.3e}: raising X does not restore stability in every "
+                f"direction, and no solution was found (gap {gap:.1e}, violation {violation:.1e})"
+            )
         raise Unsolved(
             f"the complementarity problem of size {k} was not solved: gap {gap:.1e}, violation {violation:.1e}, "
             f"tolerance {tolerance:.0e}"
         )
-    return Solution(smat(x) * (size_a / size_b), gap, violation)
+    return Solution(smat(x) * (size_a / size_b), gap, violation, monotonicity)
 
 
 def certificate(a: Float[ndarray, "k k"], b: Float[ndarray, "q q"], x: Float[ndarray, "k k"]) -> tuple[float, float]:
@@ -88,9 +101,15 @@ def certificate(a: Float[ndarray, "k k"], b: Float[ndarray, "q q"], x: Float[nda
     return float(gap), float(max(0.0, -np.linalg.eigvalsh(slack)[0]) / size)
 
 
+def _monotone_part(b: ndarray) -> ndarray:
+    """The nearest self-adjoint operator without negative eigenvalues."""
+    values, vectors = np.linalg.eigh(b)
+    return (vectors * np.maximum(values, 0.0)) @ vectors.T
+
+
 def _half_line(a: ndarray, b: ndarray) -> ndarray:
     if b[0, 0] <= 0:
-        raise NotMonotone("B is zero; raising X does not restore stability")
+        raise NotMonotone("B is negative; raising X does not restore stability")
     return np.maximum(0.0, -a / b[0])
 
 

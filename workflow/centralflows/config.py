@@ -254,7 +254,7 @@ class Integration(Strict):
 
 
 class Central(Integration):
-    """The central flow. Its relaxation time is one substep."""
+    """The central flow, and the ablated one. The relaxation time is one substep."""
 
     critical_threshold: Annotated[float, Field(gt=0, le=2), AlsoText] = 1.95
     """modes with a larger effective eigenvalue enter the complementarity problem"""
@@ -271,7 +271,7 @@ class Stable(Integration):
     """effective sharpness at which the flow is given up"""
 
 
-Process = Literal["discrete", "stable", "central"]
+Process = Literal["discrete", "stable", "central", "ablated"]
 
 
 class Run(Strict):

@@ -17,7 +17,7 @@ from .criteria import CRITERIA
 from .data.examples import Dataset
 from .derivatives import Points
 from .discrete import Start, discrete_trajectory, warm_start
-from .flows import CentralFlow, StableFlow
+from .flows import AblatedFlow, CentralFlow, StableFlow
 from .integrate import Integrator, Stopped, flow_trajectory
 from .objective import Objective
 from .observe import Observer
@@ -25,7 +25,7 @@ from .optimizers import Optimizer
 from .probe import probe
 from .progress import progress
 from .spectrum import Tracker
-from .trajectory import Record, Shape, to_dataset
+from .trajectory import PROCESSES, Record, Shape, to_dataset
 
 DiscreteWeights = Callable[[int], Tensor | None]
 
@@ -74,7 +74,7 @@ class Experiment:
         `stopped` says why.
         """
         processes = tuple(processes)
-        unknown = set(processes) - {"discrete", "midpoint", "stable", "central"}
+        unknown = set(processes) - PROCESSES.keys()
         if unknown:
             raise ValueError(f"unknown process {', '.join(sorted(unknown))}")
         probe(self.objective, self.initial_weights)
@@ -84,7 +84,7 @@ class Experiment:
         found["discrete"] = self._dataset("discrete", iterates)
         if "midpoint" in processes:
             found["midpoint"] = self._dataset("midpoint", [pair[1] for pair in pairs])
-        for process in ("stable", "central"):
+        for process in ("stable", "central", "ablated"):
             if process in processes:
                 records, attrs = [], {}
                 flow = self.flow(process, lambda step: torch.from_numpy(iterates[step].weights))
@@ -110,11 +110,11 @@ class Experiment:
         )
 
     def flow(self, process: str, discrete_weights: DiscreteWeights = lambda step: None) -> Iterator[Record]:
-        """Records of the "stable" or "central" flow, measured against the discrete run where its weights are known."""
+        """Records of the "stable", "central" or "ablated" flow, beside the discrete run where its weights are known."""
         points = Points(self.objective)
-        if process == "central":
+        if process in ("central", "ablated"):
             settings = self.central
-            flow = CentralFlow(
+            flow = (CentralFlow if process == "central" else AblatedFlow)(
                 points,
                 self.optimizer,
                 self.warm_start + 1,

@@ -107,6 +107,13 @@ class Flow(ABC):
     def velocity(self, time: Time, w: Tensor, state: State, frame: Frame) -> tuple[Tensor, State, Snapshot]:
         """(dw/dt, ds/dt, snapshot) at a time [optimizer steps]."""
 
+    def _smooth_velocity(self, time: Time, w: Tensor, state: State) -> tuple[Tensor, State, Snapshot]:
+        """The velocity where nothing oscillates."""
+        point = self.points.at(w)
+        preconditioner = self.preconditioner(time, w, state)
+        drift = self.optimizer.drift(self.step(time), state, point.gradient)
+        return -point.gradient / preconditioner, drift, Snapshot(point, preconditioner, None)
+
 
 @dataclass(frozen=True)
 class StableFlow(Flow):
@@ -118,10 +125,7 @@ class StableFlow(Flow):
     name: ClassVar[str] = "stable"
 
     def velocity(self, time, w, state, frame):
-        point = self.points.at(w)
-        preconditioner = self.preconditioner(time, w, state)
-        drift = self.optimizer.drift(self.step(time), state, point.gradient)
-        return -point.gradient / preconditioner, drift, Snapshot(point, preconditioner, None)
+        return self._smooth_velocity(time, w, state)
 
 
 @dataclass(frozen=True)
@@ -153,52 +157,75 @@ class CentralFlow(Flow):
     margin: ClassVar[float] = 0.15
 
     def velocity(self, time, w, state, frame):
-        point = self.points.at(w)
-        step = self.step(time)
-        preconditioner = self.preconditioner(time, w, state)
-        gradient, column = point.gradient, preconditioner[:, None]
-
-        dw = -gradient / preconditioner
-        drift = self.optimizer.drift(step, state, gradient)
-        basis, products = self._critical(point, column, frame)
+        dw, drift, smooth = self._smooth_velocity(time, w, state)
+        point, preconditioner, _ = smooth
+        basis, products = self._critical(point, preconditioner, frame)
         if not products:
-            return dw, drift, Snapshot(point, preconditioner, None)
+            return dw, drift, smooth
 
+        step = self.step(time)
         curvature_gradients = point.curvature_gradients(basis, products)
         products = torch.stack([product.detach() for product in products]).T
-        dw_x = -0.5 * curvature_gradients / column
-        drift_x = self.optimizer.drift_curvature(step, state, gradient, products)
+        # What one unit of each coordinate of X adds to the velocity.
+        dw_x = self._penalty(curvature_gradients, preconditioner)
+        drift_x = self.optimizer.drift_curvature(step, state, point.gradient, products)
+
+        def slack_rate(dw: Tensor, step_rate: float, drift: State) -> ndarray:
+            """d svec(U' (2P - H) U)/dt along a velocity, with U held fixed."""
+            rate = self.optimizer.preconditioner_rate(step, state, step_rate, drift).to(w)
+            return svec(2 * _numpy(basis.T @ (rate[:, None] * basis))) - _numpy(curvature_gradients.T @ dw)
 
         curvatures = _numpy(basis.T @ products)
         curvatures = (curvatures + curvatures.T) / 2
         slack = 2 * np.eye(len(curvatures)) - curvatures
         if self.held_slack == "rayleigh":
             slack = np.diag(np.diag(slack))
-
-        def form_rate(step_rate: float, state_rate: State) -> ndarray:
-            """d svec(U' P U)/dt along a change of the optimizer's state, with U held fixed."""
-            rate = self.optimizer.preconditioner_rate(step, state, step_rate, state_rate).to(w)
-            return svec(_numpy(basis.T @ (rate[:, None] * basis)))
-
-        columns = range(dw_x.shape[1])
-        slack_rate = 2 * form_rate(1.0, drift) - _numpy(curvature_gradients.T @ dw)
-        slack_rate_x = np.stack([2 * form_rate(0.0, tuple(d[..., a] for d in drift_x)) for a in columns], axis=1)
-        slack_rate_x = slack_rate_x - _numpy(curvature_gradients.T @ dw_x)
+        rate = slack_rate(dw, 1.0, drift)
+        coordinates = range(dw_x.shape[1])
+        rate_x = [slack_rate(dw_x[:, a], 0.0, tuple(d[..., a] for d in drift_x)) for a in coordinates]
 
         tau = self.relaxation_time
-        solution = solve_sdcp(slack + tau * smat(slack_rate), tau * slack_rate_x)
+        solution = solve_sdcp(slack + tau * smat(rate), tau * np.stack(rate_x, axis=1))
         x = torch.as_tensor(svec(solution.x), dtype=w.dtype, device=w.device)
         dw = dw + dw_x @ x
         drift = tuple(d + d_x @ x for d, d_x in zip(drift, drift_x, strict=True))
         return dw, drift, Snapshot(point, preconditioner, Oscillation(basis, products, curvatures, solution))
 
-    def _critical(self, point: Point, column: Tensor, frame: Frame) -> tuple[Tensor, tuple[Tensor, ...]]:
+    def _penalty(self, curvature_gradients: Float[Tensor, "p q"], preconditioner: Tensor) -> Float[Tensor, "p q"]:
+        r"""$-\tfrac12 P^{-1} \nabla_w \langle H, \Sigma \rangle$ per coordinate of $X$."""
+        return -0.5 * curvature_gradients / preconditioner[:, None]
+
+    def _critical(
+        self, point: Point, preconditioner: Tensor, frame: Frame
+    ) -> tuple[Float[Tensor, "p k"], tuple[Float[Tensor, " p"], ...]]:
         """The critical directions U with U' P U = I, and the columns of H U with their graphs."""
         near = frame.values > self.critical_threshold - self.margin
-        basis = frame.vectors[:, near] * column.rsqrt()
+        basis = frame.vectors[:, near] * preconditioner[:, None].rsqrt()
         products = point.product_graphs(basis)
         critical = [i for i, product in enumerate(products) if basis[:, i] @ product > self.critical_threshold]
         return basis[:, critical], tuple(products[i] for i in critical)
+
+
+@dataclass(frozen=True)
+class AblatedFlow(CentralFlow):
+    r"""The central flow without the curvature penalty: $dw/dt = -P^{-1} \nabla L$, with the drift averaged over $\Sigma$.
+
+    Oscillations still act on the optimizer's state, and through it on the step sizes, so $\Sigma$ is what keeps
+    $2P - H \succeq 0$ by the growth of $P$ alone. With the penalty gone from the complementarity problem,
+    $\dot A_1[X] = 2 U' \dot P[X] U$. For Scalar RMSProp with one critical mode $P$ is a number that follows the sharpness,
+    $P = S/2$, so that $dw/dt = -(2/S) \nabla L$. An optimizer without a state (gradient descent) adapts nothing: its
+    ablated flow is its stable flow.
+
+    Source: arXiv:2410.24206, the ablation that shows how the curvature penalty acts; derived here for every optimizer.
+    """
+
+    name: ClassVar[str] = "ablated"
+
+    def velocity(self, time, w, state, frame):
+        return super().velocity(time, w, state, frame) if state else self._smooth_velocity(time, w, state)
+
+    def _penalty(self, curvature_gradients, preconditioner):
+        return torch.zeros_like(curvature_gradients)
 
 
 def _numpy(values: Tensor) -> ndarray:

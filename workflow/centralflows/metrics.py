@@ -94,7 +94,7 @@ def analyse(trajectories: Mapping[str, xr.Dataset], *, width: float) -> xr.Datas
         )
         locked = (np.abs(central.effective_eigenvalues - EDGE) < LOCKED).sum("mode")
         attrs["modes_locked"] = int(locked.max())
-    for process in ("stable", "central"):
+    for process in ("stable", "central", "ablated"):
         if process in trajectories:
             last = last_known(trajectories[process].distance)
             if last is not None:

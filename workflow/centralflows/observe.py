@@ -98,6 +98,7 @@ def oscillation_values(
         "rank": int((variances > 1e-6 * max(variances.max(), 1e-300)).sum()),
         "complementarity_gap": oscillation.solution.gap,
         "complementarity_violation": oscillation.solution.violation,
+        "complementarity_monotonicity": oscillation.solution.monotonicity,
     }
     if offset is not None:
         measured["displacement"] = (directions.T @ (preconditioner * offset)).cpu().double().numpy()

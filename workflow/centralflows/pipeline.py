@@ -60,7 +60,7 @@ def store_flow(
     """Integrate a flow and publish its store. One that becomes too stiff ends in NaN, and `stopped` says why.
 
     Args:
-        process: "stable" or "central".
+        process: "stable", "central" or "ablated".
         discrete: store of the discrete run, for the distances to it.
 
     Raises:

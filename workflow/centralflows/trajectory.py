@@ -58,28 +58,34 @@ VARIABLES: dict[str, Variable] = {
     "complementarity_violation": Variable(
         (), "1", "relative violation of the constraint of the complementarity problem"
     ),
+    "complementarity_monotonicity": Variable(
+        (), "1", "smallest eigenvalue of the complementarity problem's operator, relative; negative: not monotone"
+    ),
     "distance": Variable((), "weight", "Euclidean distance to the discrete iterate at the same step"),
 }
 
 _COMMON = ("loss", "gradient_norm_squared", "step_size", "outputs")
 _SPECTRUM = ("effective_eigenvalues", "eigen_residuals", "tracked_modes")
+_CENTRAL = (
+    *_COMMON,
+    *_SPECTRUM,
+    "distance",
+    "predicted_loss",
+    "predicted_gradient_norm_squared",
+    "variances",
+    "displacement",
+    "critical_modes",
+    "rank",
+    "complementarity_gap",
+    "complementarity_violation",
+    "complementarity_monotonicity",
+)
 PROCESSES: dict[str, tuple[str, ...]] = {
     "discrete": _COMMON,
     "midpoint": (*_COMMON, *_SPECTRUM),
     "stable": (*_COMMON, *_SPECTRUM, "distance"),
-    "central": (
-        *_COMMON,
-        *_SPECTRUM,
-        "distance",
-        "predicted_loss",
-        "predicted_gradient_norm_squared",
-        "variances",
-        "displacement",
-        "critical_modes",
-        "rank",
-        "complementarity_gap",
-        "complementarity_violation",
-    ),
+    "central": _CENTRAL,
+    "ablated": _CENTRAL,
 }
 
 

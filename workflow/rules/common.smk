@@ -36,7 +36,7 @@ def dataset_config(wildcards):
 
 def trajectory_config(process):
     """What a process's trajectory depends on: its run, but not the settings of the other flows."""
-    others = {"stable", "central"} - {process}
+    others = {"stable", "central"} - {"central" if process == "ablated" else process}
 
     def parameter(wildcards):
         run = CONFIG.runs[wildcards.run].model_dump(

@@ -14,7 +14,7 @@ rule flow:
     benchmark:
         f"benchmarks/{CONFIG.profile}/{{run}}/{{flow}}.tsv"
     wildcard_constraints:
-        flow="stable|central",
+        flow="stable|central|ablated",
     conda:
         "../../envs/environment.yaml"
     resources:
