@@ -10,7 +10,7 @@ min_version("9.0")
 
 # Snakemake merges configuration files, and runs of one profile must not leak into another: a file given on the
 # command line replaces the default one.
-if "runs" not in config:
+if not workflow.configfiles:
 
     configfile: "config/config.yaml"
 

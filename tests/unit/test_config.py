@@ -79,7 +79,7 @@ def test_loading_leaves_its_input_as_it_was():
 
 def test_what_a_job_is_given_reads_back_the_same():
     run = load(VALID).runs["sort"]
-    given_to_job = {"run": run.model_dump(mode="json"), "device": "cpu", "threads": 1}
+    given_to_job = {"run": run.model_dump(mode="json"), "threads": 1}
     assert Trajectory.model_validate(json.loads(json.dumps(given_to_job))).run == run
 
 
@@ -89,7 +89,7 @@ def test_what_a_job_is_given_reads_back_the_same():
 def test_defaults_stand_under_every_run():
     runs = load(changed("runs/mlp/spectrum", {"maximum": 5})).runs
     assert (runs["mlp"].spectrum.minimum, runs["mlp"].spectrum.maximum) == (2, 5)  # merged key by key
-    assert (runs["sort"].spectrum.minimum, runs["sort"].spectrum.maximum) == (2, 8)
+    assert (runs["sort"].spectrum.minimum, runs["sort"].spectrum.maximum) == (2, 16)
 
 
 def test_another_name_replaces_the_defaults_instead_of_merging():
@@ -181,7 +181,7 @@ NAME_RULE = "must be made of lower-case letters, digits and hyphens, the first n
         ("runs/sort/dataset/length", 10**9,
          "runs.sort.dataset.length: symbols^length (4^1000000000) must be below 2^63"),
         ("runs/sort/model/width", 12, "runs.sort.model.width: must be a multiple of twice the heads (8) (got 12)"),
-        ("runs/mlp/spectrum", {"minimum": 9}, "runs.mlp.spectrum.minimum: must be at most maximum (8) (got 9)"),
+        ("runs/mlp/spectrum", {"minimum": 17}, "runs.mlp.spectrum.minimum: must be at most maximum (16) (got 17)"),
         ("runs/mlp/outputs", 401, "runs.mlp.outputs: must be at most dataset.test_examples (400) (got 401)"),
         ("runs/mlp/processes", ["central"], "runs.mlp.processes: must contain 'discrete'"),
         ("runs/mlp/processes", ["discrete", "discrete"], "runs.mlp.processes: must not repeat"),

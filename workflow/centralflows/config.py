@@ -234,7 +234,7 @@ class Spectrum(Strict):
     """all above it are tracked, and one below (the stable flow tracks `minimum` only)"""
     minimum: Count = 1
     """least number tracked"""
-    maximum: Annotated[int, Field(ge=1, le=64)] = 8
+    maximum: Annotated[int, Field(ge=1, le=64)] = 16
     """most that can be tracked"""
     tolerance: Annotated[float, Field(gt=0, le=1e-2), AlsoText] = 3e-5
     """on the residual relative to the largest eigenvalue"""
@@ -324,7 +324,6 @@ class Trajectory(Strict):
     """What the trajectories of one run depend on: the parameter of their jobs."""
 
     run: Run
-    device: Literal["auto", "cpu", "cuda"]
     threads: int
 
 
@@ -378,6 +377,11 @@ class Config(Strict):
         for name, figure in self.figures.items():
             if figure.run in self.runs:
                 missing = set(CATALOGUE.get(figure.draw or name, ())) - set(self.runs[figure.run].processes)
+                run, draw = self.runs[figure.run], figure.draw or name
+                if draw == "gd-central-flow" and not run.outputs:
+                    yield f"figures.{name}.run: shows network outputs; set runs.{figure.run}.outputs to 1 or more"
+                if draw == "gd-predict-sigma" and run.weights_stride != 1:
+                    yield f"figures.{name}.run: needs the displacement at every step; set runs.{figure.run}.weights_stride to 1"
                 for process in sorted(missing):
                     yield f"figures.{name}.run: shows the {process} flow; add it to runs.{figure.run}.processes"
 

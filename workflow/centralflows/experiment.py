@@ -15,8 +15,9 @@ from torch import Tensor
 from . import config, models, optimizers
 from .criteria import CRITERIA
 from .data.examples import Dataset
-from .derivatives import Points
+from .derivatives import Points, value_and_gradient
 from .discrete import Start, discrete_trajectory, warm_start
+from .errors import Diverged
 from .flows import AblatedFlow, CentralFlow, StableFlow
 from .integrate import Integrator, Stopped, flow_trajectory
 from .objective import Objective
@@ -30,7 +31,7 @@ from .trajectory import PROCESSES, Record, Shape, to_dataset
 DiscreteWeights = Callable[[int], Tensor | None]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Experiment:
     """An objective, an optimizer, and how its processes are followed.
 
@@ -45,7 +46,7 @@ class Experiment:
         seed: of the eigen-solver's first guess.
 
     Raises:
-        WrongDerivatives: on `run`, if automatic differentiation is wrong for this network.
+        ValueError: initial weights of another size, or a count below its least.
     """
 
     objective: Objective
@@ -62,22 +63,29 @@ class Experiment:
     def __post_init__(self):
         w = self.objective.initial_weights
         if self.initial_weights is not None:
-            if self.initial_weights.shape != w.shape:
-                raise ValueError(f"initial_weights must be [{len(w)}], found {list(self.initial_weights.shape)}")
-            w = self.initial_weights.detach().to(w)
+            given = torch.as_tensor(self.initial_weights).detach()
+            if given.shape != w.shape:
+                raise ValueError(f"initial_weights must be one vector [{len(w)}], found {list(given.shape)}")
+            w = given.to(w)
+        if self.steps < 1 or self.warm_start < 0:
+            raise ValueError(
+                f"steps must be at least 1 and warm_start at least 0 (got {self.steps}, {self.warm_start})"
+            )
         object.__setattr__(self, "initial_weights", w)
 
-    def run(self, processes: Iterable[str] = ("discrete", "midpoint", "stable", "central")) -> dict[str, xr.Dataset]:
+    def run(
+        self, processes: str | Iterable[str] = ("discrete", "midpoint", "stable", "central")
+    ) -> dict[str, xr.Dataset]:
         """Run processes in memory; one Dataset each, with the variables of `trajectory.PROCESSES`.
 
         The weights at every step are kept (`weights`). A flow that becomes too stiff ends early, and its attribute
         `stopped` says why.
         """
-        processes = tuple(processes)
+        processes = (processes,) if isinstance(processes, str) else tuple(processes)
         unknown = set(processes) - PROCESSES.keys()
         if unknown:
             raise ValueError(f"unknown process {', '.join(sorted(unknown))}")
-        probe(self.objective, self.initial_weights)
+        self.check()
         found: dict[str, xr.Dataset] = {}
         pairs = list(self._shown("discrete", self.discrete(midpoints="midpoint" in processes)))
         iterates = [pair[0] for pair in pairs]
@@ -95,6 +103,25 @@ class Experiment:
                     attrs["stopped"] = str(stopped)
                 found[process] = self._dataset(process, records).assign_attrs(attrs)
         return {process: found[process] for process in processes if process in found}
+
+    def check(self) -> dict[str, float]:
+        """Errors of the derivatives near the initial weights, all small.
+
+        Raises:
+            Diverged: weights, data, or the loss there are not finite.
+            WrongDerivatives: automatic differentiation is wrong for this network.
+        """
+        objective = self.objective
+        for name, value in (
+            ("initial weights", self.initial_weights),
+            ("inputs", objective.inputs),
+            ("targets", objective.targets),
+        ):
+            if isinstance(value, Tensor) and not torch.isfinite(value).all():
+                raise Diverged(f"the {name} hold values that are not finite")
+        if not all(torch.isfinite(x).all() for x in value_and_gradient(objective, self.initial_weights)):
+            raise Diverged("the loss or its gradient is not finite at the initial weights, before any step")
+        return probe(objective, self.initial_weights)
 
     @cached_property
     def start(self) -> Start:

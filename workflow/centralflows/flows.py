@@ -62,8 +62,7 @@ class Oscillation(NamedTuple):
     @property
     def gradient_norm_squared(self) -> float:
         r"""$\mathrm{tr}(H \Sigma H)$, what they add to $|\nabla L|^2$."""
-        gram = (self.products.T @ self.products).double().cpu().numpy()
-        return float(np.sum(gram * self.solution.x))
+        return float(np.sum(_gram(self.products, self.products) * self.solution.x))
 
     def principal(self) -> tuple[Float[ndarray, " k"], Float[Tensor, "p k"]]:
         """Variances in P-normalised units, largest first, and their directions: columns d with d' P d = 1."""
@@ -159,13 +158,13 @@ class CentralFlow(Flow):
     def velocity(self, time, w, state, frame):
         dw, drift, smooth = self._smooth_velocity(time, w, state)
         point, preconditioner, _ = smooth
-        basis, products = self._critical(point, preconditioner, frame)
-        if not products:
+        basis, graphs = self._critical(point, preconditioner, frame)
+        if not graphs:
             return dw, drift, smooth
 
         step = self.step(time)
-        curvature_gradients = point.curvature_gradients(basis, products)
-        products = torch.stack([product.detach() for product in products]).T
+        curvature_gradients = point.curvature_gradients(basis, graphs)
+        products = torch.stack([graph.detach() for graph in graphs]).T
         # What one unit of each coordinate of X adds to the velocity.
         dw_x = self._penalty(curvature_gradients, preconditioner)
         drift_x = self.optimizer.drift_curvature(step, state, point.gradient, products)
@@ -173,9 +172,9 @@ class CentralFlow(Flow):
         def slack_rate(dw: Tensor, step_rate: float, drift: State) -> ndarray:
             """d svec(U' (2P - H) U)/dt along a velocity, with U held fixed."""
             rate = self.optimizer.preconditioner_rate(step, state, step_rate, drift).to(w)
-            return svec(2 * _numpy(basis.T @ (rate[:, None] * basis))) - _numpy(curvature_gradients.T @ dw)
+            return svec(2 * _gram(basis, rate[:, None] * basis)) - _gram(curvature_gradients, dw)
 
-        curvatures = _numpy(basis.T @ products)
+        curvatures = _gram(basis, products)
         curvatures = (curvatures + curvatures.T) / 2
         slack = 2 * np.eye(len(curvatures)) - curvatures
         if self.held_slack == "rayleigh":
@@ -228,5 +227,6 @@ class AblatedFlow(CentralFlow):
         return torch.zeros_like(curvature_gradients)
 
 
-def _numpy(values: Tensor) -> ndarray:
-    return values.detach().cpu().double().numpy()
+def _gram(a: Tensor, b: Tensor) -> ndarray:
+    """a' b, summed in float64: rounding in float32 would make the complementarity problem lose its monotonicity."""
+    return (a.double().T @ b.double()).cpu().numpy()

@@ -9,6 +9,7 @@ import datetime
 import json
 import sys
 import time
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -93,3 +94,6 @@ def job(snakemake: Any) -> Iterator[Job]:
             for stream in (log, sys.stderr):
                 print(f"{type(error).__name__}: {error}", file=stream)
             sys.exit(1)
+        except Exception:
+            traceback.print_exc(file=log)
+            raise

@@ -22,10 +22,11 @@ class Objective:
 
     Args:
         network: any module that is a deterministic function of its trainable parameters and of `inputs`;
-            parameters with `requires_grad=False` and buffers stay as they are. The module is not modified.
+            parameters with `requires_grad=False` and buffers stay as they are. It is copied, and so never modified.
         inputs: all training inputs, examples along the first axis.
         targets: what the criterion compares the outputs with.
-        criterion: `(outputs, targets) -> loss`, a scalar, differentiable three times.
+        criterion: `(outputs, targets) -> loss`, a scalar, differentiable three times. It may average over examples, but not
+            depend on their number or on the network otherwise: the derivative probe calls it on the first few.
 
     Attributes:
         p: number of weights.
@@ -36,6 +37,7 @@ class Objective:
     """
 
     def __init__(self, network: nn.Module, inputs: Tensor, targets: Tensor, criterion: Criterion):
+        network = copy.deepcopy(network)
         parameters = {name: value for name, value in network.named_parameters() if value.requires_grad}
         if not parameters:
             raise ValueError("the network has no trainable parameter")
@@ -73,7 +75,7 @@ class Objective:
         def move(x: Tensor) -> Tensor:
             return x.to(device=device, dtype=dtype if x.is_floating_point() else None)
 
-        network = copy.deepcopy(self.network).to(device=device, dtype=dtype)
+        network = copy.deepcopy(self.network).to(device=device, dtype=dtype)  # `Module.to` works in place
         return Objective(network, move(self.inputs), move(self.targets), self.criterion)
 
     def head(self, examples: int) -> Objective:

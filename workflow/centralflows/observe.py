@@ -50,7 +50,6 @@ class Observer:
         gradient: Tensor,
         preconditioner: Tensor,
         spectrum: Spectrum | None = None,
-        **more: Any,
     ) -> Record:
         """The record of a step.
 
@@ -62,7 +61,6 @@ class Observer:
             "loss": loss.item(),
             "gradient_norm_squared": gradient.double().square().sum().item(),
             "step_size": 1.0 / preconditioner.double().mean().item(),
-            **more,
         }
         if self.outputs is not None:
             values["outputs"] = self.outputs(w).cpu().double().numpy()

@@ -12,7 +12,6 @@ from torch import Tensor
 
 from .experiment import Experiment
 from .integrate import Stopped
-from .probe import probe
 from .progress import progress
 from .trajectory import Writer, open_trajectory
 
@@ -32,7 +31,7 @@ def store_discrete(
         WrongDerivatives: automatic differentiation is wrong for this network; nothing was run.
         Diverged: something is not finite; nothing is published.
     """
-    errors = probe(experiment.objective, experiment.initial_weights)
+    errors = experiment.check()
     listed = ", ".join(f"{name} {error:.0e}" for name, error in errors.items())
     print(f"derivatives agree with differences (relative errors: {listed})", file=log)
     with ExitStack() as stack:

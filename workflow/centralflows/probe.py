@@ -2,7 +2,7 @@ r"""The derivative probe: are the derivatives that automatic differentiation ret
 
 Third derivatives lie silently: some fused layers return wrong ones without an error, and a central flow would go astray
 without a sign. So before every experiment the derivatives are compared with differences of lower ones, in float64 on a
-few examples; a network that fails is refused, with the type of layer that is to blame.
+few examples, at one point and along one direction; a network that fails is refused, with the type of layer that is to blame.
 """
 
 from __future__ import annotations
@@ -39,7 +39,8 @@ def probe(objective: Objective, w: Tensor) -> dict[str, float]:
     with torch.no_grad():
         if not torch.equal(small(w), small(w)):
             raise WrongDerivatives(
-                "two evaluations of the loss at the same weights differ: the network is not deterministic (dropout?)"
+                "two evaluations of the loss at the same weights differ: the network is not deterministic; with dropout, "
+                "call its eval()"
             )
     found = derivative_errors(small, w)
     if max(found.values()) <= TOLERANCE:
@@ -49,7 +50,7 @@ def probe(objective: Objective, w: Tensor) -> dict[str, float]:
     blame = f"layers that fail alone: {', '.join(blamed)}" if blamed else "no single layer type fails alone"
     raise WrongDerivatives(
         f"derivatives of this network are wrong (relative errors: {listed}; at most {TOLERANCE:g}): {blame}. "
-        "Use layers of elementary operations, as in centralflows.models.norms."
+        "Use smooth activations (GELU, SiLU, tanh), and norms of elementary operations (centralflows.models.norms)."
     )
 
 

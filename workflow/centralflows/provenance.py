@@ -129,7 +129,7 @@ def record(**more: Any) -> dict[str, Any]:
         "lock": _sha256(ROOT / "envs" / "requirements.lock"),
         "machine": {"host": platform.node(), "system": platform.platform(), "processor": platform.machine()},
         "commit": _git("rev-parse", "HEAD"),
-        "dirty": bool(_git("status", "--porcelain")),
+        "dirty": bool(_git("status", "--porcelain", "--untracked-files=no")),
         **more,
     }
 

@@ -6,6 +6,7 @@ $U = P^{-1/2} V$ satisfies $H U = P U \Lambda$ and $U' P U = I$.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -142,8 +143,9 @@ class Tracker:
         minimum, maximum: bounds on the number of modes.
         tolerance: on the relative residual of the tracked modes; those below the threshold are followed less closely.
         seed: of the first guess and of the noise.
-        vectors: eigenvectors of the last solve and the guard, `[p, m + 1]`; empty before the first. Together with
-            `solves` it is the whole state.
+        solves, modes: number of solves so far, and of modes that the last one reported.
+        vectors: eigenvectors of the last solve and the guard, `[p, m + 1]` (`[p, p]` where p modes are tracked). With
+            `solves` and `modes` it is the whole state.
     """
 
     threshold: float = 1.5
@@ -152,6 +154,7 @@ class Tracker:
     tolerance: float = 3e-5
     seed: int = 0
     solves: int = 0
+    modes: int = 0
     vectors: Tensor | None = field(default=None, repr=False)
 
     def update(self, point: Point, preconditioner: Float[Tensor, " *p"]) -> Spectrum:
@@ -163,7 +166,7 @@ class Tracker:
 
         p = len(point.w)
         maximum = min(self.maximum, p)
-        modes = min(self.minimum if self.vectors is None else self.vectors.shape[1] - 1, maximum)
+        modes = min(max(self.modes, self.minimum), maximum)
         guess = point.w.new_empty(p, 0) if self.vectors is None else self._stirred()
         products = 0
         while True:
@@ -173,7 +176,12 @@ class Tracker:
                 operator, guess, wanted=modes, tolerance=self.tolerance, threshold=min(self.threshold, 2.0)
             )
             products += found.products
-            if modes == maximum or found.values[modes - 1] < self.threshold:
+            if found.values[modes - 1] < self.threshold:
+                break
+            if modes == maximum:
+                if maximum < p:
+                    message = f"more than {maximum} eigenvalues exceed {self.threshold:g}; the rest is not tracked"
+                    warnings.warn(message, stacklevel=2)
                 break
             modes += 1
             guess = found.vectors
@@ -182,7 +190,7 @@ class Tracker:
             vectors = _aligned(vectors, self.vectors)
         # One mode below the threshold is enough; a margin keeps the count from flickering.
         below = int((found.values[:modes] > 0.95 * self.threshold).sum()) + 1
-        modes = max(min(modes, below), min(self.minimum, maximum))
+        modes = self.modes = max(min(modes, below), min(self.minimum, maximum))
         self.vectors = vectors[:, : modes + 1]
         self.solves += 1
         return Spectrum(found.values[:modes], vectors[:, :modes], found.residuals[:modes], products)
@@ -194,7 +202,7 @@ class Tracker:
 
     def _stirred(self) -> Tensor:
         guess = self.vectors.clone()
-        if guess.shape[1] > 1:
+        if guess.shape[1] > self.modes:
             guess[:, -1:] += 0.1 * self._noise(len(guess), 1, guess)
         return guess
 

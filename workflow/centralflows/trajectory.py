@@ -192,7 +192,7 @@ class Writer:
 
     def append(self, record: Record) -> None:
         """Add the next record; it is on disk when its segment is full."""
-        self._buffer.append(record)
+        self._buffer.append(record._replace(weights=np.empty(0)))  # a segment of weights would be large
         if self.shape.weights_stride and record.step % self.shape.weights_stride == 0:
             self._weights.append(record)
             if len(self._weights) == self._weights_rows()[1]:

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
 
@@ -14,6 +15,9 @@ try:
     )
 except configuration.ConfigError as error:
     raise WorkflowError(str(error)) from None
+
+if CONFIG.cifar10_path and not Path(CONFIG.cifar10_path).expanduser().exists():
+    raise WorkflowError(f"cifar10_path: there is no {CONFIG.cifar10_path}")
 
 RESULTS = f"results/{CONFIG.profile}"
 DRAWN = f"figures/{CONFIG.profile}"
@@ -35,16 +39,14 @@ def dataset_config(wildcards):
 
 
 def trajectory_config(process):
-    """What a process's trajectory depends on: its run, but not the settings of the other flows."""
+    """What a process's trajectory depends on: its run, but not the settings of the other flows, nor the device."""
     others = {"stable", "central"} - {"central" if process == "ablated" else process}
 
     def parameter(wildcards):
         run = CONFIG.runs[wildcards.run].model_dump(
             mode="json", exclude=others | {"processes", "average_width"}
         )
-        return sorted_json(
-            {"run": run, "device": CONFIG.device, "threads": CONFIG.threads}
-        )
+        return sorted_json({"run": run, "threads": CONFIG.threads})
 
     return parameter
 
@@ -88,23 +90,53 @@ def analysis_inputs(wildcards):
 
 def dataset_inputs(wildcards):
     full = getattr(CONFIG.runs[wildcards.run].dataset, "needs_full", False)
-    return {"cifar10": "results/cifar10.npz"} if full else {}
+    return {"cifar10": ancient("results/cifar10.npz")} if full else {}
+
+
+def shown(slug):
+    """Trajectories that a figure is drawn from."""
+    figure = CONFIG.figures[slug]
+    return ["discrete", "midpoint", *configuration.CATALOGUE[figure.draw or slug]]
 
 
 def figure_inputs(slug):
-    run = CONFIG.figures[slug].run
-    return trajectories(run) | sealed("analysis", f"{RESULTS}/{run}/analysis.zarr")
+    run, flows = CONFIG.figures[slug].run, shown(slug)[2:]
+    # Without flows there is nothing to compare, and no need to wait for any.
+    stores = [*shown(slug), *(["analysis"] if flows else [])]
+    return {
+        key: path
+        for store in stores
+        for key, path in sealed(store, f"{RESULTS}/{run}/{store}.zarr").items()
+    }
 
 
 def figure_config(slug):
     figure = CONFIG.figures[slug]
-    return sorted_json(
-        {
-            "draw": figure.draw or slug,
-            "processes": processes(figure.run),
-            "options": figure.model_dump(include={"start", "stop"}),
-        }
+    options = figure.model_dump(include={"start", "stop"})
+    return sorted_json({"draw": figure.draw or slug, "options": options})
+
+
+def about(slug):
+    """The run of a figure in one line, for its caption."""
+    name = CONFIG.figures[slug].run
+    run = CONFIG.runs[name]
+    parts = {
+        key: ", ".join(
+            f"{k} {v}"
+            for k, v in part.model_dump(exclude_defaults=True).items()
+            if k != "name"
+        )
+        for key, part in (
+            ("model", run.model),
+            ("dataset", run.dataset),
+            ("optimizer", run.optimizer),
+        )
+    }
+    described = "; ".join(
+        f"{getattr(run, key).name}" + (f" ({text})" if text else "")
+        for key, text in parts.items()
     )
+    return f"{name}: {described}; {run.steps} steps"
 
 
 def gpus():

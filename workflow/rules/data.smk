@@ -9,10 +9,12 @@ rule cifar10:
         "logs/cifar10.log",
     conda:
         "../../envs/environment.yaml"
-    params:
-        path=CONFIG.cifar10_path,
     script:
         "../scripts/cifar10.py"
+
+
+wildcard_constraints:
+    run="|".join(CONFIG.runs),
 
 
 rule dataset:

@@ -22,6 +22,7 @@ for slug in CONFIG.figures:
             "../../envs/environment.yaml"
         params:
             cfg=figure_config(slug),
+            about=about(slug),
             source=source_digest("workflow/scripts/figure.py"),
         script:
             "../scripts/figure.py"

@@ -9,7 +9,7 @@ from centralflows.runtime import prepare
 
 with job(snakemake) as this:
     settings = Trajectory.model_validate(this.config)
-    device = prepare(settings.device, settings.threads)
+    device = prepare(snakemake.config.get("device", "auto"), settings.threads)
     experiment = build(settings.run, load(this.input("dataset")), device)
     store_flow(
         experiment,

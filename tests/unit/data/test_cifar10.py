@@ -571,7 +571,7 @@ def test_too_few_images_say_what_there_is_and_the_cure():
 
 def run_script(tmp_path, path):
     job = SimpleNamespace(
-        output=[str(tmp_path / "full.npz")], params=SimpleNamespace(path=path), log=[str(tmp_path / "log")]
+        output=[str(tmp_path / "full.npz")], config={"cifar10_path": path}, log=[str(tmp_path / "log")]
     )
     runpy.run_path(str(SCRIPT), init_globals={"snakemake": job})
 

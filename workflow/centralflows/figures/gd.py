@@ -38,7 +38,7 @@ def central_flow(data: Data, *, window: Window | None = None) -> Figure:
     """Gradient descent, gradient flow and central flow side by side: loss, sharpness, an output, distances."""
     shown = _shown(data, window)
     discrete, midpoint, stable, central = (shown[name] for name in ("discrete", "midpoint", "stable", "central"))
-    figure, (loss, sharpness, output, distance) = panels(4, width=3.0)
+    figure, (loss, sharpness, output, distance) = panels(2, 2)
 
     loss.plot(discrete.step, discrete.loss, **LINES["discrete"])
     loss.plot(stable.step, stable.loss, **LINES["stable"])
@@ -54,6 +54,8 @@ def central_flow(data: Data, *, window: Window | None = None) -> Figure:
     sharpness.set_ylim(0, min(2.0 * _threshold(midpoint), 1.05 * max(float(t.max()) for t in top.values())))
     finish(sharpness, title="sharpness", ylabel="top Hessian eigenvalue")
 
+    if "outputs" not in discrete:
+        raise NotShown("no network outputs were recorded in this run; give it examples")
     unit = int(np.argmax(discrete.outputs.isel(example=0).std("step").values))
     for trajectory, name in ((discrete, "discrete"), (stable, "stable"), (central, "central")):
         output.plot(trajectory.step, trajectory.outputs.isel(example=0, output=unit), **LINES[name])
@@ -94,6 +96,8 @@ def predict_sigma(data: Data, *, window: Window | None = None) -> Figure:
     window = window or _highest_rank(data["central"])
     shown = _shown(data, window)
     central, analysis = shown["central"], shown["analysis"]
+    if not np.isfinite(analysis.squared_displacement).any():
+        raise NotShown("the displacement of this run is not known; keep the weights of the discrete run at every step")
     modes = min(3, int(central["rank"].max()))
     figure, axes = panels(modes)
     top = float(1.6 * np.nanmax(central.variances.isel(mode=0)))

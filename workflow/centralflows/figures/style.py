@@ -32,16 +32,16 @@ LINES = {
     "edge": {"color": "black", "lw": 1.0, "ls": (0, (1, 1.5)), "zorder": 1},
 }
 
-PANEL = (3.3, 2.6)  # inches
+PANEL = (3.2, 2.5)  # inches
 
 _RC = {
-    "font.size": 9,
-    "axes.titlesize": 10,
-    "axes.labelsize": 9,
+    "font.size": 10,
+    "axes.titlesize": 11,
+    "axes.labelsize": 10,
     "axes.linewidth": 0.8,
-    "xtick.labelsize": 8,
-    "ytick.labelsize": 8,
-    "legend.fontsize": 8,
+    "xtick.labelsize": 9,
+    "ytick.labelsize": 9,
+    "legend.fontsize": 9,
     "legend.frameon": True,
     "legend.framealpha": 0.85,
     "legend.edgecolor": "none",
@@ -76,7 +76,8 @@ def finish(axes: Axes, *, title: str, ylabel: str, legend: str | None = None) ->
 def shared_legend(figure: Figure, *axes: Axes) -> None:
     """One legend below all panels, of the distinct lines of some of them: it cannot cover a curve."""
     lines = {label: line for panel in axes for line, label in zip(*panel.get_legend_handles_labels(), strict=True)}
-    figure.legend(lines.values(), lines.keys(), loc="outside lower center", ncols=len(lines), handlelength=2.2)
+    columns = min(len(lines), 5 if figure.get_figwidth() > 8 else 4)
+    figure.legend(lines.values(), lines.keys(), loc="outside lower center", ncols=columns, handlelength=2.2)
 
 
 def save(figure: Figure, path: Path) -> None:

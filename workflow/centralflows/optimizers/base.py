@@ -7,6 +7,7 @@ per unit of time.
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import ClassVar
@@ -79,4 +80,8 @@ class Optimizer(ABC):
 
 def as_schedule(lr: float | Schedule) -> Schedule:
     """A learning rate as a function of the step counter."""
-    return lr if callable(lr) else lambda step: torch.full_like(step, lr)
+    if callable(lr):
+        return lambda step: torch.as_tensor(lr(step), dtype=step.dtype, device=step.device)
+    if not 0 < lr < math.inf:
+        raise ValueError(f"the learning rate must be a positive number or a function of the step counter (got {lr!r})")
+    return lambda step: torch.full_like(step, lr)
