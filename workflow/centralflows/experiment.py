@@ -10,6 +10,7 @@ from functools import cached_property
 import torch
 import xarray as xr
 from jaxtyping import Float
+from numpy import ndarray
 from torch import Tensor
 
 from . import config, models, optimizers
@@ -39,7 +40,7 @@ class Experiment:
         objective: the training objective.
         optimizer: for example `GradientDescent(lr=0.02)`.
         steps: optimizer steps; every trajectory has a record at step 0 ... steps - 1.
-        initial_weights: `[p]`; the network's own by default.
+        initial_weights: `[p]`, tensor or array; the network's own by default.
         warm_start: steps of the optimizer itself before step 0, where all processes start.
         examples: inputs on which the network's outputs are recorded, if any.
         spectrum, central, stable: settings, as in the configuration.
@@ -52,7 +53,7 @@ class Experiment:
     objective: Objective
     optimizer: Optimizer
     steps: int
-    initial_weights: Float[Tensor, " p"] | None = None
+    initial_weights: Float[Tensor, " p"] | Float[ndarray, " p"] | None = None
     examples: Tensor | None = None
     spectrum: config.Spectrum = field(default_factory=config.Spectrum)
     central: config.Central = field(default_factory=config.Central)

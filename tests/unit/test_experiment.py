@@ -1,0 +1,100 @@
+"""The library interface: what it returns, and what it says of wrong input."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from centralflows import Experiment, GradientDescent, Objective, RMSProp
+from centralflows.config import Central, Spectrum
+from centralflows.errors import Diverged
+from centralflows.probe import WrongDerivatives
+from centralflows.trajectory import PROCESSES
+
+
+def criterion(f, y):
+    return 0.5 * (f - y).square().sum(-1).mean()
+
+
+def objective(*layers: nn.Module, n: int = 20) -> Objective:
+    torch.manual_seed(0)
+    network = nn.Sequential(*(layers or (nn.Linear(4, 8), nn.GELU(), nn.Linear(8, 2))))
+    return Objective(network, torch.randn(n, 4), torch.randn(n, 2), criterion)
+
+
+def test_each_process_has_its_variables_and_records():
+    made = objective()
+    found = Experiment(made, RMSProp(1e-3, 0.9, eps=1e-6), 5, warm_start=3, examples=made.inputs[:2]).run(PROCESSES)
+    assert found.keys() == PROCESSES.keys()
+    for process, dataset in found.items():
+        assert set(PROCESSES[process]) <= set(dataset) and dataset.sizes["step"] == 5
+        assert dataset.weights.shape == (5, made.p) and dataset.outputs.shape == (5, 2, 2)
+        assert all(dataset[name].attrs["units"] for name in PROCESSES[process])
+
+
+def test_all_processes_start_from_the_same_weights():
+    found = Experiment(objective(), GradientDescent(0.1), 3, warm_start=4).run()
+    starts = [dataset.weights[0].values for dataset in found.values()]
+    assert all(np.array_equal(start, starts[0]) for start in starts)
+    again = Experiment(objective(), GradientDescent(0.1), 5).run("discrete")["discrete"]
+    np.testing.assert_array_equal(again.weights[4], starts[0])
+
+
+def test_a_flow_that_grows_stiff_ends_and_says_so():
+    from centralflows.config import Stable
+
+    made = Experiment(objective(), GradientDescent(0.5), 50, stable=Stable(stop_at_sharpness=0.1))
+    stable = made.run("stable")["stable"]
+    assert stable.sizes["step"] == 0 and "passed 0.1 at step 0" in stable.attrs["stopped"]
+
+
+def test_one_weight_is_enough():
+    torch.manual_seed(0)
+    made = Objective(nn.Linear(1, 1, bias=False), torch.ones(3, 1), torch.zeros(3, 1), criterion)
+    central = Experiment(made, GradientDescent(0.5), 4).run()["central"]
+    np.testing.assert_allclose(central.effective_eigenvalues[:, 0], 0.5, rtol=1e-6)
+
+
+def test_modes_beyond_the_maximum_are_warned_of():
+    made = Experiment(objective(), GradientDescent(5.0), 2, spectrum=Spectrum(maximum=1), central=Central(substeps=8))
+    with pytest.warns(UserWarning, match="more than 1 eigenvalues exceed 1.5"):
+        made.run("central")
+
+
+@pytest.mark.parametrize("where", ["inputs", "targets", "weights"])
+def test_data_that_are_not_finite_are_named(where):
+    made = objective()
+    weights = made.initial_weights.clone()
+    {"inputs": made.inputs, "targets": made.targets, "weights": weights}[where].view(-1)[-1] = torch.nan
+    with pytest.raises(Diverged, match=where):
+        Experiment(made, GradientDescent(0.1), 3, weights).run()
+
+
+@pytest.mark.parametrize("lr", [0.0, -0.1, float("nan"), float("inf")])
+def test_a_learning_rate_must_be_positive(lr):
+    with pytest.raises(ValueError, match="learning rate must be a positive number"):
+        Experiment(objective(), GradientDescent(lr), 3).run("discrete")
+
+
+def test_a_learning_rate_may_be_a_function_that_returns_a_float():
+    runs = [Experiment(objective(), GradientDescent(lr), 4).run("discrete") for lr in (0.1, lambda step: 0.1)]
+    np.testing.assert_array_equal(runs[0]["discrete"].weights, runs[1]["discrete"].weights)
+
+
+def test_wrong_arguments_are_named():
+    made = objective()
+    with pytest.raises(ValueError, match=r"initial_weights must be one vector \[58\], found \[3\]"):
+        Experiment(made, GradientDescent(0.1), 3, np.zeros(3))
+    with pytest.raises(ValueError, match="steps must be at least 1"):
+        Experiment(made, GradientDescent(0.1), 0)
+    with pytest.raises(ValueError, match="unknown process centrall"):
+        Experiment(made, GradientDescent(0.1), 3).run("centrall")
+
+
+def test_a_network_that_the_probe_refuses_is_not_run():
+    with pytest.raises(WrongDerivatives, match="LayerNorm"):
+        Experiment(
+            objective(nn.Linear(4, 8), nn.LayerNorm(8), nn.GELU(), nn.Linear(8, 2)), GradientDescent(0.1), 3
+        ).run()
