@@ -57,6 +57,14 @@ def mistakes(raw: Any) -> list[str]:
     return [line.removeprefix("  ") for line in lines]
 
 
+def test_the_covariance_figure_needs_the_weights_of_every_step():
+    raw = changed("runs/mlp/weights_stride", 5) | {"figures": {"gd-predict-sigma": {"run": "mlp"}}}
+    (line,) = mistakes(raw)
+    assert line.startswith(
+        "figures.gd-predict-sigma.run: needs the displacement at every step; set runs.mlp.weights_stride to 1"
+    )
+
+
 def test_a_valid_configuration_is_read():
     loaded = load(VALID)
     run = loaded.runs["mlp"]
@@ -196,6 +204,7 @@ NAME_RULE = "must be made of lower-case letters, digits and hyphens, the first n
         ("figures/other/stop", 5, "figures.other.stop: must be greater than start (5) (got 5)"),
         ("runs/sort/processes", ["discrete", "stable"],
          "figures.other.run: shows the central flow; add it to runs.sort.processes"),
+        ("runs/sort/outputs", 0, "figures.other.run: shows network outputs; set runs.sort.outputs to 1 or more"),
     ],
     ids=lambda value: "" if isinstance(value, int) else None,  # pytest too fails to print the huge ones
 )  # fmt: skip
