@@ -70,7 +70,7 @@ def central_flow_multi(data: Data, *, window: Window | None = None) -> Figure:
     """The leading eigenvalues lock to the edge one after the other; the rank of Sigma counts them; distances."""
     shown = _shown(data, window)
     midpoint, stable, central = (shown[name] for name in ("midpoint", "stable", "central"))
-    figure, (spectrum, rank, distance) = panels(3)
+    figure, (spectrum, rank, distance) = panels(3, height=3.0)
     eigenvalues, predicted = hessian_eigenvalues(midpoint), hessian_eigenvalues(central)
     count = min(4, eigenvalues.sizes["mode"])
     for i in range(count):
@@ -99,7 +99,7 @@ def predict_sigma(data: Data, *, window: Window | None = None) -> Figure:
     if not np.isfinite(analysis.squared_displacement).any():
         raise NotShown("the displacement of this run is not known; keep the weights of the discrete run at every step")
     modes = min(3, int(central["rank"].max()))
-    figure, axes = panels(modes)
+    figure, axes = panels(modes, height=2.8)
     top = float(1.6 * np.nanmax(central.variances.isel(mode=0)))
     for i, panel in enumerate(axes):
         for values, label, name in (
@@ -110,7 +110,7 @@ def predict_sigma(data: Data, *, window: Window | None = None) -> Figure:
             color = {} if name == "central" else {"color": MODES[i]}
             panel.plot(values.step, values.isel(mode=i), **LINES[name] | {"label": label} | color)
         panel.set_ylim(0, top)
-        finish(panel, title=f"eigenvector {i + 1}", ylabel="variance, P-normalised (loss)" if i == 0 else "")
+        finish(panel, title=f"eigenvector {i + 1}", ylabel="variance [loss]" if i == 0 else "")
     shared_legend(figure, axes[0])
     return figure
 
