@@ -206,7 +206,9 @@ class Experiment:
         return progress(records, total=self.steps, name=process)
 
     def _dataset(self, process: str, records: list[Record]) -> xr.Dataset:
-        dataset = to_dataset(records, self.shape(process)).assign_attrs(process=process)
+        dataset = to_dataset(records, self.shape(process)).assign_attrs(
+            process=process, optimizer=repr(self.optimizer), warm_start=self.warm_start
+        )
         if "tracked_modes" in dataset and len(records):
             dataset = dataset.isel(mode=slice(int(dataset.tracked_modes.max())))
         return dataset

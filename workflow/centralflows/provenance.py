@@ -104,7 +104,8 @@ def digest(value: Any) -> str:
 def source_digest(*scripts: str) -> str:
     """Digest of scripts and of all modules of this package that they import, directly or not.
 
-    Syntax trees without docstrings are digested, so that a change of mathematics changes it and a change of prose or
+    Syntax trees without docstrings, written back as source, are digested, so
+    that a change of mathematics changes it and a change of prose or
     layout does not. An `__init__` that runs on the way counts; names that it loads lazily do not, so scripts import from
     modules.
 
@@ -118,7 +119,7 @@ def source_digest(*scripts: str) -> str:
             continue
         tree = ast.parse(file.read_text())
         pending.extend(_imported(tree, file))
-        trees[file] = ast.dump(_without_docstrings(tree))
+        trees[file] = ast.unparse(_without_docstrings(tree))
     return digest({file.relative_to(ROOT).as_posix(): tree for file, tree in trees.items()})
 
 

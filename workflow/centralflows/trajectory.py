@@ -145,7 +145,9 @@ def to_dataset(records: Iterable[Record], shape: Shape) -> xr.Dataset:
                 values[(row, *(slice(n) for n in np.shape(value)))] = value
         data[name] = (("step", *variable.dims), values, {"units": variable.units, "long_name": variable.long_name})
     kept = [record for record in records if shape.weights_stride and record.step % shape.weights_stride == 0]
-    coords: dict[str, Any] = {"step": ("step", steps, _STEP), "mode": ("mode", np.arange(1, shape.modes + 1), _MODE)}
+    coords: dict[str, Any] = {"step": ("step", steps, _STEP)}
+    if any("mode" in dims for dims, *_ in data.values()):
+        coords["mode"] = ("mode", np.arange(1, shape.modes + 1), _MODE)
     if shape.weights_stride:
         rows = np.array([r.weights for r in kept], dtype=shape.weights_dtype).reshape(len(kept), shape.p)
         data["weights"] = (("saved_step", "parameter"), rows, _WEIGHTS)
@@ -250,7 +252,7 @@ class Writer:
 
     def _flush(self) -> None:
         if self._buffer:
-            segment = to_dataset(self._buffer, self.shape._replace(weights_stride=0)).drop_vars("mode")
+            segment = to_dataset(self._buffer, self.shape._replace(weights_stride=0)).drop_vars("mode", errors="ignore")
             start = self._buffer[0].step
             region = {"step": slice(start, start + len(self._buffer))}
             segment.drop_vars("step").to_zarr(self.staging, region=region, consolidated=False)
