@@ -66,7 +66,7 @@ def test_higher_order_methods_are_nearer_at_the_same_cost():
 @pytest.mark.slow
 def test_the_table_in_the_manual_is_what_is_measured():
     if os.environ.get("CENTRALFLOWS_SLOW") != "1":
-        pytest.skip("ten minutes; set CENTRALFLOWS_SLOW=1")
+        pytest.skip("takes two minutes; set CENTRALFLOWS_SLOW=1")
     rows = re.findall(
         r"^\| (euler|midpoint|heun2|rk4) \| (\d+) \| \d+ \| ([\d.e-]+) \|.*\| ([\d.e-]+) \|$",
         (ROOT / "docs" / "numerics.md").read_text(),

@@ -67,6 +67,7 @@ def discrete_trajectory(
         with observers[0].at(t):
             step = torch.tensor(start.steps + t + 1.0, dtype=torch.float64)
             loss, gradient = value_and_gradient(objective, w)
+            observers[0].check(w, loss, gradient)
             state = optimizer.update(step, state, gradient)
             preconditioner = optimizer.preconditioner(step, state).to(w)
             record = observers[0].record(t, w, loss, gradient, preconditioner)

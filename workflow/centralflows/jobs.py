@@ -53,14 +53,13 @@ class Job:
     def output(self, name: str) -> Path:
         return Path(self._snakemake.output[name])
 
-    def attrs(self, **more: Any) -> dict[str, Any]:
+    def attrs(self) -> dict[str, Any]:
         """What identifies a store, for its attributes: deterministic, so that the same run has the same bytes."""
         return {
             "config": canonical(self.config),
             "source_digest": self._snakemake.params.source,
             "inputs": canonical(self._inputs),
             "references": REFERENCE,
-            **more,
         }
 
     def seal(self, name: str, *outputs: str, **more: Any) -> None:

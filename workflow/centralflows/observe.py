@@ -51,12 +51,7 @@ class Observer:
         preconditioner: Tensor,
         spectrum: Spectrum | None = None,
     ) -> Record:
-        """The record of a step.
-
-        Raises:
-            Diverged: weights, loss or gradient are not finite.
-        """
-        self.check(w, loss, gradient)
+        """The record of a step whose quantities have been checked."""
         values: dict[str, Any] = {
             "loss": loss.item(),
             "gradient_norm_squared": gradient.double().square().sum().item(),
