@@ -173,7 +173,7 @@ NAME_RULE = "must be made of lower-case letters, digits and hyphens, the first n
         ("runs/mlp/steps", 10**5000, "runs.mlp.steps: must be less than or equal to 2147483647 (got a huge number)"),
         ("runs/mlp/average_width", 10**400, "runs.mlp.average_width: must be a number (got 10000"),
         ("runs/mlp/processes", ["discrete", "flow"],
-         "runs.mlp.processes.1: must be 'discrete', 'stable', 'central' or 'ablated' (got 'flow')"),
+         "runs.mlp.processes.1: must be 'discrete', 'stable', 'central', "),
         ("runs/mlp/model/name", "mpl", "runs.mlp.model.name: nothing is called 'mpl'; did you mean 'mlp'?"),
         ("runs/mlp/model/name", "gru", "runs.mlp.model.name: nothing is called 'gru'; there are mlp, cnn, transformer"),
         ("runs/mlp/model/name", 3, "runs.mlp.model.name: nothing is called 3; there are mlp, cnn, transformer"),

@@ -26,7 +26,8 @@ def objective(*layers: nn.Module, n: int = 20) -> Objective:
 
 def test_each_process_has_its_variables_and_records():
     made = objective()
-    found = Experiment(made, RMSProp(1e-3, 0.9, eps=1e-6), 5, warm_start=3, examples=made.inputs[:2]).run(PROCESSES)
+    optimizer = RMSProp(1e-3, 0.9, eps=1e-6)
+    found = Experiment(made, optimizer, 5, warm_start=3, examples=made.inputs[:2], coordinates=2).run(PROCESSES)
     assert found.keys() == PROCESSES.keys()
     for process, dataset in found.items():
         assert set(PROCESSES[process]) <= set(dataset) and dataset.sizes["step"] == 5

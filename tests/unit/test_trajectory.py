@@ -46,12 +46,13 @@ def records(shape: Shape, steps: int | None = None) -> list[Record]:
     made = []
     for step in range(shape.steps if steps is None else steps):
         values = {}
-        for name in PROCESSES[shape.process]:
+        for name in shape.variables:
             sizes = [shape.sizes[dim] for dim in VARIABLES[name].dims]
             if VARIABLES[name].dims == ("mode",):
                 sizes = [1 + step % 3]
             values[name] = rng.integers(0, 9) if VARIABLES[name].dtype == "int16" else rng.standard_normal(sizes)
-        made.append(Record(step, values, rng.standard_normal(shape.p).astype(shape.weights_dtype)))
+        weights, *state = (rng.standard_normal(size).astype(shape.weights_dtype) for _, size in shape.kept.values())
+        made.append(Record(step, values, weights, tuple(state)))
     return made
 
 
@@ -87,10 +88,12 @@ def test_a_store_holds_what_was_recorded(tmp_path, small, steps, stride):
 @pytest.mark.parametrize("process", PROCESSES)
 def test_every_process_is_stored_at_the_real_sizes(tmp_path, process):
     sizes = shape(trajectory.SEGMENT + 3, process=process, stride=50, dtype="float64")
+    sizes = sizes._replace(coordinates=(1, 3), states=(("nu", sizes.p), ("count", 1)))
     rows = records(sizes)
     found = open_trajectory(write(tmp_path / "x.zarr", sizes, rows)).load()
     same(found, to_dataset(rows, sizes))
-    assert set(found.data_vars) == {*PROCESSES[process], "weights"}
+    assert set(found.data_vars) == {*PROCESSES[process], "weights", "nu", "count"}
+    assert found.nu.dims == ("saved_step", "parameter") and found["count"].dims == ("saved_step", "count_entry")
 
 
 def test_a_record_by_hand(tmp_path):
@@ -206,8 +209,8 @@ def test_a_flipped_bit_anywhere_in_the_data_is_found_on_reading(tmp_path, small)
     sizes = Shape("stable", 20, 3, (1, 2), 5, 7)
     path = write(tmp_path / "x.zarr", sizes, records(sizes))
     chunks = [name for name in files(path) if not name.endswith("zarr.json")]
-    # the coordinates and nine variables of two shards (16 and 4 steps), and three rows of weights
-    assert len(chunks) == len({name.split("/")[0] for name in chunks}) + len(PROCESSES["stable"])
+    # the coordinates and the variables of two shards (16 and 4 steps), and three rows of weights
+    assert len(chunks) == len({name.split("/")[0] for name in chunks}) + len(sizes.variables)
     for name in chunks:
         file = path / name
         content = file.read_bytes()
@@ -234,13 +237,13 @@ def test_a_seal_finds_what_reading_does_not(tmp_path, small):
 
 @pytest.mark.parametrize("steps", [1000, 4000])
 def test_a_store_has_few_files(tmp_path, steps):
-    """At most 50 files up to 4096 steps: one of metadata and one of data per array, of which there are 21 at most."""
-    sizes = Shape("central", steps, 8, (3, 4), 50)
+    """At most 70 files up to 4096 steps: one of metadata and one of data per array, of which there are 33 at most."""
+    sizes = Shape("central", steps, 8, (3, 4), 50, coordinates=(1, 2), states=(("nu", 50),))
     writer = Writer(tmp_path / "x.zarr", sizes, {})
     row = records(sizes, 1)[0]
     for step in range(steps):
         writer.append(row._replace(step=step))
-    assert len(files(writer.publish())) <= 50
+    assert len(files(writer.publish())) <= 70
 
 
 def test_weights_fill_files_to_their_limit(tmp_path, small):
@@ -263,7 +266,7 @@ def test_what_waits_to_be_written_is_bounded(tmp_path, small):
     writer = Writer(tmp_path / "x.zarr", sizes, {})
     for row in records(sizes):
         writer.append(row)
-        assert len(writer._buffer) < SEGMENT and len(writer._weights) < 6
+        assert len(writer._buffer) < SEGMENT and len(writer._kept) < 6
 
 
 # -- datasets and helpers -----------------------------------------------------------------------------------------
@@ -301,9 +304,10 @@ def test_a_flipped_bit_in_a_small_dataset_is_found(tmp_path):
 
 
 def test_saved_steps_are_the_multiples_of_the_stride():
-    for stride, start, stop in itertools.product((0, 1, 3, 7), (0, 1, 6, 7), (7, 8, 30)):
-        expected = [step for step in range(start, stop) if stride and step % stride == 0]
-        assert shape(30, stride=stride).saved(start, stop).tolist() == expected
+    for stride, steps in itertools.product((0, 1, 3, 7, 30), (1, 7, 8, 30)):
+        sizes = shape(steps, stride=stride)
+        expected = [step for step in range(steps) if (step % stride == 0 if stride else step == 0)]
+        assert sizes.saved.tolist() == expected == [step for step in range(steps) if sizes.keeps(step)]
 
 
 def test_the_schema_names_known_dimensions():

@@ -15,7 +15,7 @@ from numpy import ndarray
 from scipy import sparse
 
 from .errors import UserError
-from .symmetric import smat, svec, triangle
+from .symmetric import order, smat, svec, triangle
 
 
 class Unsolved(UserError, ArithmeticError):
@@ -78,7 +78,9 @@ def solve_sdcp(a: Float[ndarray, "k k"], b: Float[ndarray, "q q"], *, tolerance:
     if k == 1:
         x = _half_line(a_unit, b_unit)
     else:
-        x = _polished(_conic(a_unit, _monotone_part(b_symmetric / size_b)), a_unit, b_unit)
+        scale = _equilibrium(b_unit)
+        a_even, b_even = scale * a_unit, scale[:, None] * b_unit * scale
+        x = scale * _polished(_conic(a_even, _monotone_part((b_even + b_even.T) / 2)), a_even, b_even)
     gap, violation = certificate(smat(a_unit), b_unit, smat(x))
     if not (gap <= tolerance and violation <= tolerance):
         if monotonicity < -tolerance:
@@ -105,6 +107,19 @@ def _monotone_part(b: ndarray) -> ndarray:
     """The nearest self-adjoint operator without negative eigenvalues."""
     values, vectors = np.linalg.eigh(b)
     return (vectors * np.maximum(values, 0.0)) @ vectors.T
+
+
+def _equilibrium(b: ndarray) -> ndarray:
+    r"""Factors $d_i d_j$ of the coordinates at which B raises every mode's own slack by 1 per unit.
+
+    $X = D Y D$ turns the problem into the same one for $Y$, with $D A D$ and $D B[D Y D] D$. Modes whose oscillations
+    act on the slack with very different strength are a matter of units, not of difficulty.
+    """
+    k = order(len(b))
+    rows, columns, _ = triangle(k)
+    own = np.diag(b)[rows == columns]
+    d = np.maximum(own, 1e-8 * np.abs(b).max()) ** -0.25
+    return d[rows] * d[columns]
 
 
 def _half_line(a: ndarray, b: ndarray) -> ndarray:

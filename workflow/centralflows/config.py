@@ -5,15 +5,26 @@ All models stand in this one file, as it is read from top to bottom like a form.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    ValidationError,
+    model_validator,
+)
 
 from .config_messages import instead, messages, shown, shown_key
 
+PLUGIN = "plugin"
 LARGEST = 2**31 - 1  # a size beyond it is a slip of the keyboard
 
 
@@ -52,6 +63,45 @@ class Strict(BaseModel):
         if found := list(self.mistakes()):
             raise ValueError("\n".join(found))
         return self
+
+
+def _tag(value: Any) -> str | None:
+    """Which member of a union of named models a value is: by its `name`, a dotted path being that of a plugin."""
+    name = value.get("name") if isinstance(value, Mapping) else getattr(value, "name", None)
+    if not isinstance(name, str):
+        return None
+    return PLUGIN if ":" in name else name
+
+
+NAMED = Discriminator(_tag)
+
+DottedPath = Annotated[str, Field(pattern=r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*$")]
+
+
+class Plugin(Strict):
+    """Your own: the keys that follow are its arguments."""
+
+    model_config = ConfigDict(extra="allow")
+
+    name: DottedPath
+    """package.module:Name"""
+
+    @property
+    def options(self) -> dict[str, Any]:
+        return dict(self.model_extra or {})
+
+    def mistakes(self) -> Iterator[str]:
+        for key, value in self.options.items():
+            if not _is_plain(value):
+                yield f"{key}: must be made of numbers, text, lists and mappings (got {shown(value)})"
+
+
+def _is_plain(value: Any) -> bool:
+    if isinstance(value, Mapping):
+        return all(isinstance(key, str) and _is_plain(part) for key, part in value.items())
+    if isinstance(value, (list, tuple)):
+        return all(map(_is_plain, value))
+    return value is None or isinstance(value, (bool, int, str)) or (isinstance(value, float) and math.isfinite(value))
 
 
 # -- data ---------------------------------------------------------------------------------------------------------
@@ -222,7 +272,18 @@ class RMSProp(SquaredGradientAverage):
     name: Literal["rmsprop"]
 
 
-OptimizerConfig = Annotated[GradientDescent | ScalarRMSProp | RMSProp, Field(discriminator="name")]
+class OptimizerPlugin(Optimizer, Plugin):
+    """A subclass of `centralflows.Optimizer` of your own, called with `lr` (a number, or a schedule's function of the step
+    counter) and the keys that follow."""
+
+
+OptimizerConfig = Annotated[
+    Annotated[GradientDescent, Tag("gd")]
+    | Annotated[ScalarRMSProp, Tag("scalar-rmsprop")]
+    | Annotated[RMSProp, Tag("rmsprop")]
+    | Annotated[OptimizerPlugin, Tag(PLUGIN)],
+    NAMED,
+]
 
 # -- processes ----------------------------------------------------------------------------------------------------
 
@@ -238,16 +299,22 @@ class Spectrum(Strict):
     """most that can be tracked"""
     tolerance: Annotated[float, Field(gt=0, le=1e-2), AlsoText] = 3e-5
     """on the residual relative to the largest eigenvalue"""
+    hessian_every: Natural = 0
+    """steps between solves for the eigenvalues of the Hessian itself, where each weight has a step size of its own (0:
+    never; with one step size for all they come for free)"""
 
     def mistakes(self) -> Iterator[str]:
         if self.minimum > self.maximum:
             yield f"minimum: must be at most maximum ({self.maximum}) (got {self.minimum})"
 
 
+FixedStep = Literal["euler", "midpoint", "heun2", "heun3", "rk4"]
+
+
 class Integration(Strict):
     """How a unit of time (one optimizer step) is integrated."""
 
-    method: Literal["euler", "midpoint", "heun2", "heun3", "rk4"] = "euler"
+    method: FixedStep = "euler"
     """fixed-step method of torchdiffeq"""
     substeps: Count = 4
     """equal steps per unit of time"""
@@ -265,13 +332,48 @@ class Central(Integration):
 class Stable(Integration):
     """The stable flow (for gradient descent: gradient flow)."""
 
+    method: FixedStep | Literal["bosh3", "dopri5"] = "euler"
+    """method of torchdiffeq; bosh3 and dopri5 choose their steps themselves"""
     substeps_per_sharpness: Annotated[float, Field(ge=0.5), AlsoText] = 2.0
     """further substeps as the flow grows stiff: the least number per unit of effective sharpness"""
+    rtol: Positive = 1e-5
+    """relative error of each step of an adaptive method"""
+    atol: Positive = 1e-7
+    """absolute error of each step of an adaptive method [weight]"""
     stop_at_sharpness: Positive = 100.0
     """effective sharpness at which the flow is given up"""
+    stop_at_evaluations: Count = 10_000
+    """evaluations of the gradient in one unit of time at which the flow is given up"""
 
 
-Process = Literal["discrete", "stable", "central", "ablated"]
+class Stationary(Integration):
+    """The stationary flow, with and without its curvature penalty."""
+
+    tolerance: Annotated[float, Field(gt=0, le=0.1), AlsoText] = 1e-4
+    """on what is left of the drift of the optimizer's state, relative to the state"""
+
+
+class Start(Strict):
+    """Start from the stored state of another run, at a step that is given or found from the data."""
+
+    run: Name
+    """a key of `runs`, with the same dataset, model, criterion and dtype"""
+    step: Natural | None = None
+    """the step itself"""
+    crossing: Count | None = None
+    """which upward crossing of 2 by the effective sharpness at the midpoints, 1 for the first"""
+    loss: Positive | None = None
+    """the first step whose loss is not above this"""
+    keep: Literal["state", "preconditioner"] = "state"
+    """keep the optimizer's state, or the step sizes: then the state becomes the one that has them"""
+
+    def mistakes(self) -> Iterator[str]:
+        given = [key for key in ("step", "crossing", "loss") if getattr(self, key) is not None]
+        if len(given) != 1:
+            yield f"run: give one of step, crossing and loss (got {' and '.join(given) or 'none'})"
+
+
+Process = Literal["discrete", "stable", "central", "ablated", "stationary", "stationary-ablated"]
 
 
 class Run(Strict):
@@ -289,6 +391,10 @@ class Run(Strict):
     """optimizer steps recorded; the flows cover the same time"""
     warm_start: Natural = 0
     """steps of the optimizer itself before step 0, where all processes start"""
+    start: Start | None = None
+    """start from another run instead of the initial weights"""
+    stop_at_loss: Positive | None = None
+    """each process ends after the first step whose loss is not above this"""
     processes: Annotated[tuple[Process, ...], Field(strict=False)] = ("discrete", "stable", "central")
     """what to run; the discrete run (with its midpoints) comes first and is always needed"""
     seed: Natural = 0
@@ -296,9 +402,14 @@ class Run(Strict):
     dtype: Literal["float32", "float64"] = "float32"
     """of weights and data"""
     weights_stride: Natural = 1
-    """weights are stored every so many steps (0: never); distances to the discrete run exist where they are"""
+    """weights and optimizer state are stored every so many steps (0: at step 0 only); distances to the discrete run exist
+    where they are"""
     outputs: Natural = 3
     """test examples on which the network's outputs are recorded"""
+    coordinates: Natural = 0
+    """number of weights that are followed one by one, drawn by the seed: squared gradient, its prediction, optimizer state"""
+    stationary_every: Natural = 0
+    """steps between points of the central flow at which the stationary state and preconditioners are found (0: never)"""
     average_width: Annotated[float, Field(gt=0, le=1e5), AlsoText] = 12.0
     """standard deviation of the Gaussian time averages [optimizer steps]"""
     spectrum: Spectrum = Spectrum()
@@ -307,8 +418,23 @@ class Run(Strict):
     """how the central flow is integrated"""
     stable: Stable = Stable()
     """how the stable flow is integrated"""
+    stationary: Stationary = Stationary()
+    """how the stationary flows are integrated"""
 
     def mistakes(self) -> Iterator[str]:
+        if self.optimizer.name == "gd":
+            for process in ("stationary", "stationary-ablated"):
+                if process in self.processes:
+                    yield f"processes: gradient descent has no state that could settle; leave {process!r} out"
+            if self.stationary_every:
+                yield "stationary_every: gradient descent has no state that could settle; leave it out"
+        if self.stationary_every and "central" not in self.processes:
+            yield "stationary_every: follows the central flow; add it to processes"
+        every, stride = self.stationary_every, self.weights_stride
+        if every and stride and every % stride:
+            yield f"stationary_every: must be a multiple of weights_stride ({stride}) (got {every})"
+        if self.stationary_every and not self.weights_stride:
+            yield "stationary_every: needs stored weights; set weights_stride to 1 or more"
         if "discrete" not in self.processes:
             yield "processes: must contain 'discrete'"
         if len(set(self.processes)) < len(self.processes):
@@ -325,6 +451,10 @@ class Trajectory(Strict):
 
     run: Run
     threads: int
+    source: Run | None = None
+    """the run that `run.start` names"""
+    plugins: dict[str, str] = {}
+    """digests of the code of the run's plugins"""
 
 
 # -- figures and the whole ----------------------------------------------------------------------------------------
@@ -374,6 +504,7 @@ class Config(Strict):
     """figures by name, which is also that of their files"""
 
     def mistakes(self) -> Iterator[str]:
+        yield from self._loose_starts()
         for name, figure in self.figures.items():
             if figure.run in self.runs:
                 missing = set(CATALOGUE.get(figure.draw or name, ())) - set(self.runs[figure.run].processes)
@@ -384,6 +515,27 @@ class Config(Strict):
                     yield f"figures.{name}.run: needs the displacement at every step; set runs.{figure.run}.weights_stride to 1"
                 for process in sorted(missing):
                     yield f"figures.{name}.run: shows the {process} flow; add it to runs.{figure.run}.processes"
+
+    def _loose_starts(self) -> Iterator[str]:
+        """Starts from runs that do not fit or that wait for each other."""
+        for name, run in self.runs.items():
+            if run.start is None:
+                continue
+            where, source = f"runs.{name}.start", self.runs.get(run.start.run)
+            if source is None:
+                yield f"{where}.run: no run is called {shown(run.start.run)}{instead(run.start.run, self.runs)}"
+                continue
+            for key in ("dataset", "model", "criterion", "dtype"):
+                if getattr(source, key) != getattr(run, key):
+                    yield f"{where}.run: {run.start.run!r} has another {key}"
+            if run.start.step is not None and run.start.step >= source.steps:
+                yield f"{where}.step: must be below the steps of {run.start.run!r} ({source.steps}) (got {run.start.step})"
+            seen = [name]
+            while source is not None and source.start is not None and source.start.run not in seen:
+                seen.append(source.start.run)
+                source = self.runs.get(source.start.run)
+            if source is not None and source.start is not None and source.start.run == name:
+                yield f"{where}.run: {name!r} would wait for itself"
 
 
 # -- loading ------------------------------------------------------------------------------------------------------

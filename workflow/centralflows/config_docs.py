@@ -83,7 +83,7 @@ def _sections(model: type[BaseModel], path: str) -> Iterator[tuple[str, type[Bas
 
 def _variant(model: type[BaseModel]) -> str | None:
     field = model.model_fields.get("name")
-    return get_args(field.annotation)[0] if field else None
+    return (get_args(field.annotation) or ("package.module:Name",))[0] if field else None
 
 
 def _rows(model: type[BaseModel]) -> Iterator[tuple[str, str, str, str]]:

@@ -50,7 +50,7 @@ def messages(
         elif kind == "extra_forbidden":
             yield f"{where}: unknown key{instead(path[-1], known)}"
         elif kind == "union_tag_invalid":
-            known = re.findall("'([^']*)'", item["ctx"]["expected_tags"])
+            known = [tag for tag in re.findall("'([^']*)'", item["ctx"]["expected_tags"]) if tag != "plugin"]
             yield f"{where}.name: nothing is called {shown(value['name'])}{instead(value['name'], known)}"
         else:
             message = _WORDING.get(kind) or re.sub("^(Input|Value|String) should ", "must ", item["msg"])
@@ -67,7 +67,9 @@ def _walk(location: Path, root: type[BaseModel], also: Sequence[str]) -> tuple[P
             path.append(part)
             named = False
         elif len(models) > 1:  # the tag of a union
-            models = [model for model in models if part in get_args(model.model_fields["name"].annotation)]
+            models = [
+                model for model in models if part in (get_args(model.model_fields["name"].annotation) or ("plugin",))
+            ]
         elif part != "[key]":
             path.append(part)
             fields = models[0].model_fields if models else {}

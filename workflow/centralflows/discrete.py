@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -10,6 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from .derivatives import Function, Points, value_and_gradient
+from .errors import Stopped
 from .observe import Observer
 from .optimizers import Optimizer
 from .optimizers.base import State
@@ -18,22 +20,40 @@ from .trajectory import Record
 
 
 class Start(NamedTuple):
-    """Where all processes start: the optimizer's weights and state after `steps` steps of its own."""
+    """Where all processes start.
+
+    Attributes:
+        w: weights at step 0.
+        state: the optimizer's state that step 0 uses: updated with the gradient at `w` already.
+        steps: steps that the optimizer had taken before; its step counter at step 0 is one more.
+    """
 
     w: Float[Tensor, " p"]
     state: State
     steps: int
 
+    @property
+    def first_step(self) -> int:
+        return self.steps + 1
 
-def warm_start(objective: Function, optimizer: Optimizer, w: Float[Tensor, " p"], steps: int) -> Start:
-    """Some steps of the optimizer itself before every process starts."""
-    state = optimizer.initial_state(w)
-    for t in range(steps):
-        step = torch.tensor(t + 1.0, dtype=torch.float64)
-        _, gradient = value_and_gradient(objective, w)
-        state = optimizer.update(step, state, gradient)
+
+def start(objective: Function, optimizer: Optimizer, w: Float[Tensor, " p"]) -> Start:
+    """The very start of an optimizer at `w`."""
+    _, gradient = value_and_gradient(objective, w)
+    state = optimizer.update(torch.tensor(1.0, dtype=torch.float64), optimizer.initial_state(w), gradient)
+    return Start(w, state, 0)
+
+
+def advanced(objective: Function, optimizer: Optimizer, start: Start, steps: int) -> Start:
+    """A start some steps of the optimizer later."""
+    w, state = start.w, start.state
+    _, gradient = value_and_gradient(objective, w)
+    for t in range(start.first_step, start.first_step + steps):
+        step = torch.tensor(float(t), dtype=torch.float64)
         w = w - gradient / optimizer.preconditioner(step, state).to(w)
-    return Start(w, state, steps)
+        _, gradient = value_and_gradient(objective, w)
+        state = optimizer.update(step + 1, state, gradient)
+    return Start(w, state, start.steps + steps)
 
 
 def discrete_trajectory(
@@ -44,6 +64,7 @@ def discrete_trajectory(
     *,
     steps: int,
     tracker: Tracker | None,
+    stop_at_loss: float = -math.inf,
 ) -> Iterator[tuple[Record, Record | None]]:
     r"""Runs the optimizer; yields the records of $w_t$ and of its midpoint for t = 0 ... steps - 1.
 
@@ -55,8 +76,10 @@ def discrete_trajectory(
         observers: of the iterates and of the midpoints.
         start: weights and state at t = 0.
         tracker: of the effective eigenvalues at the midpoints; without one the midpoints are left out.
+        stop_at_loss: the run ends after the first step whose loss is not above it.
 
     Raises:
+        Stopped: the loss reached `stop_at_loss`.
         Diverged: something is not finite.
 
     Source: arXiv:2410.24206, the definition of the midpoints.
@@ -65,12 +88,13 @@ def discrete_trajectory(
     w, state, previous = start.w, start.state, None
     for t in range(steps):
         with observers[0].at(t):
-            step = torch.tensor(start.steps + t + 1.0, dtype=torch.float64)
+            step = torch.tensor(float(start.first_step + t), dtype=torch.float64)
             loss, gradient = value_and_gradient(objective, w)
             observers[0].check(w, loss, gradient)
-            state = optimizer.update(step, state, gradient)
+            if t > 0:
+                state = optimizer.update(step, state, gradient)
             preconditioner = optimizer.preconditioner(step, state).to(w)
-            record = observers[0].record(t, w, loss, gradient, preconditioner)
+            record = observers[0].record(t, w, state, loss, gradient, preconditioner)
             following = w - gradient / preconditioner
         midpoint_record = None
         if tracker is not None:
@@ -79,6 +103,10 @@ def discrete_trajectory(
                 point = points.at(midpoint)
                 observers[1].check(midpoint, point.loss, point.gradient)
                 spectrum = tracker.update(point, preconditioner)
-                midpoint_record = observers[1].record(t, midpoint, point.loss, point.gradient, preconditioner, spectrum)
+                midpoint_record = observers[1].record(
+                    t, midpoint, state, point.loss, point.gradient, preconditioner, spectrum, point
+                )
         yield record, midpoint_record
+        if loss <= stop_at_loss:
+            raise Stopped(f"the loss {loss:.6g} reached {stop_at_loss:g} at step {t}")
         previous, w = w, following

@@ -11,3 +11,7 @@ class Diverged(UserError, ArithmeticError):
 
 class UnusableData(UserError, ValueError):
     """Data that are missing, damaged, of another form, or too few."""
+
+
+class Stopped(Exception):
+    """A process ended before its last step, as it was told to; not an error. The message says when and why."""

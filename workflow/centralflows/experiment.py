@@ -6,10 +6,12 @@ import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import NamedTuple
 
+import numpy as np
 import torch
 import xarray as xr
-from jaxtyping import Float
+from jaxtyping import Float, Int64
 from numpy import ndarray
 from torch import Tensor
 
@@ -17,19 +19,23 @@ from . import config, models, optimizers
 from .criteria import CRITERIA
 from .data.examples import Dataset
 from .derivatives import Points, value_and_gradient
-from .discrete import Start, discrete_trajectory, warm_start
-from .errors import Diverged
-from .flows import AblatedFlow, CentralFlow, StableFlow
-from .integrate import Integrator, Stopped, flow_trajectory
+from .discrete import Start, advanced, discrete_trajectory, start
+from .errors import Diverged, Stopped
+from .flows import AblatedFlow, CentralFlow, Flow, StableFlow
+from .integrate import Integrator, flow_trajectory
 from .objective import Objective
 from .observe import Observer
-from .optimizers import Optimizer
+from .optimizers import Optimizer, contract
 from .probe import probe
 from .progress import progress
 from .spectrum import Tracker
+from .stationary import StationaryAblatedFlow, StationaryFlow
 from .trajectory import PROCESSES, Record, Shape, to_dataset
 
 DiscreteWeights = Callable[[int], Tensor | None]
+FLOWS: dict[str, type[Flow]] = {
+    flow.name: flow for flow in (StableFlow, CentralFlow, AblatedFlow, StationaryFlow, StationaryAblatedFlow)
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,8 +48,11 @@ class Experiment:
         steps: optimizer steps; every trajectory has a record at step 0 ... steps - 1.
         initial_weights: `[p]`, tensor or array; the network's own by default.
         warm_start: steps of the optimizer itself before step 0, where all processes start.
+        begin: start from this instead of the initial weights, for example from a stored state.
+        stop_at_loss: each process ends after the first step whose loss is not above it.
+        coordinates: number of weights that are followed one by one, drawn by the seed.
         examples: inputs on which the network's outputs are recorded, if any.
-        spectrum, central, stable: settings, as in the configuration.
+        spectrum, central, stable, stationary: settings, as in the configuration.
         seed: of the eigen-solver's first guess.
 
     Raises:
@@ -58,8 +67,12 @@ class Experiment:
     spectrum: config.Spectrum = field(default_factory=config.Spectrum)
     central: config.Central = field(default_factory=config.Central)
     stable: config.Stable = field(default_factory=config.Stable)
+    stationary: config.Stationary = field(default_factory=config.Stationary)
     seed: int = 0
     warm_start: int = 0
+    begin: Start | None = None
+    stop_at_loss: float | None = None
+    coordinates: int = 0
 
     def __post_init__(self):
         w = self.objective.initial_weights
@@ -72,6 +85,10 @@ class Experiment:
             raise ValueError(
                 f"steps must be at least 1 and warm_start at least 0 (got {self.steps}, {self.warm_start})"
             )
+        if self.begin is not None:
+            begin = self.begin._replace(w=self.begin.w.to(w), state=tuple(part.to(w) for part in self.begin.state))
+            object.__setattr__(self, "begin", begin)
+            w = begin.w
         object.__setattr__(self, "initial_weights", w)
 
     def run(
@@ -79,30 +96,29 @@ class Experiment:
     ) -> dict[str, xr.Dataset]:
         """Run processes in memory; one Dataset each, with the variables of `trajectory.PROCESSES`.
 
-        The weights at every step are kept (`weights`). A flow that becomes too stiff ends early, and its attribute
-        `stopped` says why.
+        The weights at every step are kept (`weights`). A process that reaches one of its limits ends early, and its
+        attribute `stopped` says why.
         """
         processes = (processes,) if isinstance(processes, str) else tuple(processes)
         unknown = set(processes) - PROCESSES.keys()
         if unknown:
             raise ValueError(f"unknown process {', '.join(sorted(unknown))}")
         self.check()
-        found: dict[str, xr.Dataset] = {}
-        pairs = list(self._shown("discrete", self.discrete(midpoints="midpoint" in processes)))
-        iterates = [pair[0] for pair in pairs]
-        found["discrete"] = self._dataset("discrete", iterates)
+        discrete = self._collected(self._shown("discrete", self.discrete(midpoints="midpoint" in processes)))
+        iterates = [pair[0] for pair in discrete.records]
+        found = {"discrete": self._dataset("discrete", discrete._replace(records=iterates))}
         if "midpoint" in processes:
-            found["midpoint"] = self._dataset("midpoint", [pair[1] for pair in pairs])
-        for process in ("stable", "central", "ablated"):
+            found["midpoint"] = self._dataset(
+                "midpoint", discrete._replace(records=[pair[1] for pair in discrete.records])
+            )
+
+        def discrete_weights(step: int) -> Tensor | None:
+            return torch.from_numpy(iterates[step].weights) if step < len(iterates) else None
+
+        for process in FLOWS:
             if process in processes:
-                records, attrs = [], {}
-                flow = self.flow(process, lambda step: torch.from_numpy(iterates[step].weights))
-                try:
-                    for record in self._shown(process, flow):
-                        records.append(record)
-                except Stopped as stopped:
-                    attrs["stopped"] = str(stopped)
-                found[process] = self._dataset(process, records).assign_attrs(attrs)
+                records = self._shown(process, self.flow(process, discrete_weights))
+                found[process] = self._dataset(process, self._collected(records))
         return {process: found[process] for process in processes if process in found}
 
     def check(self) -> dict[str, float]:
@@ -111,7 +127,9 @@ class Experiment:
         Raises:
             Diverged: weights, data, or the loss there are not finite.
             WrongDerivatives: automatic differentiation is wrong for this network.
+            BrokenContract: the optimizer contradicts itself.
         """
+        contract.check(self.optimizer)
         objective = self.objective
         for name, value in (
             ("initial weights", self.initial_weights),
@@ -127,35 +145,51 @@ class Experiment:
     @cached_property
     def start(self) -> Start:
         """Where all processes start."""
-        return warm_start(self.objective, self.optimizer, self.initial_weights, self.warm_start)
+        begin = self.begin or start(self.objective, self.optimizer, self.initial_weights)
+        return advanced(self.objective, self.optimizer, begin, self.warm_start)
 
     def discrete(self, *, midpoints: bool = True) -> Iterator[tuple[Record, Record | None]]:
         """Records of the discrete run and of its midpoints."""
         observers = self._observer("discrete"), self._observer("midpoint")
-        tracker = self._tracker() if midpoints else None
+        tracker = self.tracker() if midpoints else None
         return discrete_trajectory(
-            observers, self.objective, self.optimizer, self.start, steps=self.steps, tracker=tracker
+            observers,
+            self.objective,
+            self.optimizer,
+            self.start,
+            steps=self.steps,
+            tracker=tracker,
+            stop_at_loss=self._loss_limit,
         )
 
     def flow(self, process: str, discrete_weights: DiscreteWeights = lambda step: None) -> Iterator[Record]:
-        """Records of the "stable", "central" or "ablated" flow, beside the discrete run where its weights are known."""
-        points = Points(self.objective)
+        """Records of a flow, a key of `FLOWS`, beside the discrete run where its weights are known."""
+        common = (Points(self.objective), self.optimizer, self.start.first_step)
+        limit, tracker = math.inf, self.tracker()
         if process in ("central", "ablated"):
             settings = self.central
-            flow = (CentralFlow if process == "central" else AblatedFlow)(
-                points,
-                self.optimizer,
-                self.warm_start + 1,
+            flow = FLOWS[process](
+                *common,
                 relaxation_time=1.0 / settings.substeps,
                 critical_threshold=settings.critical_threshold,
                 held_slack=settings.held_slack,
             )
-            integrator, tracker, limit = Integrator(settings.method, settings.substeps), self._tracker(), math.inf
-        else:
-            flow = StableFlow(points, self.optimizer, self.warm_start + 1)
+            integrator = Integrator(settings.method, settings.substeps)
+        elif process == "stable":
             settings = self.stable
-            integrator = Integrator(settings.method, settings.substeps, settings.substeps_per_sharpness)
-            tracker, limit = self._tracker(threshold=math.inf), settings.stop_at_sharpness
+            flow, limit, tracker = StableFlow(*common), settings.stop_at_sharpness, self.tracker(threshold=math.inf)
+            integrator = Integrator(
+                settings.method,
+                settings.substeps,
+                settings.substeps_per_sharpness,
+                settings.rtol,
+                settings.atol,
+                settings.stop_at_evaluations,
+            )
+        else:
+            settings = self.stationary
+            flow = FLOWS[process](*common, tolerance=settings.tolerance)
+            integrator = Integrator(settings.method, settings.substeps)
 
         def on_device(step: int) -> Tensor | None:
             weights = discrete_weights(step)
@@ -170,6 +204,7 @@ class Experiment:
             tracker=tracker,
             discrete_weights=on_device,
             stop_at_sharpness=limit,
+            stop_at_loss=self._loss_limit,
         )
 
     def shape(self, process: str, *, weights_stride: int = 1) -> Shape:
@@ -182,17 +217,41 @@ class Experiment:
             self.objective.p,
             weights_stride,
             str(self.initial_weights.dtype).removeprefix("torch."),
+            tuple(int(i) for i in self._coordinates),
+            () if process == "midpoint" else self._states,
         )
 
+    @cached_property
+    def _states(self) -> tuple[tuple[str, int], ...]:
+        """Names and sizes of the parts of the optimizer's state."""
+        return tuple(zip(self.optimizer.state_names, map(len, self.start.state), strict=True))
+
+    @cached_property
+    def _coordinates(self) -> Int64[ndarray, " c"]:
+        """The weights that are followed one by one: the same ones in every process."""
+        count = min(self.coordinates, self.objective.p)
+        return np.sort(np.random.default_rng(self.seed).choice(self.objective.p, size=count, replace=False))
+
+    @property
+    def _loss_limit(self) -> float:
+        return -math.inf if self.stop_at_loss is None else self.stop_at_loss
+
     def _observer(self, process: str) -> Observer:
-        return Observer(process, None if self.examples is None else self._outputs)
+        return Observer(
+            process,
+            None if self.examples is None else self._outputs,
+            coordinates=self._coordinates,
+            hessian=self.tracker(threshold=math.inf),
+            hessian_every=self.spectrum.hessian_every,
+        )
 
     def _outputs(self, w: Tensor) -> Tensor:
         """Network outputs on the recorded examples `[examples, outputs]`."""
         with torch.no_grad():
             return self.objective.outputs(w, self.examples).flatten(1)
 
-    def _tracker(self, threshold: float | None = None) -> Tracker:
+    def tracker(self, threshold: float | None = None) -> Tracker:
+        """A tracker of eigenvalues with this experiment's settings."""
         settings = self.spectrum
         return Tracker(
             settings.threshold if threshold is None else threshold,
@@ -205,17 +264,34 @@ class Experiment:
     def _shown(self, process: str, records: Iterable) -> Iterator:
         return progress(records, total=self.steps, name=process)
 
-    def _dataset(self, process: str, records: list[Record]) -> xr.Dataset:
-        dataset = to_dataset(records, self.shape(process)).assign_attrs(
-            process=process, optimizer=repr(self.optimizer), warm_start=self.warm_start
+    def _collected(self, records: Iterable) -> _Collected:
+        """All records in memory, and why they ended if they did so early."""
+        kept, attrs = [], {}
+        try:
+            for record in records:
+                kept.append(record)
+        except Stopped as stopped:
+            attrs["stopped"] = str(stopped)
+        return _Collected(kept, attrs)
+
+    def _dataset(self, process: str, collected: _Collected) -> xr.Dataset:
+        dataset = to_dataset(collected.records, self.shape(process)).assign_attrs(
+            process=process, optimizer=repr(self.optimizer), first_step=self.start.first_step, **collected.attrs
         )
-        if "tracked_modes" in dataset and len(records):
+        if "tracked_modes" in dataset and len(collected.records):
             dataset = dataset.isel(mode=slice(int(dataset.tracked_modes.max())))
         return dataset
 
 
-def build(run: config.Run, dataset: Dataset, device: torch.device | str = "cpu") -> Experiment:
-    """The experiment that a configuration describes, on a device."""
+class _Collected(NamedTuple):
+    records: list
+    attrs: dict[str, str]
+
+
+def build(
+    run: config.Run, dataset: Dataset, device: torch.device | str = "cpu", begin: Start | None = None
+) -> Experiment:
+    """The experiment that a configuration describes, on a device; where it starts from another run, from `begin`."""
     network = models.build(run.model, dataset, seed=run.seed)
     inputs, labels = torch.from_numpy(dataset.inputs), torch.from_numpy(dataset.labels)
     objective = Objective(network, inputs, labels, CRITERIA[run.criterion]).to(device, getattr(torch, run.dtype))
@@ -230,6 +306,10 @@ def build(run: config.Run, dataset: Dataset, device: torch.device | str = "cpu")
         spectrum=run.spectrum,
         central=run.central,
         stable=run.stable,
+        stationary=run.stationary,
         seed=run.seed,
         warm_start=run.warm_start,
+        begin=begin,
+        stop_at_loss=run.stop_at_loss,
+        coordinates=run.coordinates,
     )

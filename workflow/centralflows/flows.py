@@ -21,6 +21,7 @@ from .complementarity import Solution, solve_sdcp
 from .derivatives import Point, Points
 from .optimizers import Optimizer
 from .optimizers.base import State
+from .spectrum import Spectrum, Tracker
 from .symmetric import smat, svec
 
 Time = float | int | Tensor  # in optimizer steps
@@ -62,7 +63,7 @@ class Oscillation(NamedTuple):
     @property
     def gradient_norm_squared(self) -> float:
         r"""$\mathrm{tr}(H \Sigma H)$, what they add to $|\nabla L|^2$."""
-        return float(np.sum(_gram(self.products, self.products) * self.solution.x))
+        return float(np.sum(gram(self.products, self.products) * self.solution.x))
 
     def principal(self) -> tuple[Float[ndarray, " k"], Float[Tensor, "p k"]]:
         """Variances in P-normalised units, largest first, and their directions: columns d with d' P d = 1."""
@@ -94,6 +95,7 @@ class Flow(ABC):
     first_step: int = 1
 
     name: ClassVar[str]
+    averages: ClassVar[bool] = False  # whether it predicts the time averages of the discrete run
 
     def step(self, time: Time) -> Tensor:
         """The optimizer's step counter at a time, as float64."""
@@ -101,6 +103,10 @@ class Flow(ABC):
 
     def preconditioner(self, time: Time, w: Tensor, state: State) -> Tensor:
         return self.optimizer.preconditioner(self.step(time), state).to(w)
+
+    def settle(self, time: Time, w: Tensor, state: State, tracker: Tracker) -> tuple[State, Spectrum]:
+        """The state that a unit of time starts from, and the spectrum there."""
+        return state, tracker.update(self.points.at(w), self.preconditioner(time, w, state))
 
     @abstractmethod
     def velocity(self, time: Time, w: Tensor, state: State, frame: Frame) -> tuple[Tensor, State, Snapshot]:
@@ -151,6 +157,7 @@ class CentralFlow(Flow):
     held_slack: Literal["rayleigh", "full"] = "rayleigh"
 
     name: ClassVar[str] = "central"
+    averages: ClassVar[bool] = True
 
     # A mode this far below the critical threshold at the last solve is not looked at before the next one.
     margin: ClassVar[float] = 0.15
@@ -172,9 +179,9 @@ class CentralFlow(Flow):
         def slack_rate(dw: Tensor, step_rate: float, drift: State) -> ndarray:
             """d svec(U' (2P - H) U)/dt along a velocity, with U held fixed."""
             rate = self.optimizer.preconditioner_rate(step, state, step_rate, drift).to(w)
-            return svec(2 * _gram(basis, rate[:, None] * basis)) - _gram(curvature_gradients, dw)
+            return svec(2 * gram(basis, rate[:, None] * basis)) - gram(curvature_gradients, dw)
 
-        curvatures = _gram(basis, products)
+        curvatures = gram(basis, products)
         curvatures = (curvatures + curvatures.T) / 2
         slack = 2 * np.eye(len(curvatures)) - curvatures
         if self.held_slack == "rayleigh":
@@ -227,6 +234,6 @@ class AblatedFlow(CentralFlow):
         return torch.zeros_like(curvature_gradients)
 
 
-def _gram(a: Tensor, b: Tensor) -> ndarray:
+def gram(a: Tensor, b: Tensor) -> ndarray:
     """a' b, summed in float64: rounding in float32 would make the complementarity problem lose its monotonicity."""
     return (a.double().T @ b.double()).cpu().numpy()

@@ -6,12 +6,17 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import numpy as np
 import torch
+from jaxtyping import Int64
+from numpy import ndarray
 from torch import Tensor
 
+from .derivatives import Point
 from .errors import Diverged, UserError
 from .flows import Oscillation
-from .spectrum import Spectrum
+from .optimizers.base import State
+from .spectrum import Spectrum, Tracker
 from .trajectory import Record
 
 
@@ -21,10 +26,22 @@ class Observer:
     Args:
         process: its name, for messages.
         outputs: the network outputs to record at weights w, `[examples, outputs]`; None for none.
+        coordinates: weights that are followed one by one.
+        hessian: tracker of the eigenvalues of the Hessian itself, where they are not those of the effective one times a
+            number; solved for every `hessian_every` steps (0: never).
     """
 
-    def __init__(self, process: str, outputs: Callable[[Tensor], Tensor] | None = None):
-        self.process, self.outputs = process, outputs
+    def __init__(
+        self,
+        process: str,
+        outputs: Callable[[Tensor], Tensor] | None = None,
+        *,
+        coordinates: Int64[ndarray, " c"] | None = None,
+        hessian: Tracker | None = None,
+        hessian_every: int = 0,
+    ):
+        self.process, self.outputs, self.hessian, self.hessian_every = process, outputs, hessian, hessian_every
+        self.coordinates = np.arange(0) if coordinates is None else coordinates
 
     @contextmanager
     def at(self, step: int) -> Iterator[None]:
@@ -46,10 +63,13 @@ class Observer:
         self,
         step: int,
         w: Tensor,
+        state: State,
         loss: Tensor,
         gradient: Tensor,
         preconditioner: Tensor,
         spectrum: Spectrum | None = None,
+        point: Point | None = None,
+        oscillation: Oscillation | None = None,
     ) -> Record:
         """The record of a step whose quantities have been checked."""
         values: dict[str, Any] = {
@@ -63,7 +83,27 @@ class Observer:
             values["effective_eigenvalues"] = spectrum.values.cpu().double().numpy()
             values["eigen_residuals"] = spectrum.residuals.cpu().double().numpy()
             values["tracked_modes"] = len(spectrum.values)
-        return Record(step, values, w.detach().cpu().numpy())
+            if len(preconditioner) == 1:
+                values["hessian_eigenvalues"] = (preconditioner * spectrum.values).cpu().double().numpy()
+            elif self.hessian is not None and self.hessian_every and step % self.hessian_every == 0:
+                plain = self.hessian.update(point, torch.ones_like(preconditioner[:1]))
+                values["hessian_eigenvalues"] = plain.values.cpu().double().numpy()
+        if state:
+            values["state_total"] = state[0].double().sum().item()
+        if len(self.coordinates):
+            chosen = torch.as_tensor(self.coordinates, device=w.device)
+            values["gradient_squared"] = square = gradient[chosen].double().square().cpu().numpy()
+            if state and len(state[0]) == len(w):
+                values["state_coordinates"] = state[0][chosen].double().cpu().numpy()
+            values["predicted_gradient_squared"] = square
+            if oscillation is not None:
+                rows = oscillation.products[chosen].double().cpu().numpy()
+                values["predicted_gradient_squared"] = square + ((rows @ oscillation.solution.x) * rows).sum(1)
+        return Record(step, values, _array(w), tuple(_array(part) for part in state))
+
+
+def _array(x: Tensor) -> ndarray:
+    return x.detach().cpu().numpy()
 
 
 def oscillation_values(

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TextIO
 
 import torch
 from torch import Tensor
 
-from .experiment import Experiment
-from .integrate import Stopped
+from . import config, metrics
+from .data.examples import Dataset
+from .discrete import Start, advanced
+from .errors import Stopped, UserError
+from .experiment import Experiment, build
 from .progress import progress
-from .trajectory import Writer, open_trajectory
+from .speeds import compare
+from .trajectory import Writer, open_trajectory, write_dataset
 
 
 def store_discrete(
@@ -39,11 +44,16 @@ def store_discrete(
             stack.enter_context(Writer(target, experiment.shape(process, weights_stride=weights_stride), attrs))
             for process, target in (("discrete", discrete), ("midpoint", midpoint))
         ]
-        for records in progress(experiment.discrete(), total=experiment.steps, name=str(discrete), log=log):
-            for writer, record in zip(writers, records, strict=True):
-                writer.append(record)
+        closing: dict[str, Any] = {"first_step": experiment.start.first_step}
+        try:
+            for records in progress(experiment.discrete(), total=experiment.steps, name=str(discrete), log=log):
+                for writer, record in zip(writers, records, strict=True):
+                    writer.append(record)
+        except Stopped as stopped:
+            closing["stopped"] = str(stopped)
+            print(f"stopped: {stopped}", file=log)
         for writer in writers:
-            writer.publish()
+            writer.publish(**closing)
 
 
 def store_flow(
@@ -56,17 +66,18 @@ def store_flow(
     attrs: dict[str, Any],
     log: TextIO | None = None,
 ) -> None:
-    """Integrate a flow and publish its store. One that becomes too stiff ends in NaN, and `stopped` says why.
+    """Integrate a flow and publish its store. One that reaches a limit ends in NaN, and `stopped` says why.
 
     Args:
-        process: "stable", "central" or "ablated".
-        discrete: store of the discrete run, for the distances to it.
+        process: a key of `experiment.FLOWS`.
+        discrete: store of the discrete run: where the flow starts, and what the distances are to.
 
     Raises:
         Diverged: something is not finite; nothing is published.
     """
+    experiment = replace(experiment, begin=stored_state(discrete, experiment.optimizer.state_names), warm_start=0)
     records = experiment.flow(process, stored_weights(discrete))
-    closing: dict[str, str] = {}
+    closing: dict[str, Any] = {"first_step": experiment.start.first_step}
     with Writer(target, experiment.shape(process, weights_stride=weights_stride), attrs) as writer:
         try:
             for record in progress(records, total=experiment.steps, name=str(target), log=log):
@@ -80,8 +91,6 @@ def store_flow(
 def stored_weights(path: Path) -> Callable[[int], Tensor | None]:
     """The weights of a stored trajectory by step, None where they were not kept; read a block of rows at a time."""
     store = open_trajectory(path)
-    if "weights" not in store:
-        return lambda step: None
     row_of = {int(step): row for row, step in enumerate(store.saved_step.values)}
     block = store.weights.encoding["chunks"][0]
     held: dict[int, Tensor] = {}
@@ -95,6 +104,71 @@ def stored_weights(path: Path) -> Callable[[int], Tensor | None]:
             held.clear()
             rows = store.weights.isel(saved_step=slice(index * block, (index + 1) * block)).values
             held[index] = torch.from_numpy(rows)
-        return held[index][row - index * block]
+        weights = held[index][row - index * block]
+        return weights if torch.isfinite(weights[0]) else None  # a run that was stopped has none from there on
 
     return at
+
+
+def stored_state(path: Path, state_names: tuple[str, ...], step: int = 0) -> Start:
+    """Weights and optimizer state of a stored trajectory at the last step up to `step` at which they were kept."""
+    store = open_trajectory(path)
+    row = store.sel(saved_step=step, method="pad")
+    state = tuple(torch.from_numpy(row[name].values) for name in state_names)
+    return Start(torch.from_numpy(row.weights.values), state, int(store.attrs["first_step"]) - 1 + int(row.saved_step))
+
+
+def begin(settings: config.Trajectory, dataset: Dataset, device: torch.device, discrete: Path, midpoint: Path) -> Start:
+    """Where a run begins that starts from another one, whose stores these are.
+
+    The other run's own optimizer goes the last steps from where its state was kept, so any step can be reached.
+
+    Raises:
+        NoStart: the other run has no such step.
+    """
+    wanted, source = settings.run.start, build(settings.source, dataset, device)
+    step = _step(wanted, discrete, midpoint)
+    kept = stored_state(discrete, source.optimizer.state_names, step)
+    source = replace(source, begin=kept, warm_start=0)
+    taken = kept.steps - int(open_trajectory(discrete).attrs["first_step"]) + 1
+    found = advanced(source.objective, source.optimizer, source.begin, step - taken)
+    if wanted.keep == "preconditioner":
+        counter = torch.tensor(float(found.first_step), dtype=torch.float64)
+        preconditioner = source.optimizer.preconditioner(counter, found.state)
+        found = found._replace(state=build(settings.run, dataset, device).optimizer.state_with(counter, preconditioner))
+    return found
+
+
+def store_speeds(
+    experiment: Experiment, central: Path, target: Path, *, every: int, attrs: dict[str, Any], log: TextIO | None = None
+) -> None:
+    """Compare preconditioners along a stored central flow, at every so many of its steps; publish what is found."""
+    store = open_trajectory(central)
+    known = store.loss.notnull().values
+    steps = [int(step) for step in store.saved_step.values if step % every == 0 and known[step]]
+
+    def points() -> Iterator[tuple[int, Start]]:
+        for step in progress(steps, total=len(steps), name=str(target), log=log):
+            yield step, stored_state(central, experiment.optimizer.state_names, step)
+
+    compared = compare(experiment, points(), tolerance=experiment.stationary.tolerance)
+    write_dataset(target, compared.assign_attrs(attrs))
+
+
+class NoStart(UserError):
+    """The run to start from has no such step."""
+
+
+def _step(wanted: config.Start, discrete: Path, midpoint: Path) -> int:
+    loss = open_trajectory(discrete).loss
+    if wanted.step is not None:
+        step, name = wanted.step, f"step {wanted.step}"
+        step = step if bool(loss.sel(step=step).notnull()) else None
+    elif wanted.crossing is not None:
+        sharpness = open_trajectory(midpoint).effective_eigenvalues.isel(mode=0)
+        step, name = metrics.upward_crossing(sharpness, wanted.crossing), f"upward crossing {wanted.crossing} of 2"
+    else:
+        step, name = metrics.first_not_above(loss, wanted.loss), f"loss down to {wanted.loss:g}"
+    if step is None:
+        raise NoStart(f"run {wanted.run!r} has no {name} in its {len(loss)} steps")
+    return step

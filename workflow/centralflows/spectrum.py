@@ -87,6 +87,13 @@ def leading_eigenpairs(
         done = worst <= tolerance and (iteration > 0 or wanted == width)
         if done or stalled >= (3 if worst < floor else 20):
             break
+        if stalled and stalled % 3 == 0:
+            # Images are carried along, not recomputed, and errors in them grow once the change is small: start afresh.
+            vectors = torch.linalg.qr(vectors.T)[0].T.contiguous()
+            vectors, images, values, change, change_images = _rayleigh_ritz(vectors, apply(vectors), width)
+            products += width
+            residual, norms = _residual(vectors, images, values)
+            norms = torch.where(values < threshold, 0.1 * norms, norms)
         directions = _unit(residual[norms > tolerance])
         directions = _unit(directions - (directions @ vectors.T) @ vectors)
         products += len(directions)
@@ -120,7 +127,12 @@ def _rayleigh_ritz(space: Tensor, images: Tensor, width: int) -> tuple[Tensor, T
     change, change_images = beyond @ space[width:], beyond @ images[width:]
     size = change.norm(dim=1, keepdim=True).clamp_min(torch.finfo(space.dtype).tiny)
     vectors, new_images = mix @ space, mix @ images
-    moved = size[:, 0] > 0 if len(space) > width else torch.zeros(width, dtype=torch.bool, device=space.device)
+    # A change near rounding is noise, and its image, which is not recomputed, no longer belongs to it.
+    moved = (
+        size[:, 0] > 300 * torch.finfo(space.dtype).eps
+        if len(space) > width
+        else torch.zeros(width, dtype=torch.bool, device=space.device)
+    )
     values = values.flip(0)[:width].to(space.dtype)
     return vectors, new_images, values, (change / size)[moved], (change_images / size)[moved]
 

@@ -37,13 +37,20 @@ class Variable(NamedTuple):
     dtype: str = "float64"
 
 
-MODE = ("mode",)
+MODE, COORDINATE = ("mode",), ("coordinate",)
 VARIABLES: dict[str, Variable] = {
     "loss": Variable((), "loss", "training loss L(w)"),
     "gradient_norm_squared": Variable((), "loss^2 / weight^2", "squared norm of the gradient of L"),
     "effective_eigenvalues": Variable(MODE, "1", "leading eigenvalues of the effective Hessian P^-1 H; stable up to 2"),
     "eigen_residuals": Variable(MODE, "1", "residuals of the eigenpairs relative to the largest eigenvalue"),
     "tracked_modes": Variable((), "1", "number m of eigenvalues tracked", "int16"),
+    "hessian_eigenvalues": Variable(MODE, "loss / weight^2", "leading eigenvalues of the Hessian itself"),
+    "gradient_squared": Variable(COORDINATE, "loss^2 / weight^2", "squared gradient of single weights"),
+    "predicted_gradient_squared": Variable(
+        COORDINATE, "loss^2 / weight^2", "predicted time average of the discrete squared gradient of single weights"
+    ),
+    "state_total": Variable((), "loss^2 / weight^2", "the optimizer's EMA nu, summed over weights"),
+    "state_coordinates": Variable(COORDINATE, "loss^2 / weight^2", "the optimizer's EMA nu of single weights"),
     "step_size": Variable((), "weight^2 / loss", "harmonic mean of the effective step sizes, the diagonal of P^-1"),
     "outputs": Variable(("example", "output"), "1", "network outputs on the first test examples"),
     "predicted_loss": Variable((), "loss", "predicted time average of the discrete loss, L + tr X"),
@@ -64,14 +71,23 @@ VARIABLES: dict[str, Variable] = {
     "distance": Variable((), "weight", "Euclidean distance to the discrete iterate at the same step"),
 }
 
-_COMMON = ("loss", "gradient_norm_squared", "step_size", "outputs")
-_SPECTRUM = ("effective_eigenvalues", "eigen_residuals", "tracked_modes")
+_COMMON = (
+    "loss",
+    "gradient_norm_squared",
+    "step_size",
+    "outputs",
+    "gradient_squared",
+)
+_STATE = ("state_total", "state_coordinates")
+_SPECTRUM = ("effective_eigenvalues", "eigen_residuals", "tracked_modes", "hessian_eigenvalues")
 _CENTRAL = (
     *_COMMON,
+    *_STATE,
     *_SPECTRUM,
     "distance",
     "predicted_loss",
     "predicted_gradient_norm_squared",
+    "predicted_gradient_squared",
     "variances",
     "displacement",
     "critical_modes",
@@ -81,20 +97,23 @@ _CENTRAL = (
     "complementarity_monotonicity",
 )
 PROCESSES: dict[str, tuple[str, ...]] = {
-    "discrete": _COMMON,
+    "discrete": (*_COMMON, *_STATE),
     "midpoint": (*_COMMON, *_SPECTRUM),
-    "stable": (*_COMMON, *_SPECTRUM, "distance"),
+    "stable": (*_COMMON, *_STATE, *_SPECTRUM, "distance"),
     "central": _CENTRAL,
     "ablated": _CENTRAL,
+    "stationary": _CENTRAL,
+    "stationary-ablated": _CENTRAL,
 }
 
 
 class Record(NamedTuple):
-    """One step of a trajectory: the step, what was measured there, and the weights `[p]` (numpy)."""
+    """One step of a trajectory: the step, what was measured there, the weights `[p]` and the optimizer's state (numpy)."""
 
     step: int
     values: Mapping[str, Any]
     weights: ndarray
+    state: tuple[ndarray, ...] = ()
 
 
 class Shape(NamedTuple):
@@ -106,8 +125,10 @@ class Shape(NamedTuple):
         modes: most eigenvalues that can be tracked.
         outputs: `(examples, outputs per example)` recorded.
         p: number of weights.
-        weights_stride: weights are kept at every step that is a multiple of it; 0 keeps none.
+        weights_stride: weights and state are kept at every step that is a multiple of it; 0 keeps the first alone.
         weights_dtype: their dtype.
+        coordinates: weights that are followed one by one, as indices.
+        states: names and sizes of the parts of the optimizer's state.
     """
 
     process: str
@@ -117,47 +138,94 @@ class Shape(NamedTuple):
     p: int
     weights_stride: int = 1
     weights_dtype: str = "float32"
+    coordinates: tuple[int, ...] = ()
+    states: tuple[tuple[str, int], ...] = ()
 
     @property
     def sizes(self) -> dict[str, int]:
-        return {"mode": self.modes, "example": self.outputs[0], "output": self.outputs[1]}
+        example, output = self.outputs
+        return {"mode": self.modes, "example": example, "output": output, "coordinate": len(self.coordinates)}
 
-    def saved(self, start: int, stop: int) -> ndarray:
-        """The steps in a range at which weights are kept."""
-        if not self.weights_stride:
-            return np.arange(0)
-        return np.arange(-(-start // self.weights_stride) * self.weights_stride, stop, self.weights_stride)
+    @property
+    def variables(self) -> list[str]:
+        """Names of the variables over `step` that there are."""
+        full = any(size == self.p for _, size in self.states)
+        absent = {"state_total": not self.states, "state_coordinates": not full}
+        return [
+            name
+            for name in PROCESSES[self.process]
+            if not absent.get(name) and all(self.sizes[d] for d in VARIABLES[name].dims)
+        ]
+
+    @property
+    def kept(self) -> dict[str, tuple[str, int]]:
+        """What is kept at some steps only: its dimension and size."""
+        states = {name: ("parameter" if size == self.p else f"{name}_entry", size) for name, size in self.states}
+        return {"weights": ("parameter", self.p), **states}
+
+    def keeps(self, step: int) -> bool:
+        """Whether weights and state are kept at a step."""
+        return step % self.weights_stride == 0 if self.weights_stride else step == 0
+
+    @property
+    def saved(self) -> ndarray:
+        """The steps at which they are."""
+        return np.arange(0, self.steps, self.weights_stride or self.steps)
 
 
 def to_dataset(records: Iterable[Record], shape: Shape) -> xr.Dataset:
-    """Records as a Dataset over `step`; vectors shorter than their dimension end in NaN. Weights where they are kept."""
+    """Records as a Dataset over `step`; vectors shorter than their dimension end in NaN. Weights and state as kept."""
     records = list(records)
-    steps = np.array([record.step for record in records], dtype="int64")
+    dataset = _series(records, shape)
+    kept = [record for record in records if shape.keeps(record.step)]
+    return dataset.assign(_kept(kept, shape)).assign_coords(
+        saved_step=("saved_step", np.array([record.step for record in kept], dtype="int64"), _STEP)
+    )
+
+
+def _series(records: list[Record], shape: Shape) -> xr.Dataset:
+    """What is recorded at every step."""
     data: dict[str, Any] = {}
-    for name in PROCESSES[shape.process]:
+    for name in shape.variables:
         variable = VARIABLES[name]
-        if any(shape.sizes[d] == 0 for d in variable.dims):
-            continue
         values = _filled((len(records), *(shape.sizes[d] for d in variable.dims)), variable.dtype)
         for row, record in enumerate(records):
             value = record.values.get(name)
             if value is not None:
                 values[(row, *(slice(n) for n in np.shape(value)))] = value
         data[name] = (("step", *variable.dims), values, {"units": variable.units, "long_name": variable.long_name})
-    kept = [record for record in records if shape.weights_stride and record.step % shape.weights_stride == 0]
-    coords: dict[str, Any] = {"step": ("step", steps, _STEP)}
-    if any("mode" in dims for dims, *_ in data.values()):
+    coords: dict[str, Any] = {"step": ("step", np.array([r.step for r in records], dtype="int64"), _STEP)}
+    used = {dim for dims, *_ in data.values() for dim in dims}
+    if "mode" in used:
         coords["mode"] = ("mode", np.arange(1, shape.modes + 1), _MODE)
-    if shape.weights_stride:
-        rows = np.array([r.weights for r in kept], dtype=shape.weights_dtype).reshape(len(kept), shape.p)
-        data["weights"] = (("saved_step", "parameter"), rows, _WEIGHTS)
-        coords["saved_step"] = ("saved_step", np.array([r.step for r in kept], dtype="int64"), _STEP)
+    if "coordinate" in used:
+        coords["coordinate"] = ("coordinate", np.array(shape.coordinates, dtype="int64"), _COORDINATE)
     return xr.Dataset(data, coords)
+
+
+def _kept(records: list[Record], shape: Shape) -> dict[str, Any]:
+    """What is kept at some steps only, over `saved_step`."""
+    parts = {"weights": [r.weights for r in records]}
+    parts |= {name: [r.state[i] for r in records] for i, (name, _) in enumerate(shape.states)}
+    return {
+        name: (
+            ("saved_step", dim),
+            np.array(parts[name], dtype=shape.weights_dtype).reshape(len(records), size),
+            _kept_attrs(name),
+        )
+        for name, (dim, size) in shape.kept.items()
+    }
+
+
+def _kept_attrs(name: str) -> dict[str, str]:
+    if name == "weights":
+        return {"units": "weight", "long_name": "all network weights as one vector"}
+    return {"units": "1", "long_name": f"the optimizer's state {name}, as the step uses it"}
 
 
 _STEP = {"units": "optimizer steps", "long_name": "time: number of optimizer steps taken"}
 _MODE = {"units": "1", "long_name": "rank of the mode, the largest eigenvalue first"}
-_WEIGHTS = {"units": "weight", "long_name": "all network weights as one vector"}
+_COORDINATE = {"units": "1", "long_name": "index of a weight that is followed on its own"}
 
 
 def _filled(shape: tuple[int, ...], dtype: str) -> ndarray:
@@ -181,7 +249,7 @@ class Writer:
         shutil.rmtree(self.staging, ignore_errors=True)
         self.staging.parent.mkdir(parents=True, exist_ok=True)
         self._buffer: list[Record] = []
-        self._weights: list[Record] = []
+        self._kept: list[Record] = []
         self._rows_written = 0
         self._create(attrs)
 
@@ -194,29 +262,26 @@ class Writer:
 
     def append(self, record: Record) -> None:
         """Add the next record; it is on disk when its segment is full."""
-        self._buffer.append(record._replace(weights=np.empty(0)))  # a segment of weights would be large
-        if self.shape.weights_stride and record.step % self.shape.weights_stride == 0:
-            self._weights.append(record)
-            if len(self._weights) == self._weights_rows()[1]:
-                self._flush_weights()
+        self._buffer.append(Record(record.step, record.values, np.empty(0)))  # a segment of weights would be large
+        if self.shape.keeps(record.step):
+            self._kept.append(record)
+            if len(self._kept) == self._rows()[1]:
+                self._flush_kept()
         if len(self._buffer) == SEGMENT:
             self._flush()
 
     def publish(self, **attrs: Any) -> Path:
         """Write what is left, add closing attributes, and move the store to its final name."""
         self._flush()
-        self._flush_weights()
+        self._flush_kept()
         root = zarr.open_group(self.staging, mode="r+")
         root.attrs.update(attrs)
         return _publish(self.staging, self.target)
 
     def _create(self, attrs: Mapping[str, Any]) -> None:
         shape = self.shape
-        nothing = (Record(step, {}, np.empty(0)) for step in range(shape.steps))
-        template = to_dataset(nothing, shape._replace(weights_stride=0))
-        saved = shape.saved(0, shape.steps)
-        if len(saved):
-            template = template.assign_coords(saved_step=("saved_step", saved, _STEP))
+        template = _series([Record(step, {}, np.empty(0)) for step in range(shape.steps)], shape)
+        template = template.assign_coords(saved_step=("saved_step", shape.saved, _STEP))
         template.attrs = {"schema_version": SCHEMA_VERSION, "process": shape.process, **attrs}
         chunk = min(SEGMENT, shape.steps)
         shard = min(SHARD, -(-shape.steps // chunk) * chunk)
@@ -228,43 +293,43 @@ class Writer:
             if not lead:
                 encoding[name]["shards"] = (shard, *variable.shape[1:])
         template.to_zarr(self.staging, mode="w", zarr_format=3, consolidated=False, encoding=encoding)
-        if len(saved):
-            rows, shard_rows = self._weights_rows()
+        rows, shard_rows = self._rows()
+        for name, (dim, size) in shape.kept.items():
             zarr.create_array(
                 self.staging,
-                name="weights",
-                shape=(len(saved), shape.p),
-                chunks=(rows, shape.p),
-                shards=(shard_rows, shape.p),
+                name=name,
+                shape=(len(shape.saved), size),
+                chunks=(rows, size),
+                shards=(shard_rows, size),
                 dtype=shape.weights_dtype,
                 compressors=_COMPRESSORS,
                 fill_value=np.nan,
-                dimension_names=("saved_step", "parameter"),
-                attributes=_WEIGHTS,
+                dimension_names=("saved_step", dim),
+                attributes=_kept_attrs(name),
             )
 
-    def _weights_rows(self) -> tuple[int, int]:
-        """Rows of the weights' chunks and shards."""
+    def _rows(self) -> tuple[int, int]:
+        """Rows of the chunks and shards of what is kept at some steps only."""
         row_bytes = self.shape.p * np.dtype(self.shape.weights_dtype).itemsize
-        saved = len(self.shape.saved(0, self.shape.steps))
+        saved = len(self.shape.saved)
         rows = max(1, min(saved, WEIGHTS_CHUNK // row_bytes))
         return rows, rows * max(1, min(-(-saved // rows), WEIGHTS_SHARD // (rows * row_bytes)))
 
     def _flush(self) -> None:
         if self._buffer:
-            segment = to_dataset(self._buffer, self.shape._replace(weights_stride=0)).drop_vars("mode", errors="ignore")
+            segment = _series(self._buffer, self.shape).drop_vars(["step", "mode", "coordinate"], errors="ignore")
             start = self._buffer[0].step
             region = {"step": slice(start, start + len(self._buffer))}
-            segment.drop_vars("step").to_zarr(self.staging, region=region, consolidated=False)
+            segment.to_zarr(self.staging, region=region, consolidated=False)
             self._buffer = []
 
-    def _flush_weights(self) -> None:
-        if self._weights:
-            rows = slice(self._rows_written, self._rows_written + len(self._weights))
-            weights = to_dataset(self._weights, self.shape)[["weights"]].drop_vars("saved_step")
-            weights.to_zarr(self.staging, region={"saved_step": rows}, consolidated=False)
+    def _flush_kept(self) -> None:
+        if self._kept:
+            rows = slice(self._rows_written, self._rows_written + len(self._kept))
+            kept = xr.Dataset(_kept(self._kept, self.shape))
+            kept.to_zarr(self.staging, region={"saved_step": rows}, consolidated=False)
             self._rows_written = rows.stop
-            self._weights = []
+            self._kept = []
 
 
 _COMPRESSORS = (ZstdCodec(level=3), Crc32cCodec())

@@ -2,12 +2,14 @@
 
 import json
 import shutil
+import typing
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
 
 from centralflows import config as configuration
-from centralflows.provenance import source_digest
+from centralflows.plugins import sources
+from centralflows.provenance import digest, source_digest
 
 try:
     CONFIG = configuration.load(
@@ -23,7 +25,11 @@ RESULTS = f"results/{CONFIG.profile}"
 DRAWN = f"figures/{CONFIG.profile}"
 LOGS = f"logs/{CONFIG.profile}"
 
-ANALYSES = [f"{RESULTS}/{run}/analysis.zarr" for run in CONFIG.runs]
+ANALYSES = [f"{RESULTS}/{run}/analysis.zarr" for run in CONFIG.runs] + [
+    f"{RESULTS}/{name}/speeds.zarr"
+    for name, run in CONFIG.runs.items()
+    if run.stationary_every
+]
 FIGURES = [
     f"{DRAWN}/{slug}.{kind}" for slug in CONFIG.figures for kind in ("svg", "png")
 ]
@@ -40,15 +46,58 @@ def dataset_config(wildcards):
 
 def trajectory_config(process):
     """What a process's trajectory depends on: its run, but not the settings of the other flows, nor the device."""
-    others = {"stable", "central"} - {"central" if process == "ablated" else process}
+    own = process.removesuffix("-ablated").replace("ablated", "central")
+    others = {"stable", "central", "stationary"} - {own}
 
     def parameter(wildcards):
-        run = CONFIG.runs[wildcards.run].model_dump(
-            mode="json", exclude=others | {"processes", "average_width"}
-        )
-        return sorted_json({"run": run, "threads": CONFIG.threads})
+        run = CONFIG.runs[wildcards.run]
+        cfg = {
+            "run": dumped(run, others),
+            "threads": CONFIG.threads,
+            "plugins": plugin_sources(run),
+        }
+        if run.start is not None and process == "discrete":
+            cfg["source"] = dumped(CONFIG.runs[run.start.run], others)
+        return sorted_json(cfg)
 
     return parameter
+
+
+def dumped(run, excluded):
+    """The settings of a run that its trajectories depend on."""
+    analysed = {"processes", "average_width", "stationary_every"}
+    return run.model_dump(mode="json", exclude=excluded | analysed)
+
+
+def speeds_config(wildcards):
+    run = CONFIG.runs[wildcards.run]
+    unused = {"stable", "central", "processes", "average_width"}
+    cfg = {
+        "run": run.model_dump(mode="json", exclude=unused),
+        "threads": CONFIG.threads,
+        "plugins": plugin_sources(run),
+    }
+    return sorted_json(cfg)
+
+
+def plugin_sources(run):
+    """Code of the plugins of a run, so that a change of it is noticed."""
+    named = [run.optimizer.name]
+    return {name: digest(sources(name)) for name in named if ":" in name}
+
+
+def start_inputs(wildcards):
+    """Stores that a run starts from."""
+    start = CONFIG.runs[wildcards.run].start
+    if start is None:
+        return {}
+    return {
+        key: path
+        for process in ("discrete", "midpoint")
+        for key, path in sealed(
+            f"source_{process}", f"{RESULTS}/{start.run}/{process}.zarr"
+        ).items()
+    }
 
 
 def flow_config(wildcards):

@@ -2,7 +2,7 @@
 
 
 rule flow:
-    """The stable or the central flow, beside the discrete run."""
+    """One flow, beside the discrete run."""
     input:
         **sealed("dataset", f"{RESULTS}/{{run}}/dataset.npz"),
         **sealed("discrete", f"{RESULTS}/{{run}}/discrete.zarr"),
@@ -14,7 +14,9 @@ rule flow:
     benchmark:
         f"benchmarks/{CONFIG.profile}/{{run}}/{{flow}}.tsv"
     wildcard_constraints:
-        flow="stable|central|ablated",
+        flow="|".join(
+            p for p in typing.get_args(configuration.Process) if p != "discrete"
+        ),
     conda:
         "../../envs/environment.yaml"
     resources:
@@ -24,3 +26,26 @@ rule flow:
         source=source_digest("workflow/scripts/flow.py"),
     script:
         "../scripts/flow.py"
+
+
+rule speeds:
+    """The stationary state and three preconditioners along the central flow."""
+    input:
+        **sealed("dataset", f"{RESULTS}/{{run}}/dataset.npz"),
+        **sealed("central", f"{RESULTS}/{{run}}/central.zarr"),
+    output:
+        speeds=directory(f"{RESULTS}/{{run}}/speeds.zarr"),
+        seal=f"{RESULTS}/{{run}}/speeds.zarr.seal.json",
+    log:
+        f"{LOGS}/{{run}}/speeds.log",
+    benchmark:
+        f"benchmarks/{CONFIG.profile}/{{run}}/speeds.tsv"
+    conda:
+        "../../envs/environment.yaml"
+    resources:
+        gpu=gpus(),
+    params:
+        cfg=speeds_config,
+        source=source_digest("workflow/scripts/speeds.py"),
+    script:
+        "../scripts/speeds.py"

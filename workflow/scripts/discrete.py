@@ -4,13 +4,16 @@ from centralflows.config import Trajectory
 from centralflows.data.examples import load
 from centralflows.experiment import build
 from centralflows.jobs import job
-from centralflows.pipeline import store_discrete
+from centralflows.pipeline import begin, store_discrete
 from centralflows.runtime import prepare
 
 with job(snakemake) as this:
     settings = Trajectory.model_validate(this.config)
     device = prepare(snakemake.config.get("device", "auto"), settings.threads)
-    experiment = build(settings.run, load(this.input("dataset")), device)
+    dataset, start = load(this.input("dataset")), None
+    if settings.source is not None:
+        start = begin(settings, dataset, device, this.input("source_discrete"), this.input("source_midpoint"))
+    experiment = build(settings.run, dataset, device, start)
     store_discrete(
         experiment,
         this.output("discrete"),

@@ -1,4 +1,4 @@
-"""Integrate the stable or the central flow beside the stored discrete run; store its trajectory."""
+"""Integrate a flow beside the stored discrete run; store its trajectory."""
 
 from centralflows.config import Trajectory
 from centralflows.data.examples import load

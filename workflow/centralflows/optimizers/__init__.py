@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .. import config
+from .. import config, plugins
 from . import schedules
 from .base import Optimizer, Schedule
 from .gd import GradientDescent
@@ -16,8 +16,13 @@ RULES = {"gd": GradientDescent, "scalar-rmsprop": ScalarRMSProp, "rmsprop": RMSP
 
 def build(settings: config.OptimizerConfig) -> Optimizer:
     """The configured optimizer."""
-    options = settings.model_dump(exclude={"name", "lr", "schedule"})
-    return RULES[settings.name](_schedule(settings.lr, settings.schedule), **options)
+    lr = _schedule(settings.lr, settings.schedule)
+    if settings.name in RULES:
+        return RULES[settings.name](lr, **settings.model_dump(exclude={"name", "lr", "schedule"}))
+    made = plugins.make(settings.name, lr, **settings.options)
+    if not isinstance(made, Optimizer):
+        raise plugins.PluginError(f"{settings.name}: must make a centralflows.Optimizer, not {type(made).__name__}")
+    return made
 
 
 def _schedule(lr: float, schedule: config.Schedule | None) -> float | Schedule:

@@ -46,6 +46,18 @@ class Optimizer(ABC):
     def drift(self, step: Tensor, state: State, gradient: Float[Tensor, " p"]) -> State:
         r"""$ds/dt$ of the stable flow, at a smooth gradient."""
 
+    def asymptotic(self) -> Optimizer:
+        """The optimizer late in a run, the learning rate as it is: without what only its first steps feel."""
+        return self
+
+    def state_with(self, step: Tensor, preconditioner: Float[Tensor, " *p"]) -> State:
+        """The state that has a given preconditioner, of the shape of `preconditioner`; needed only to start there.
+
+        Raises:
+            ValueError: there is none.
+        """
+        raise ValueError(f"{type(self).__name__} does not say which state has a given preconditioner")
+
     def drift_curvature(self, step: Tensor, state: State, gradient: Tensor, products: Float[Tensor, "p k"]) -> State:
         r"""What oscillations add to the drift, per coordinate of $X$.
 

@@ -11,13 +11,14 @@ so the drift of the flow, whose $\nu$ stands for the $\nu_t$ that its weights mo
 from __future__ import annotations
 
 from abc import abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from ..symmetric import triangle
 from .base import Optimizer, Schedule, State, as_schedule
 
 
@@ -56,6 +57,40 @@ class SquaredGradientAverage(Optimizer):
     def drift(self, step: Tensor, state: State, gradient: Tensor) -> State:
         (nu,) = state
         return ((1 - self.beta2) / self.beta2 * (self.square(gradient) - nu),)
+
+    def learning_rate(self, step: Tensor) -> float:
+        return as_schedule(self.lr)(step).item()
+
+    def drift_curvature(self, step: Tensor, state: State, gradient: Tensor, products: Tensor) -> State:
+        # The square is quadratic, so half its second derivative is its polar form, (sq(u + v) - sq(u - v)) / 4.
+        rows, columns, scales = triangle(products.shape[1])
+        squares = [
+            scale * (self.square(products[:, i] + products[:, j]) - self.square(products[:, i] - products[:, j])) / 4
+            for i, j, scale in zip(rows, columns, scales.tolist(), strict=True)
+        ]
+        return ((1 - self.beta2) / self.beta2 * torch.stack(squares, dim=-1),)
+
+    def preconditioner_rate(self, step: Tensor, state: State, step_rate: float, state_rate: State) -> Tensor:
+        (nu,), (nu_rate,) = state, state_rate
+        weight = 1 - self.beta2**step if self.bias_correction else 1.0
+        tiny = torch.finfo(nu.dtype).tiny
+        slope = torch.where(nu > tiny * weight, 0.5 * (weight * nu.clamp_min(tiny)).rsqrt(), 0.0)
+        rate = slope * nu_rate / as_schedule(self.lr)(step)
+        if step_rate:
+            rate = (
+                rate + step_rate * torch.func.jvp(lambda t: self.preconditioner(t, state), (step,), (step / step,))[1]
+            )
+        return rate
+
+    def asymptotic(self) -> Optimizer:
+        return replace(self, bias_correction=False)
+
+    def state_with(self, step: Tensor, preconditioner: Tensor) -> State:
+        root = preconditioner * as_schedule(self.lr)(step) - self.eps
+        if (root < 0).any():
+            raise ValueError(f"no average has this preconditioner: it is smaller than eps / lr ({self.eps:g} / lr)")
+        weight = 1 - self.beta2**step if self.bias_correction else 1.0
+        return ((root**2 * weight).to(preconditioner),)
 
     def preconditioner(self, step: Tensor, state: State) -> Tensor:
         (nu,) = state

@@ -1,0 +1,108 @@
+r"""How fast three preconditioners let the loss fall along a stored central flow: $|\\nabla L|^2_{P^{-1}}$.
+
+Beside the optimizer's own P, whose state has its history: $\\bar P(w)$ at the stationary value of the state, $\\hat P(w)$ that
+knows of the curvature alone, and plain gradient descent at its edge of stability, $P = S/2$ with the sharpness S.
+
+Source: arXiv:2410.24206, the comparison of preconditioners.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import torch
+import xarray as xr
+from torch import Tensor
+
+from .derivatives import Points
+from .discrete import Start
+from .experiment import Experiment
+from .optimizers.base import State
+from .optimizers.ema import SquaredGradientAverage
+from .stationary import Program, Stationary, duality_gap, settle
+
+VARIABLES = {
+    "speed": ("loss / optimizer step", "|grad L|^2 in the metric of P^-1, P the optimizer's own"),
+    "speed_stationary": ("loss / optimizer step", "the same at the stationary preconditioner P-bar"),
+    "speed_curvature": ("loss / optimizer step", "the same at the preconditioner P-hat of the curvature alone"),
+    "speed_gradient_descent": ("loss / optimizer step", "the same for gradient descent at its edge, P = S/2"),
+    "sharpness": ("loss / weight^2", "largest eigenvalue of the Hessian"),
+    "cosine": ("1", "cosine of the optimizer's state and its stationary value"),
+    "residual": ("1", "what is left of the drift at the stationary state, relative to it"),
+    "residual_curvature": ("1", "the same for P-hat"),
+    "duality_gap": ("1", "bound on the relative distance of P-bar from the optimum of its convex program"),
+    "duality_gap_curvature": ("1", "the same for P-hat"),
+    "rank": ("1", "rank of Sigma at the stationary state"),
+}
+
+
+def compare(experiment: Experiment, points: Iterator[tuple[int, Start]], *, tolerance: float) -> xr.Dataset:
+    """The three preconditioners at points of a trajectory; the stationary state itself beside the stored one.
+
+    Args:
+        experiment: whose objective and optimizer these are.
+        points: the trajectory's step, and weights, state and step count there, in order of time.
+        tolerance: on the residuals.
+
+    Returns:
+        A Dataset over `step`, with the stationary states `[step, entry]` as `<name>_stationary`.
+    """
+    objective, optimizer = Points(experiment.objective), experiment.optimizer
+    settled, curved, plain = experiment.tracker(), experiment.tracker(), experiment.tracker(threshold=np.inf)
+    steps, rows, states = [], [], []
+    for t, start in points:
+        w, state = (
+            start.w.to(experiment.initial_weights),
+            tuple(part.to(experiment.initial_weights) for part in start.state),
+        )
+        point, step = objective.at(w), torch.tensor(float(start.first_step), dtype=torch.float64)
+        bar = settle(point, optimizer, step, state, settled, tolerance=tolerance)
+        flat = torch.zeros_like(point.gradient)
+        hat = settle(point, optimizer, step, bar.state, curved, gradient=flat, tolerance=tolerance)
+        sharpness = plain.update(point, torch.ones_like(w[:1])).values[0].item()
+        preconditioners = {
+            "speed": optimizer.preconditioner(step, state),
+            "speed_stationary": bar.preconditioner,
+            "speed_curvature": hat.preconditioner,
+            "speed_gradient_descent": torch.full_like(w[:1], sharpness / 2),
+        }
+        square = point.gradient.double().square()
+        row: dict[str, Any] = {name: (square / p.double()).sum().item() for name, p in preconditioners.items()}
+        variances = bar.oscillation.principal()[0] if bar.oscillation else np.zeros(1)
+        row |= {
+            "sharpness": sharpness,
+            "cosine": _cosine(state, bar.state),
+            "residual": bar.residual,
+            "residual_curvature": hat.residual,
+            "duality_gap": _gap(optimizer, step, point.gradient, bar),
+            "duality_gap_curvature": _gap(optimizer, step, flat, hat),
+            "rank": int((variances > 1e-6 * max(variances.max(), 1e-300)).sum()),
+        }
+        steps.append(t)
+        rows.append(row)
+        states.append([part.cpu().numpy() for part in bar.state])
+    data: dict[str, Any] = {
+        name: ("step", np.array([row[name] for row in rows], dtype="float64"), {"units": units, "long_name": long_name})
+        for name, (units, long_name) in VARIABLES.items()
+    }
+    for i, name in enumerate(optimizer.state_names):
+        attrs = {"units": "1", "long_name": f"stationary value of the optimizer's state {name}"}
+        data[f"{name}_stationary"] = (("step", f"{name}_entry"), np.stack([parts[i] for parts in states]), attrs)
+    step_attrs = {"units": "optimizer steps", "long_name": "time: number of optimizer steps taken"}
+    return xr.Dataset(data, {"step": ("step", np.array(steps, dtype="int64"), step_attrs)})
+
+
+def _cosine(a: State, b: State) -> float:
+    a, b = torch.cat(a).double(), torch.cat(b).double()
+    return (a @ b / (a.norm() * b.norm())).item()
+
+
+def _gap(optimizer: Any, step: Tensor, gradient: Tensor, found: Stationary) -> float:
+    """The certificate, for the rules whose convex program is known."""
+    if not isinstance(optimizer, SquaredGradientAverage):
+        return np.nan
+    lr = optimizer.learning_rate(step)
+    square = optimizer.square(gradient).double().clamp_min(1e-60)  # P-hat is the limit of vanishing gradients
+    return duality_gap(Program(square, lr, optimizer.eps), found)

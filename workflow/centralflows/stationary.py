@@ -1,0 +1,344 @@
+r"""Stationary states: where an optimizer's state settles while the weights stand still, and the flow of the weights alone.
+
+With $w$ held, the averaged drift of an EMA is $\dot\nu \propto s + \mathrm{sq}(H \Sigma H) - \nu$, where $s$ is the squared
+gradient and $\mathrm{sq}$ the diagonal (RMSProp) or the trace (Scalar RMSProp). At its fixed point, $H \Sigma = 2 P \Sigma$
+turns this into
+
+$$\bar\nu = s + 4 P^2 \, \mathrm{sq}(\Sigma), \qquad P = (\sqrt{\bar\nu} + \epsilon) / \eta, \qquad
+0 \preceq \Sigma \perp 2P - H \succeq 0.$$
+
+Solved for $\mathrm{sq}(\Sigma)$, entry by entry, that is $\mathrm{sq}(\Sigma) = z(P)$ with
+$z(P) = ((\eta P - \epsilon)^2 - s) / 4P^2$, whose derivative $(\epsilon(\eta P - \epsilon) + s) / 2P^3$ is not negative. So
+these are the optimality conditions of a convex program,
+
+$$\bar P = \arg\min_P \sum_i c_i(P_i) \quad \text{subject to } H \preceq 2P, \qquad c'(P) = 2 z(P), \quad
+c(P) = \tfrac12 \left[\eta^2 P - 2 \eta \epsilon \log P + (s - \epsilon^2) / P\right],$$
+
+with $\Sigma$ the multiplier of the constraint: for $\epsilon = 0$, $\tfrac12 \eta^2$ times the paper's
+$\mathrm{tr} P + \eta^{-2} |\nabla L|^2_{P^{-1}}$. Without the gradient ($s = 0$) the same holds for $\hat P$. `settle`
+takes the first road, `convex_program` the second; they share no step.
+
+For Scalar RMSProp $P$ is one number, and it is the larger of the two that satisfy one of the conditions:
+$\bar\nu = \max(|\nabla L|^2, (\eta S / 2 - \epsilon)^2)$ with the sharpness $S$. Its stationary flow is
+$\dot w = -\tfrac2S [\nabla L + \tfrac12 (\tfrac{\eta^2}4 - |\nabla L|^2 / S^2) \nabla S]$ at the edge, for $\epsilon = 0$.
+
+Source: arXiv:2410.24206, the stationary EMA and the preconditioner that it belongs to; the treatment of $\epsilon$ is derived
+here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import ClassVar, NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from scipy.optimize import minimize
+from torch import Tensor
+
+from .complementarity import solve_sdcp
+from .derivatives import Point
+from .errors import UserError
+from .flows import Flow, Oscillation, Snapshot, gram
+from .optimizers import Optimizer
+from .optimizers.base import State
+from .spectrum import Spectrum, Tracker
+from .symmetric import smat, svec
+
+CRITICAL = 1.5  # modes above it take part: they cost no third derivative here, and the steps are long
+
+
+class Unsettled(UserError, ArithmeticError):
+    """The state found no stationary value."""
+
+
+class Stationary(NamedTuple):
+    """An optimizer's state at its stationary value, and what holds it there.
+
+    Attributes:
+        state: the state; bias correction plays no part in it.
+        preconditioner: diag(P) `[p]` or `[1]`.
+        spectrum: of the effective Hessian with this preconditioner.
+        oscillation: $\\Sigma$, None where nothing oscillates.
+        residual: what is left of the drift, relative to the state and per its memory.
+    """
+
+    state: State
+    preconditioner: Float[Tensor, " *p"]
+    spectrum: Spectrum
+    oscillation: Oscillation | None
+    residual: float
+
+
+def settle(
+    point: Point,
+    optimizer: Optimizer,
+    step: Tensor,
+    state: State,
+    tracker: Tracker,
+    *,
+    gradient: Float[Tensor, " p"] | None = None,
+    tolerance: float = 1e-4,
+    iterations: int = 300,
+) -> Stationary:
+    r"""The stationary state at a point: the fixed point of the state's averaged dynamics with $w$ and $\eta$ held.
+
+    Euler steps of half the state's memory, under the complementarity problem with the same relaxation time, until the
+    residual is below the tolerance. They converge by a factor of two each, from any state that is positive.
+
+    Args:
+        step: the optimizer's step counter, for its learning rate.
+        state: where to start.
+        tracker: of the effective eigenvalues; its eigenvectors carry over from call to call.
+        gradient: the point's own, or zeros for the preconditioner $\hat P$, which knows of the curvature only.
+
+    Raises:
+        Unsettled: the residual stays above the tolerance, or the optimizer has no state.
+    """
+    if not state:
+        raise Unsettled(f"{type(optimizer).__name__} has no state that could settle")
+    optimizer = optimizer.asymptotic()
+    gradient = point.gradient if gradient is None else gradient
+    state = _feasible(point, optimizer, step, state, tracker)
+    for _ in range(iterations):
+        preconditioner = optimizer.preconditioner(step, state).to(point.w)
+        spectrum = tracker.update(point, preconditioner)
+        vectors = spectrum.vectors[:, spectrum.values > CRITICAL]
+        following, oscillation, residual = _relax(point, optimizer, step, state, gradient, vectors)
+        if residual <= tolerance:
+            return Stationary(state, preconditioner, spectrum, oscillation, residual)
+        state = following
+    raise Unsettled(
+        f"the state does not settle: residual {residual:.1e} after {iterations} steps, tolerance {tolerance:g}"
+    )
+
+
+def _feasible(point: Point, optimizer: Optimizer, step: Tensor, state: State, tracker: Tracker) -> State:
+    """The state, or a multiple of it at which no effective eigenvalue is far above 2: from below, the way is long."""
+    preconditioner = optimizer.preconditioner(step, state).to(point.w)
+    vectors = None if tracker.vectors is None else tracker.vectors[:, :2]
+    top = replace(tracker, threshold=torch.inf, minimum=1, modes=1, vectors=vectors, tolerance=1e-2)
+    excess = top.update(point, preconditioner).values[0] / 2
+    if excess <= 1.1:
+        return state
+    for power in range(1, 400):
+        raised = tuple(2.0**power * part for part in state)
+        if (optimizer.preconditioner(step, raised).to(point.w) >= excess * preconditioner).all():
+            return raised
+    raise Unsettled("no multiple of the state satisfies H <= 2P")
+
+
+def _relax(
+    point: Point,
+    optimizer: Optimizer,
+    step: Tensor,
+    state: State,
+    gradient: Float[Tensor, " p"],
+    vectors: Float[Tensor, "p m"],
+) -> tuple[State, Oscillation | None, float]:
+    """(state, oscillation, residual): half a memory of the state's averaged dynamics, $w$ and the vectors held."""
+    preconditioner = optimizer.preconditioner(step, state).to(point.w)
+    drift = optimizer.drift(step, state, gradient)
+    memory = _memory(optimizer, step, state, gradient)
+    tau, oscillation = memory / 2, None
+    basis = vectors * preconditioner[:, None].rsqrt()
+    if basis.shape[1]:
+        products = point.hessian_product(basis)
+
+        def slack_rate(drift: State) -> np.ndarray:
+            rate = optimizer.preconditioner_rate(step, state, 0.0, drift).to(point.w)
+            return svec(2 * gram(basis, rate[:, None] * basis))
+
+        curvatures = gram(basis, products)
+        curvatures = (curvatures + curvatures.T) / 2
+        # Where it oscillates, H U = 2 P U in the end; with that put in at once, B is symmetric and monotone on the way.
+        edge_products = 2 * preconditioner[:, None] * basis
+        drift_x = optimizer.drift_curvature(step, state, gradient, edge_products)
+        rate_x = [slack_rate(tuple(d[..., a] for d in drift_x)) for a in range(drift_x[0].shape[-1])]
+        slack = 2 * np.eye(len(curvatures)) - curvatures + tau * smat(slack_rate(drift))
+        # What is left over is made up for at the next step: the residual decides in the end, not this tolerance.
+        solution = solve_sdcp(slack, tau * np.stack(rate_x, axis=1), tolerance=1e-2)
+        x = torch.as_tensor(svec(solution.x)).to(gradient)
+        drift = tuple(d + d_x @ x for d, d_x in zip(drift, drift_x, strict=True))
+        oscillation = Oscillation(basis, products, curvatures, solution) if solution.x.any() else None
+    residual = memory * _norm(drift) / max(_norm(state), torch.finfo(gradient.dtype).tiny)
+    return tuple(s + tau * d for s, d in zip(state, drift, strict=True)), oscillation, residual
+
+
+def _memory(optimizer: Optimizer, step: Tensor, state: State, gradient: Tensor) -> float:
+    """How long a state lasts under its own drift [optimizer steps]: |s| over the derivative of the drift along s."""
+    _, decay = torch.func.jvp(lambda *s: optimizer.drift(step, s, gradient), state, state)
+    return _norm(state) / max(_norm(decay), torch.finfo(gradient.dtype).tiny)
+
+
+def _norm(state: State) -> float:
+    return sum(part.double().square().sum().item() for part in state) ** 0.5
+
+
+@dataclass(frozen=True)
+class StationaryFlow(Flow):
+    r"""$dw/dt = -\bar P(w)^{-1} [\nabla L + \tfrac12 \nabla_w \langle H, \bar\Sigma(w) \rangle]$: the weights alone.
+
+    The state is at its stationary value at all times, as if it adapted at once, and $\bar\Sigma$ is the covariance that
+    holds it there. Effective eigenvalues are at most 2 by construction. Within a unit of time the eigenvectors are held, as
+    in the central flow.
+
+    Attributes:
+        tolerance: on the residual of the stationary state.
+
+    Source: arXiv:2410.24206, the stationary flow.
+    """
+
+    tolerance: float = 1e-4
+
+    name: ClassVar[str] = "stationary"
+    averages: ClassVar[bool] = True
+
+    def settle(self, time, w, state, tracker):
+        point = self.points.at(w)
+        found = settle(point, self.optimizer, self.step(time), state, tracker, tolerance=self.tolerance)
+        return found.state, found.spectrum
+
+    def preconditioner(self, time, w, state):
+        return self.optimizer.asymptotic().preconditioner(self.step(time), state).to(w)
+
+    def velocity(self, time, w, state, frame):
+        point, step, optimizer = self.points.at(w), self.step(time), self.optimizer.asymptotic()
+        vectors = frame.vectors[:, frame.values > CRITICAL]
+        held = tuple(torch.zeros_like(part) for part in state)  # the loop settles it again
+        for _ in range(100):
+            following, oscillation, residual = _relax(point, optimizer, step, state, point.gradient, vectors)
+            if residual <= self.tolerance:
+                break
+            state = following
+        preconditioner = optimizer.preconditioner(step, state).to(w)
+        push = point.gradient if oscillation is None else point.gradient + self._penalty(point, oscillation)
+        return -push / preconditioner, held, Snapshot(point, preconditioner, oscillation)
+
+    def _penalty(self, point: Point, oscillation: Oscillation) -> Float[Tensor, " p"]:
+        r"""$\tfrac12 \nabla_w \langle H, \bar\Sigma \rangle$ with $\bar\Sigma$ held."""
+        variances, directions = oscillation.principal()
+        active = variances > 1e-9 * variances[0]
+        root = directions[:, active] * torch.as_tensor(variances[active]).sqrt().to(directions)
+        gradients = point.curvature_gradients(root, point.product_graphs(root))
+        return 0.5 * gradients @ torch.as_tensor(svec(np.eye(active.sum()))).to(gradients)
+
+
+@dataclass(frozen=True)
+class StationaryAblatedFlow(StationaryFlow):
+    r"""$dw/dt = -\bar P(w)^{-1} \nabla L$: the stationary flow without the curvature penalty.
+
+    Source: arXiv:2410.24206, the ablation of the stationary flow.
+    """
+
+    name: ClassVar[str] = "stationary-ablated"
+
+    def _penalty(self, point, oscillation):
+        return torch.zeros_like(point.gradient)
+
+
+class Program(NamedTuple):
+    """The convex program of the module's docstring.
+
+    Attributes:
+        square: $s$, `[p]` for a preconditioner of one number per weight, `[1]` for one number in all.
+        lr, eps: $\\eta$ and $\\epsilon$.
+    """
+
+    square: Float[Tensor, " *p"]
+    lr: float
+    eps: float = 0.0
+
+    def cost(self, preconditioner: Float[Tensor, " *p"]) -> float:
+        """The objective, the sum of c over the entries."""
+        p, lr, eps = preconditioner, self.lr, self.eps
+        return 0.5 * (lr**2 * p - 2 * lr * eps * p.log() + (self.square - eps**2) / p).sum().item()
+
+    def diagonal(self, factor: Float[Tensor, "p r"]) -> Float[Tensor, " *p"]:
+        r"""$\mathrm{sq}(V V')$."""
+        rows = factor.square().sum(1)
+        return rows if len(self.square) == len(rows) else rows.sum().reshape(1)
+
+    def minimiser(self, z: Float[Tensor, " *p"]) -> Float[Tensor, " *p"]:
+        r"""The P that minimises $c(P) - 2 z P$, for $0 \le z < \eta^2/4$: where $z(P) = z$."""
+        lr, eps = self.lr, self.eps
+        root = (lr**2 * self.square + 4 * z * (eps**2 - self.square)).clamp_min(0).sqrt()
+        return (lr * eps + root) / (lr**2 - 4 * z)
+
+    def dual(self, factor: Float[Tensor, "p r"], products: Float[Tensor, "p r"]) -> float:
+        r"""A lower bound on the cost of every feasible P, from $\Sigma = V V'$ with $V$ and $H V$ given."""
+        z = self.diagonal(factor)
+        best = self.minimiser(z)
+        return self.cost(best) - 2 * (best * z).sum().item() + (factor * products).sum().item()
+
+
+def duality_gap(program: Program, found: Stationary) -> float:
+    r"""How far a stationary state can be from the solution of the convex program, relative to its cost; at least 0.
+
+    P is scaled up until $H \preceq 2P$, and $\Sigma$ down into the dual's domain; weak duality does the rest. It holds for a
+    spectrum whose largest eigenvalue is right, at any size of the network.
+    """
+    preconditioner = found.preconditioner.double() * max(1.0, found.spectrum.values[0].item() / 2)
+    factor = products = found.preconditioner.new_zeros(len(found.spectrum.vectors), 1).double()
+    if found.oscillation is not None:
+        variances, rotation = np.linalg.eigh(found.oscillation.solution.x)
+        mix = torch.as_tensor(rotation * np.sqrt(np.maximum(variances, 0.0))).to(factor)
+        factor, products = found.oscillation.basis.double() @ mix, found.oscillation.products.double() @ mix
+    room = (1 - 1e-12) * program.lr**2 / 4 / program.diagonal(factor).max().clamp_min(1e-300)
+    shrink = room.clamp_max(1.0).sqrt()
+    cost = program.cost(preconditioner)
+    return (cost - program.dual(shrink * factor, shrink * products)) / abs(cost)
+
+
+def convex_program(
+    hessian_product: Callable[[Float[Tensor, "p r"]], Float[Tensor, "p r"]],
+    program: Program,
+    *,
+    p: int,
+    rank: int,
+    iterations: int = 5000,
+    seed: int = 0,
+) -> tuple[Float[Tensor, " *p"], float]:
+    r"""(P, gap): the solution of the convex program through its dual, with $\Sigma = V V'$ of low rank.
+
+    The dual, $\max_{\Sigma \succeq 0} \; \min_P [\sum c(P) - \langle \Sigma, 2P \rangle] + \langle \Sigma, H \rangle$, needs
+    Hessian-vector products only. $V = \tfrac\eta2 Y / \sqrt{1 + \mathrm{sq}(YY')}$ stays in its domain
+    $\mathrm{sq}(\Sigma) < \eta^2/4$ for every $Y$, and L-BFGS climbs in $Y$. A local maximum is a global one where the rank
+    exceeds that of the solution (Burer and Monteiro, 2003). It is slow where $s$ spans many orders of magnitude (as that of
+    large networks does); the gap tells, as it counts the violation of $H \preceq 2P$ on the span of $V$.
+
+    Args:
+        hessian_product: $H$ applied to columns, float64.
+        program: costs; `square` positive.
+        rank: columns of $V$.
+    """
+    half = program.lr / 2
+
+    def factors(y: Tensor) -> tuple[Tensor, Tensor]:
+        bound = 1 + program.diagonal(y)
+        return half * y / bound.sqrt()[:, None], bound
+
+    def downhill(flat: np.ndarray, size: float = 1.0) -> tuple[float, np.ndarray]:
+        y = torch.as_tensor(flat).reshape(p, rank).to(program.square)
+        v, bound = factors(y)
+        products = hessian_product(v)
+        best = program.minimiser(program.diagonal(v))
+        by_v = 2 * (products - 2 * best[:, None] * v)  # envelope theorem: P does not move, to first order
+        along = (by_v * v).sum(1)
+        along = (along if len(best) == p else along.sum()) / bound
+        by_y = half * by_v / bound.sqrt()[:, None] - along[:, None] * y
+        return -size * program.dual(v, products), -size * by_y.reshape(-1).cpu().numpy()
+
+    generator = torch.Generator().manual_seed(seed)
+    start = torch.randn(p * rank, generator=generator, dtype=torch.float64).numpy()
+    size = 1 / max(abs(downhill(start)[0]), 1e-300)
+    options = {"maxiter": iterations, "maxfun": 10 * iterations, "maxcor": 30, "ftol": 1e-16, "gtol": 1e-14}
+    found = minimize(downhill, start, args=(size,), jac=True, method="L-BFGS-B", options=options)
+    v, _ = factors(torch.as_tensor(found.x).reshape(p, rank).to(program.square))
+    best = program.minimiser(program.diagonal(v))
+    q = torch.linalg.qr(v * best.sqrt()[:, None])[0] * best.rsqrt()[:, None]
+    edge = torch.linalg.eigvalsh(q.T @ hessian_product(q))[-1] / 2
+    best = best * edge.clamp_min(1.0)
+    return best, (program.cost(best) + found.fun / size) / abs(program.cost(best))
