@@ -1,0 +1,19 @@
+"""What the manual says of the numerics; no part of a profile, asked for by name."""
+
+
+rule agreement:
+    """The flows against trajectories of the published implementation."""
+    input:
+        expand("tests/reference/{run}.npz", run=("gd", "scalar-rmsprop", "rmsprop")),
+    output:
+        measured="results/agreement.json",
+        seal="results/agreement.json.seal.json",
+    log:
+        "logs/agreement.log",
+    conda:
+        "../../envs/environment.yaml"
+    params:
+        cfg=sorted_json({"threads": 1}),
+        source=source_digest("workflow/scripts/agreement.py"),
+    script:
+        "../scripts/agreement.py"

@@ -1,0 +1,16 @@
+"""Measure how well the flows agree with the published implementation."""
+
+import json
+
+from centralflows.agreement import RUNS, differences, ours, published
+from centralflows.jobs import job
+from centralflows.runtime import prepare
+
+with job(snakemake) as this:
+    prepare("cpu", this.config["threads"])
+    measured = {}
+    for run in RUNS:
+        theirs = published(run)
+        measured[run] = differences(ours(run, theirs)["central"], theirs)
+    this.output("measured").write_text(json.dumps(measured, indent=2) + "\n")
+    this.seal("seal", "measured", threads=this.config["threads"])
