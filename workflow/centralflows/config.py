@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal, get_args
 
 import yaml
 from pydantic import (
@@ -106,10 +106,22 @@ def _is_plain(value: Any) -> bool:
 
 # -- data ---------------------------------------------------------------------------------------------------------
 
+Kind = Literal["images", "points", "tokens"]
 
-class Cifar10(Strict):
+
+class Examples(Strict):
+    kind: ClassVar[Kind]
+    """what one example is"""
+    image_size: ClassVar[int | None] = None
+    """height and width of an image [pixels], where it is known before the data are"""
+
+
+class Cifar10(Examples):
     """The first `classes` classes of CIFAR-10. Up to 4 classes of 250 training and 100 test images come with the
     repository; more are taken from the full dataset, which a rule obtains."""
+
+    kind: ClassVar[Kind] = "images"
+    image_size: ClassVar[int | None] = 32
 
     name: Literal["cifar10"]
     classes: Annotated[int, Field(ge=2, le=10)] = 4
@@ -132,8 +144,10 @@ class Cifar10(Strict):
         return self.classes > 4 or self.examples > 250 * self.classes or self.test_examples > 100 * self.classes
 
 
-class Sorting(Strict):
+class Sorting(Examples):
     """Sequences of symbols followed by the same symbols sorted; the network predicts the sorted half."""
+
+    kind: ClassVar[Kind] = "tokens"
 
     name: Literal["sorting"]
     examples: Count = 1000
@@ -160,28 +174,99 @@ Dataset = Annotated[Cifar10 | Sorting, Field(discriminator="name")]
 # -- networks -----------------------------------------------------------------------------------------------------
 
 
-class Mlp(Strict):
-    """Fully connected network with GELU."""
+class Network(Strict):
+    takes: ClassVar[tuple[Kind, ...]]
+    """kinds of examples that it can be built for"""
+
+    def refuses(self, size: int) -> str | None:
+        """Why images of this height and width [pixels] do not fit, if they do not."""
+
+
+Activation = Literal["gelu", "silu", "relu", "tanh"]
+
+
+class Mlp(Network):
+    """Fully connected network. It takes images, which it flattens, and points."""
+
+    takes: ClassVar[tuple[Kind, ...]] = ("images", "points")
 
     name: Literal["mlp"]
     width: Count = 256
     """units per hidden layer"""
     depth: Count = 2
     """hidden layers"""
+    activation: Activation = "gelu"
+    """of the hidden layers; relu is not smooth, and warned of"""
 
 
-class Cnn(Strict):
-    """Two 3x3 convolutions with average pooling, one dense layer, GELU."""
+class Cnn(Network):
+    """Two 3x3 convolutions with average pooling, one dense layer. It takes images."""
+
+    takes: ClassVar[tuple[Kind, ...]] = ("images",)
 
     name: Literal["cnn"]
     channels: Count = 32
     """channels of the first stage; the second has twice as many"""
     dense: Count = 128
     """units of the dense layer"""
+    activation: Activation = "gelu"
+    """of convolutions and dense layer; relu is not smooth, and warned of"""
+
+    def refuses(self, size):
+        return f"images must be at least 4x4 (are {size}x{size})" if size < 4 else None
 
 
-class Transformer(Strict):
+class ResNet(Network):
+    """Residual network with group norm. It takes images."""
+
+    takes: ClassVar[tuple[Kind, ...]] = ("images",)
+
+    name: Literal["resnet"]
+    blocks: Annotated[tuple[Count, ...], Field(min_length=1, max_length=8, strict=False)] = (3, 3, 3)
+    """residual blocks of each stage; every stage after the first halves the image and doubles the channels"""
+    width: Count = 16
+    """channels of the first stage, and groups of every norm"""
+    activation: Activation = "gelu"
+    """of the convolutions; relu is not smooth, and warned of"""
+
+    def refuses(self, size):
+        least = 2 ** max(1, len(self.blocks) - 1)
+        return f"images must be at least {least}x{least} (are {size}x{size})" if size < least else None
+
+
+class Vit(Network):
+    """Simple vision transformer: square patches, fixed positions, encoder layers, mean over patches. It takes images."""
+
+    takes: ClassVar[tuple[Kind, ...]] = ("images",)
+
+    name: Literal["vit"]
+    patch: Count = 4
+    """side of a patch [pixels]; it divides that of the images"""
+    width: Count = 64
+    """model dimension d, a multiple of 4"""
+    layers: Count = 4
+    """encoder layers"""
+    heads: Count = 8
+    """attention heads"""
+    head_width: Count = 64
+    """dimension of a head"""
+    hidden: Count = 256
+    """units between the two linear maps of a feed-forward part"""
+    activation: Activation = "gelu"
+    """of the feed-forward parts; relu is not smooth, and warned of"""
+
+    def mistakes(self) -> Iterator[str]:
+        if self.width % 4:
+            yield f"width: must be a multiple of 4 (got {self.width})"
+
+    def refuses(self, size):
+        return f"patches of {self.patch}x{self.patch} do not tile {size}x{size}" if size % self.patch else None
+
+
+class Transformer(Network):
     """Decoder on sequences of symbols: causal self-attention, attention to the embedded input, feed-forward."""
+
+    takes: ClassVar[tuple[Kind, ...]] = ("tokens",)
 
     name: Literal["transformer"]
     layers: Count = 4
@@ -190,13 +275,54 @@ class Transformer(Strict):
     """model dimension d"""
     heads: Count = 4
     """attention heads; the width is a multiple of twice as many"""
+    activation: Activation = "gelu"
+    """of the feed-forward parts; relu is not smooth, and warned of"""
 
     def mistakes(self) -> Iterator[str]:
         if self.width % (2 * self.heads):
             yield f"width: must be a multiple of twice the heads ({2 * self.heads}) (got {self.width})"
 
 
-Model = Annotated[Mlp | Cnn | Transformer, Field(discriminator="name")]
+class Lstm(Network):
+    """Long short-term memory on sequences of symbols."""
+
+    takes: ClassVar[tuple[Kind, ...]] = ("tokens",)
+
+    name: Literal["lstm"]
+    layers: Count = 2
+    """memory layers"""
+    width: Count = 48
+    """units of the embedding and of every layer"""
+
+
+class Mamba(Network):
+    """Selective state-space network on sequences of symbols."""
+
+    takes: ClassVar[tuple[Kind, ...]] = ("tokens",)
+
+    name: Literal["mamba"]
+    layers: Count = 2
+    """state-space layers"""
+    width: Count = 64
+    """model dimension d"""
+    state: Count = 16
+    """states of each channel"""
+    expansion: Count = 2
+    """channels of a layer, in widths"""
+    taps: Count = 4
+    """tokens that the convolution of a layer sees"""
+    activation: Activation = "silu"
+    """after the convolution and in the gate; relu is not smooth, and warned of"""
+
+
+Model = Annotated[Mlp | Cnn | ResNet | Vit | Transformer | Lstm | Mamba, Field(discriminator="name")]
+
+
+def networks_for(kind: Kind) -> list[str]:
+    """Names of the networks that take such examples."""
+    networks = get_args(get_args(Model)[0])
+    return [get_args(network.model_fields["name"].annotation)[0] for network in networks if kind in network.takes]
+
 
 # -- optimizers ---------------------------------------------------------------------------------------------------
 
@@ -385,8 +511,9 @@ class Run(Strict):
     """the network that learns it"""
     optimizer: OptimizerConfig
     """how it learns"""
-    criterion: Literal["mse"] = "mse"
-    """mean squared error: half the squared distance to the one-hot target, averaged over examples"""
+    criterion: Literal["mse", "cross-entropy"] = "mse"
+    """mse: half the squared distance to the target, which is one-hot (-1 or 1 where two classes share one output unit);
+    cross-entropy: the negative log-likelihood of the label; either averaged over the labels that count"""
     steps: Count
     """optimizer steps recorded; the flows cover the same time"""
     warm_start: Natural = 0
@@ -404,6 +531,9 @@ class Run(Strict):
     weights_stride: Natural = 1
     """weights and optimizer state are stored every so many steps (0: at step 0 only); distances to the discrete run exist
     where they are"""
+    chunk_size: Count | None = None
+    """examples per slice: the loss and its derivatives are summed over slices, and memory falls with their size; all at
+    once when left out"""
     outputs: Natural = 3
     """test examples on which the network's outputs are recorded"""
     coordinates: Natural = 0
@@ -439,9 +569,13 @@ class Run(Strict):
             yield "processes: must contain 'discrete'"
         if len(set(self.processes)) < len(self.processes):
             yield "processes: must not repeat"
-        if (self.dataset.name == "sorting") != (self.model.name == "transformer"):
-            fitting = "a transformer" if self.dataset.name == "sorting" else "an mlp or a cnn"
-            yield f"model: {self.model.name!r} does not fit dataset {self.dataset.name!r}; use {fitting}"
+        if self.dataset.kind not in self.model.takes:
+            yield (
+                f"model: {self.model.name!r} takes {' or '.join(self.model.takes)}, and dataset {self.dataset.name!r} has "
+                f"{self.dataset.kind}; use {', '.join(networks_for(self.dataset.kind))}"
+            )
+        elif self.dataset.image_size and (reason := self.model.refuses(self.dataset.image_size)):
+            yield f"model: does not fit dataset {self.dataset.name!r}: {reason}"
         if self.outputs > self.dataset.test_examples:
             yield f"outputs: must be at most dataset.test_examples ({self.dataset.test_examples}) (got {self.outputs})"
 

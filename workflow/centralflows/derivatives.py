@@ -4,6 +4,9 @@ The gradient graph is built once per point. Hessian-vector products go backward 
 $u' H(w) v$ go backward once more through those products: k of the second and k(k+1)/2 of the third order for k vectors.
 One backward pass per product, rather than one batched pass, is both the fastest way measured (a batched pass drags
 every pair through the graphs of all products) and free of batching rules, so it works for every differentiable layer.
+
+An objective that is a sum over slices of its examples has `parts`, the functions that add up to it. Its derivatives are
+summed over them, and only the graph of one slice is held at a time.
 """
 
 from __future__ import annotations
@@ -21,11 +24,25 @@ Function = Callable[[Tensor], Tensor]
 
 def value_and_gradient(objective: Function, w: Float[Tensor, " p"]) -> tuple[Float[Tensor, ""], Float[Tensor, " p"]]:
     """L(w) and its gradient, without a graph: all that the discrete optimizer needs."""
+    first, *rest = parts_of(objective)
+    loss, gradient = _evaluated(first, w)
+    for part in rest:
+        more_loss, more_gradient = _evaluated(part, w)
+        loss, gradient = loss + more_loss, gradient + more_gradient
+    return loss, gradient
+
+
+def _evaluated(function: Function, w: Tensor) -> tuple[Tensor, Tensor]:
     w = w.detach().requires_grad_()
     with torch.enable_grad():
-        loss = objective(w)
+        loss = function(w)
         (gradient,) = torch.autograd.grad(loss, w)
     return loss.detach(), gradient
+
+
+def parts_of(objective: Function) -> tuple[Function, ...]:
+    """The functions that add up to an objective: its slices, or itself."""
+    return getattr(objective, "parts", (objective,))
 
 
 class Point:
@@ -83,14 +100,42 @@ class Point:
         return result
 
 
+class SlicedPoint(Point):
+    """The same of a sum of functions: each derivative is summed over them, one graph at a time.
+
+    No graph outlives a call, so every call evaluates the functions anew.
+    """
+
+    def __init__(self, objective: Function, w: Float[Tensor, " p"]):
+        self.w, self._parts = w.detach(), parts_of(objective)
+        self.loss, self.gradient = value_and_gradient(objective, self.w)
+
+    def hessian_product(self, vectors):
+        return self._sum(lambda point: point.hessian_product(vectors))
+
+    def product_graphs(self, vectors):
+        """The columns of $H U$, without graphs: `curvature_gradients` makes them anew, slice by slice."""
+        return tuple(self.hessian_product(vectors).T)
+
+    def curvature_gradients(self, vectors, products):
+        return self._sum(lambda point: point.curvature_gradients(vectors, point.product_graphs(vectors)))
+
+    def _sum(self, derivative: Callable[[Point], Tensor]) -> Tensor:
+        total = derivative(Point(self._parts[0], self.w))
+        for part in self._parts[1:]:
+            total = total + derivative(Point(part, self.w))
+        return total
+
+
 class Points:
     """Makes `Point`s of one objective and remembers the last, which solver and integrator often ask for twice."""
 
     def __init__(self, objective: Function):
         self.objective = objective
+        self._kind = SlicedPoint if len(parts_of(objective)) > 1 else Point
         self._last: Point | None = None
 
     def at(self, w: Float[Tensor, " p"]) -> Point:
         if self._last is None or not torch.equal(self._last.w, w):
-            self._last = Point(self.objective, w.clone())
+            self._last = self._kind(self.objective, w.clone())
         return self._last

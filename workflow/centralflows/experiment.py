@@ -294,7 +294,8 @@ def build(
     """The experiment that a configuration describes, on a device; where it starts from another run, from `begin`."""
     network = models.build(run.model, dataset, seed=run.seed)
     inputs, labels = torch.from_numpy(dataset.inputs), torch.from_numpy(dataset.labels)
-    objective = Objective(network, inputs, labels, CRITERIA[run.criterion]).to(device, getattr(torch, run.dtype))
+    objective = Objective(network, inputs, labels, CRITERIA[run.criterion], chunk_size=run.chunk_size)
+    objective = objective.to(device, getattr(torch, run.dtype))
     examples = torch.from_numpy(dataset.test_inputs[: run.outputs]).to(device)
     if examples.is_floating_point():
         examples = examples.to(objective.inputs.dtype)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from jaxtyping import Float
@@ -27,16 +28,30 @@ class Objective:
         targets: what the criterion compares the outputs with.
         criterion: `(outputs, targets) -> loss`, a scalar, differentiable three times. It may average over examples, but not
             depend on their number or on the network otherwise: the derivative probe calls it on the first few.
+        chunk_size: examples per slice; all at once by default. The loss is then the sum of `parts`, and its derivatives
+            (`derivatives`) hold the graph of one slice at a time. A criterion that averages over something else than
+            examples, such as unmasked labels, must say how much of it there is: an attribute `weight(targets)`, a number.
 
     Attributes:
         p: number of weights.
         initial_weights: the network's own weights as one vector `[p]`, in the order of `named_parameters()`.
 
     Raises:
-        ValueError: the network has no trainable parameter, or its parameters differ in dtype or device.
+        ValueError: the network has no trainable parameter, or its parameters differ in dtype or device; a slice would
+            hold less than one example.
     """
 
-    def __init__(self, network: nn.Module, inputs: Tensor, targets: Tensor, criterion: Criterion):
+    def __init__(
+        self,
+        network: nn.Module,
+        inputs: Tensor,
+        targets: Tensor,
+        criterion: Criterion,
+        *,
+        chunk_size: int | None = None,
+    ):
+        if chunk_size is not None and chunk_size < 1:
+            raise ValueError(f"chunk_size must be at least 1 (got {chunk_size})")
         network = copy.deepcopy(network)
         parameters = {name: value for name, value in network.named_parameters() if value.requires_grad}
         if not parameters:
@@ -50,6 +65,8 @@ class Objective:
         self._shapes = {name: value.shape for name, value in parameters.items()}
         self._sizes = [math.prod(shape) for shape in self._shapes.values()]
         self.p = sum(self._sizes)
+        self.chunk_size = chunk_size
+        self._slices = [] if chunk_size is None or chunk_size >= len(inputs) else self._sliced(chunk_size)
         self.initial_weights: Float[Tensor, " p"] = torch.cat([v.detach().reshape(-1) for v in parameters.values()])
 
     def unflatten(self, w: Float[Tensor, " p"]) -> dict[str, Tensor]:
@@ -67,7 +84,27 @@ class Objective:
 
     def __call__(self, w: Float[Tensor, " p"]) -> Float[Tensor, ""]:
         """The loss at weights `w`, differentiable in `w`."""
+        if self._slices:
+            return torch.stack([part(w) for part in self.parts]).sum()
         return self.criterion(self.outputs(w), self.targets)
+
+    @property
+    def parts(self) -> tuple[Callable[[Tensor], Tensor], ...]:
+        """Functions of `w` that add up to the loss, one for each slice of the examples."""
+        return tuple(partial(self._part, *each) for each in self._slices) or (self,)
+
+    def _part(self, inputs: Tensor, targets: Tensor, fraction: float, w: Tensor) -> Tensor:
+        return fraction * self.criterion(self.outputs(w, inputs), targets)
+
+    def _sliced(self, size: int) -> list[tuple[Tensor, Tensor, float]]:
+        """Inputs and targets of each slice, and the fraction of the whole mean that it makes."""
+        weight = getattr(self.criterion, "weight", len)
+        slices = list(zip(self.inputs.split(size), self.targets.split(size), strict=True))
+        weights = [float(weight(targets)) for _, targets in slices]
+        whole = sum(weights) or 1.0  # where nothing counts, the loss is zero
+        # A slice without weight adds nothing, and the criterion of a user may have no mean for it.
+        kept = [(*each, part / whole) for each, part in zip(slices, weights, strict=True) if part]
+        return kept or [(*slices[0], 0.0)]
 
     def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> Objective:
         """A copy on another device or in another floating dtype; integer inputs and targets keep theirs."""
@@ -76,8 +113,9 @@ class Objective:
             return x.to(device=device, dtype=dtype if x.is_floating_point() else None)
 
         network = copy.deepcopy(self.network).to(device=device, dtype=dtype)  # `Module.to` works in place
-        return Objective(network, move(self.inputs), move(self.targets), self.criterion)
+        return Objective(network, move(self.inputs), move(self.targets), self.criterion, chunk_size=self.chunk_size)
 
-    def head(self, examples: int) -> Objective:
+    def head(self, examples: int, *, chunk_size: int | None = None) -> Objective:
         """The objective on the first `examples` examples only (the derivative probe needs no more)."""
-        return Objective(self.network, self.inputs[:examples], self.targets[:examples], self.criterion)
+        inputs, targets = self.inputs[:examples], self.targets[:examples]
+        return Objective(self.network, inputs, targets, self.criterion, chunk_size=chunk_size)

@@ -18,15 +18,15 @@ MASKED = -1
 class Dataset(NamedTuple):
     """Training and test examples of one classification problem, and what they are.
 
-    Images are standardised float32 `[n, 3, 32, 32]` with labels `[n]`; token sequences are int64 `[n, s]` with labels
-    `[n, s]`, of which those equal to `MASKED` are not counted.
+    Images are standardised float32 `[n, 3, 32, 32]` with labels `[n]`, points float32 `[n, d]`; token
+    sequences are int64 `[n, s]` with labels `[n, s]`, of which those equal to `MASKED` are not counted.
     """
 
     inputs: Shaped[ndarray, "n ..."]
     labels: Int64[ndarray, "n ..."]
     test_inputs: Shaped[ndarray, "n_test ..."]
     test_labels: Int64[ndarray, "n_test ..."]
-    classes: int  # output units of a model for it; labels lie in 0..classes-1
+    classes: int  # output units of a model for it; labels lie in 0..classes-1, or in 0..1 for a single unit
     description: str  # one line for records and captions
 
 

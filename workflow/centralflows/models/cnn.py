@@ -4,19 +4,34 @@ from __future__ import annotations
 
 from torch import nn
 
+from .activations import activation as activation_of
 
-def cnn(size: int, outputs: int, *, channels: int = 32, dense: int = 128) -> nn.Sequential:
-    """For images `[n, 3, size, size]`: two 3x3 convolutions without bias (`channels`, then twice as many), each with
-    GELU and 2x2 average pooling; a dense layer without bias with GELU; a linear head."""
+
+def cnn(
+    shape: tuple[int, int, int], outputs: int, *, channels: int = 32, dense: int = 128, activation: str = "gelu"
+) -> nn.Sequential:
+    """For images `[n, *shape]`: two 3x3 convolutions without bias (`channels`, then twice as many), each with activation
+    and 2x2 average pooling; a dense layer without bias, with activation; a linear head.
+
+    Args:
+        shape: channels, height, width; a last odd row or column is not pooled.
+
+    Raises:
+        ValueError: an image is smaller than 4x4.
+    """
+    depth, height, width = shape
+    if min(height, width) < 4:
+        raise ValueError(f"the cnn pools twice, so images must be at least 4x4 (got {height}x{width})")
+    act = activation_of(activation)
     return nn.Sequential(
-        nn.Conv2d(3, channels, 3, padding=1, bias=False),
-        nn.GELU(),
+        nn.Conv2d(depth, channels, 3, padding=1, bias=False),
+        act,
         nn.AvgPool2d(2),
         nn.Conv2d(channels, 2 * channels, 3, padding=1, bias=False),
-        nn.GELU(),
+        act,
         nn.AvgPool2d(2),
         nn.Flatten(),
-        nn.Linear(2 * channels * (size // 4) ** 2, dense, bias=False),
-        nn.GELU(),
+        nn.Linear(2 * channels * (height // 4) * (width // 4), dense, bias=False),
+        act,
         nn.Linear(dense, outputs),
     )

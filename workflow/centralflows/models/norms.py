@@ -23,3 +23,15 @@ class LayerNorm(nn.Module):
         centred = x - x.mean(-1, keepdim=True)
         variance = centred.square().mean(-1, keepdim=True)
         return centred * (variance + self.eps).rsqrt() * self.weight + self.bias
+
+
+class RMSNorm(nn.Module):
+    """Division by the root mean square over the last axis, in elementary operations; parameters as `torch.nn.RMSNorm`."""
+
+    def __init__(self, features: int, eps: float = 1e-5):
+        super().__init__()
+        self.eps = eps
+        self.weight = nn.Parameter(torch.ones(features))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * (x.square().mean(-1, keepdim=True) + self.eps).rsqrt() * self.weight

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from .activations import activation as activation_of
 from .norms import LayerNorm
 
 
@@ -16,15 +17,40 @@ class Transformer(nn.Module):
 
     A decoder layer has causal self-attention, attention to the embedded input, and a feed-forward part of four times the
     width, each with a residual connection and normalised afterwards.
+
+    Args:
+        symbols: size of the alphabet.
+        length: tokens of a sequence.
+        outputs: output units for a token.
+        layers: decoder layers.
+        width: model dimension, a multiple of twice the heads.
+        heads: attention heads.
+        activation: gelu, silu, relu or tanh.
+
+    Raises:
+        ValueError: the width is not a multiple of twice the heads.
     """
 
-    def __init__(self, symbols: int, length: int, *, layers: int = 4, width: int = 32, heads: int = 4):
+    def __init__(
+        self,
+        symbols: int,
+        length: int,
+        outputs: int,
+        *,
+        layers: int = 4,
+        width: int = 32,
+        heads: int = 4,
+        activation: str = "gelu",
+    ):
         super().__init__()
+        if width % (2 * heads):
+            raise ValueError(f"the width must be a multiple of twice the heads ({2 * heads}) (got {width})")
+        act = activation_of(activation)
         self.scale = math.sqrt(width)
         self.embedding = nn.Embedding(symbols, width)
         self.register_buffer("positions", sine_cosine(length, width))
-        self.layers = nn.ModuleList(DecoderLayer(width, heads) for _ in range(layers))
-        self.head = nn.Linear(width, symbols)
+        self.layers = nn.ModuleList(DecoderLayer(width, heads, act) for _ in range(layers))
+        self.head = nn.Linear(width, outputs)
         for parameter in self.parameters():
             if parameter.dim() > 1:
                 nn.init.xavier_uniform_(parameter)
@@ -32,7 +58,7 @@ class Transformer(nn.Module):
         nn.init.zeros_(self.head.bias)
 
     def forward(self, tokens: Tensor) -> Tensor:
-        """Tokens `[n, length]` to outputs `[n, length, symbols]`."""
+        """Tokens `[n, length]` to outputs `[n, length, outputs]`."""
         memory = self.embedding(tokens) * self.scale + self.positions
         x = memory
         for layer in self.layers:
@@ -41,10 +67,10 @@ class Transformer(nn.Module):
 
 
 class DecoderLayer(nn.Module):
-    def __init__(self, width: int, heads: int):
+    def __init__(self, width: int, heads: int, activation: nn.Module):
         super().__init__()
         self.self_attention, self.cross_attention = Attention(width, heads), Attention(width, heads)
-        self.feed_forward = nn.Sequential(nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width))
+        self.feed_forward = nn.Sequential(nn.Linear(width, 4 * width), activation, nn.Linear(4 * width, width))
         self.norms = nn.ModuleList(LayerNorm(width) for _ in range(3))
 
     def forward(self, x: Tensor, memory: Tensor) -> Tensor:

@@ -1,0 +1,153 @@
+"""An objective in slices: the same loss and derivatives, in less memory."""
+
+from __future__ import annotations
+
+import weakref
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from centralflows import Experiment, GradientDescent, Objective
+from centralflows.criteria import CRITERIA
+from centralflows.derivatives import Point, Points, SlicedPoint, value_and_gradient
+from centralflows.probe import WrongDerivatives, probe
+
+# Sums of at most a few hundred terms of order one, in another order.
+CLOSE = {"rtol": 1e-12, "atol": 1e-13}
+N = 11
+
+
+def half_square(f, y):
+    return 0.5 * (f - y).square().sum(-1).mean()
+
+
+def objective(criterion: str, chunk_size: int | None = None) -> Objective:
+    """Of 11 sequences of 4 tokens in 3 classes, some masked, or of 11 points that a criterion of the user compares."""
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Linear(5, 6), nn.GELU(), nn.Linear(6, 3)).double()
+    inputs = torch.randn(N, 4, 5, dtype=torch.float64)
+    if criterion == "user":
+        return Objective(network, inputs[:, 0], torch.randn(N, 3).double(), half_square, chunk_size=chunk_size)
+    labels = torch.randint(-1, 3, (N, 4))
+    labels[5:9] = -1  # whole slices without a label
+    return Objective(network, inputs, labels, CRITERIA[criterion], chunk_size=chunk_size)
+
+
+@pytest.mark.parametrize("chunk_size", [1, 3, 10])
+@pytest.mark.parametrize("criterion", ["user", *CRITERIA])
+def test_loss_and_all_derivatives_are_those_of_the_whole(criterion, chunk_size):
+    whole, sliced = objective(criterion), objective(criterion, chunk_size)
+    w = whole.initial_weights
+    u = torch.randn(whole.p, 3, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    points = Points(whole).at(w), Points(sliced).at(w)
+    assert [type(point) for point in points] == [Point, SlicedPoint]
+    torch.testing.assert_close(sliced(w), whole(w), **CLOSE)
+    torch.testing.assert_close(value_and_gradient(sliced, w), value_and_gradient(whole, w), **CLOSE)
+    graphs = [point.product_graphs(u) for point in points]
+    for name, (expected, found) in {
+        "loss": [point.loss for point in points],
+        "gradient": [point.gradient for point in points],
+        "product": [point.hessian_product(u) for point in points],
+        "columns": [torch.stack(each).detach() for each in graphs],
+        "third": [point.curvature_gradients(u, graph) for point, graph in zip(points, graphs, strict=True)],
+    }.items():
+        torch.testing.assert_close(found, expected, **CLOSE, msg=lambda text, name=name: f"{name}: {text}")
+        assert not found.requires_grad
+
+
+def test_without_directions_there_are_no_products():
+    point = Points(objective("mse", 3)).at(objective("mse").initial_weights)
+    assert point.product_graphs(point.w.new_empty(len(point.w), 0)) == ()
+    assert point.hessian_product(point.w.new_empty(len(point.w), 0)).shape == (len(point.w), 0)
+
+
+def test_one_slice_is_the_whole():
+    made = objective("mse", N)
+    assert made.parts == (made,)
+    assert type(Points(made).at(made.initial_weights)) is Point
+    with pytest.raises(ValueError, match="chunk_size must be at least 1"):
+        objective("mse", 0)
+
+
+def test_where_no_label_counts_the_loss_is_zero():
+    made = objective("cross-entropy")
+    masked = Objective(made.network, made.inputs, torch.full((N, 4), -1), made.criterion, chunk_size=3)
+    loss, gradient = value_and_gradient(masked, made.initial_weights)
+    assert loss == 0 and gradient.abs().max() == 0
+
+
+def test_slices_are_kept_when_moved():
+    moved = objective("mse", 3).to(dtype=torch.float32)
+    assert len(moved.parts) == 3  # of four, one has no label
+    assert moved(moved.initial_weights).dtype == torch.float32
+
+
+def test_a_flow_in_slices_is_the_flow():
+    def run(chunk_size):
+        made = objective("user", chunk_size)
+        sharpness = float(torch.linalg.eigvalsh(torch.func.hessian(made)(made.initial_weights))[-1])
+        return Experiment(made, GradientDescent(2.1 / sharpness), 6).run()
+
+    whole, sliced = run(None), run(4)
+    assert whole["central"]["rank"].max() > 0
+    for process, dataset in whole.items():
+        # The eigen-solver stops at a residual of 3e-5 and so may stop elsewhere; eigenvalues err by its square.
+        np.testing.assert_allclose(sliced[process].loss, dataset.loss, rtol=1e-7)
+
+
+class Peak(torch.autograd.graph.saved_tensors_hooks):
+    """The largest number of bytes that graphs held at once inside the context."""
+
+    def __init__(self):
+        self.held = self.peak = 0
+        super().__init__(self._pack, lambda held: held[0])
+
+    def __enter__(self):
+        super().__enter__()
+        return self
+
+    def _pack(self, tensor: torch.Tensor) -> Held:
+        held = Held([tensor.detach()])  # with its graph, a saved output would hold itself
+        size = tensor.numel() * tensor.element_size()
+        self.held += size
+        self.peak = max(self.peak, self.held)
+        weakref.finalize(held, self._release, size)
+        return held
+
+    def _release(self, size: int) -> None:
+        self.held -= size
+
+
+class Held(list):
+    """A list that can be watched."""
+
+
+@pytest.mark.parametrize("order", [1, 2, 3])
+def test_memory_falls_with_the_slices(order):
+    """Weights are few, so that what graphs hold is nearly all in proportion to the examples."""
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Linear(2, 3), nn.Tanh(), nn.Linear(3, 1))
+    inputs, targets = torch.randn(6400, 2), torch.randn(6400, 1)
+    peaks = []
+    for chunk_size in (None, 1600, 400):
+        made = Objective(network, inputs, targets, half_square, chunk_size=chunk_size)
+        u = torch.eye(made.p)[:, :2]
+        with Peak() as peak:
+            point = Points(made).at(made.initial_weights)
+            if order == 2:
+                point.hessian_product(u)
+            if order == 3:
+                point.curvature_gradients(u, point.product_graphs(u))
+        peaks.append(peak.peak)
+    assert peaks[1] < 1.1 / 4 * peaks[0] and peaks[2] < 1.1 / 16 * peaks[0]
+
+
+def test_a_criterion_that_is_no_mean_is_refused():
+    made = objective("user")
+    summed = Objective(made.network, made.inputs, made.targets, lambda f, y: (f - y).square().sum(), chunk_size=4)
+    with pytest.raises(WrongDerivatives, match="must average over them"):
+        probe(summed, made.initial_weights)
+    probe(objective("user", 4), made.initial_weights)
+    probe(objective("cross-entropy", 4), made.initial_weights)
