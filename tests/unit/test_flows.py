@@ -218,3 +218,70 @@ def test_a_stiff_stable_flow_stops_and_says_so():
 def test_a_diverging_flow_names_the_step():
     with pytest.raises(Diverged, match=r"stable, step \d+: the (loss is|gradient is|weights are) not finite"):
         run(lambda w: -(w**4).sum(), [3.0, 3.0], lr=1.0, steps=30, flow=StableFlow)
+
+
+@pytest.mark.parametrize("rule", [GradientDescent, RMSProp], ids=["gd", "rmsprop"])
+@pytest.mark.parametrize("seed", range(3))
+def test_the_velocity_does_not_depend_on_the_order_of_the_weights(tiny, rule, seed):
+    """Relabelling the parameters relabels the velocity of weights and state, and nothing else."""
+    order = torch.randperm(tiny.p, generator=torch.Generator().manual_seed(seed))
+    back = torch.argsort(order)
+    w = tiny.initial_weights
+    gradient = Point(tiny, w).gradient
+    state = () if rule is GradientDescent else (gradient**2 + gradient.square().mean(),)
+    step = torch.tensor(3.0, dtype=torch.float64)
+    unit = GradientDescent(1.0) if rule is GradientDescent else RMSProp(1.0, 0.9)
+    top = (
+        Tracker(tolerance=1e-12, threshold=1e9)
+        .update(Point(tiny, w), unit.preconditioner(step, state))
+        .values[0]
+        .item()
+    )
+    optimizer = GradientDescent(3.0 / top) if rule is GradientDescent else RMSProp(3.0 / top, 0.9)
+
+    def velocity(objective, w, state):
+        points = Points(objective)
+        spectrum = Tracker(tolerance=1e-12).update(points.at(w), optimizer.preconditioner(step, state))
+        flow = CentralFlow(points, optimizer, 3, held_slack="full")
+        dw, ds, snapshot = flow.velocity(0.0, w, state, Frame(spectrum.values, spectrum.vectors))
+        return dw, ds, snapshot.oscillation.loss
+
+    dw, ds, loss = velocity(tiny, w, state)
+    moved, ds_moved, loss_moved = velocity(lambda v: tiny(v[back]), w[order], tuple(part[order] for part in state))
+    # Eigenvectors are converged to 1e-12 and the complementarity problem to rounding.
+    torch.testing.assert_close(moved, dw[order], rtol=1e-6, atol=1e-8 * dw.norm().item())
+    for part, part_moved in zip(ds, ds_moved, strict=True):
+        torch.testing.assert_close(part_moved, part[order], rtol=1e-6, atol=1e-8 * part.norm().item())
+    assert loss_moved == pytest.approx(loss, rel=1e-7) and loss > 0
+
+
+@pytest.mark.parametrize("lr_c_tau", [0.2, 0.9, 1.1])
+def test_a_mode_arrives_with_a_kink_and_not_with_a_jump_if_it_is_admitted_early_enough(lr_c_tau):
+    """On the toy, a mode rises by lr^2 c a unit; admitted at slack 0.05, X is zero there if tau lr^2 c < 0.05."""
+    lr, tau, slack = 0.1, 0.25, 0.05
+    c = lr_c_tau * slack / tau / lr**2
+    flow = CentralFlow(Points(toy(c)), GradientDescent(lr), relaxation_time=tau)
+    vectors = torch.tensor([[1.0], [0.0]], dtype=torch.float64)
+
+    def rise(value: float) -> float:
+        w = torch.tensor([0.0, value / lr], dtype=torch.float64)
+        dw, _, _ = flow.velocity(0.0, w, (), Frame(torch.tensor([value], dtype=torch.float64), vectors))
+        return float(dw[1])
+
+    before, after = rise(1.95 - 1e-9), rise(1.95 + 1e-9)
+    assert before == pytest.approx(lr * c)
+    # A/tau + dA/dt >= 0 lets the slack be used up in tau at the fastest: dy/dt = slack / (tau lr).
+    assert after == pytest.approx(min(lr * c, slack / tau / lr), rel=1e-6)
+    assert (abs(after - before) < 1e-6 * before) == (lr_c_tau < 1)
+
+
+def test_what_tau_costs_on_the_toy():
+    """The edge is approached as exp(-t / tau) from slack tau lr^2 c on, so y lags by at most tau lr c, and for a while."""
+    lr, c, y0 = 0.1, 1.0, 18.0
+    for tau in (0.125, 0.25, 0.5):
+        integrator = Integrator("rk4", 16)
+        _, weights = run(toy(c), [0.0, y0], lr=lr, steps=40, integrator=integrator, relaxation_time=tau)
+        exact = np.minimum(y0 + lr * c * np.arange(40), 2 / lr)
+        lag = exact - weights[:, 1]
+        assert lag.min() > -1e-9 and lag.max() < 1.001 * tau * lr * c
+        assert abs(lag[30:]).max() < 1e-6

@@ -12,7 +12,7 @@ README = Path(__file__).parents[2] / "README.md"
 
 def test_the_library_snippet_runs(capsys):
     blocks = re.findall(r"```python\n(.*?)```", README.read_text(), flags=re.DOTALL)
-    (snippet,) = [block for block in blocks if "Experiment(" in block]
+    (snippet,) = [block for block in blocks if "trajectories = experiment.run()" in block]
     assert len(snippet.splitlines()) < 25
     names: dict = {}
     exec(compile(snippet, "README.md", "exec"), names)
@@ -23,3 +23,18 @@ def test_the_library_snippet_runs(capsys):
     # The claim of the snippet: it reaches the edge of stability and stays there.
     assert abs(float(trajectories["central"].effective_eigenvalues[-1, 0]) - 2) < 0.01
     assert capsys.readouterr().out
+
+
+def test_the_optimizer_of_ones_own_runs():
+    """From the README to a central flow at the edge of stability."""
+    blocks = re.findall(r"```python\n(.*?)```", README.read_text(), flags=re.DOTALL)
+    names: dict = {"__name__": "my_module"}
+    for block in blocks:
+        if "class NormalizedDescent" in block or "objective = Objective(" in block:
+            exec(compile(block, "README.md", "exec", dont_inherit=True), names)
+    experiment = names["Experiment"](names["objective"], names["NormalizedDescent"](lr=0.05), steps=60)
+    found = experiment.run(["discrete", "central", "ablated", "stationary"])
+    assert all(np.isfinite(dataset.loss).all() and dataset.sizes["step"] == 60 for dataset in found.values())
+    for process in ("central", "stationary"):
+        assert float(found[process].effective_eigenvalues[-1, 0]) < 2.05
+    assert int(found["central"]["rank"].max()) > 0

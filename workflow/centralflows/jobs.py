@@ -10,7 +10,8 @@ import json
 import sys
 import time
 import traceback
-from collections.abc import Iterator
+import warnings
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TextIO
@@ -83,10 +84,21 @@ class Job:
         )
 
 
+def _shown_in(log: TextIO) -> Callable[..., None]:
+    """Warnings in one line, in the log and on stderr."""
+
+    def show(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
+        for stream in (log, sys.stderr):
+            print(f"{category.__name__}: {message}", file=stream)
+
+    return show
+
+
 @contextmanager
 def job(snakemake: Any) -> Iterator[Job]:
     """Runs a script's body as a job: an expected failure becomes one message, in the log and on stderr, and status 1."""
-    with open(snakemake.log[0], "w", buffering=1) as log:
+    with open(snakemake.log[0], "w", buffering=1) as log, warnings.catch_warnings():
+        warnings.showwarning = _shown_in(log)
         try:
             yield Job(snakemake, log)
         except (UserError, OSError) as error:  # anything else is a bug and keeps its traceback

@@ -50,6 +50,19 @@ def make(path: str, *args: Any, **options: Any) -> Any:
         raise PluginError(f"{path}: {type(error).__name__}: {error} (options given: {given})") from error
 
 
+def check_optimizer(settings: Any) -> None:
+    """Build the optimizer that a configuration describes, and hold it against the contract of optimizers.
+
+    Raises:
+        PluginError: it cannot be built.
+        BrokenContract: the flows could not use it.
+    """
+    from . import optimizers
+    from .optimizers import contract
+
+    contract.check(optimizers.build(settings))
+
+
 def sources(path: str) -> dict[str, str]:
     """The plugin's own code by file name: all of the package (or the one module) that it comes from, as syntax.
 

@@ -205,6 +205,12 @@ class Tracker:
         modes = self.modes = max(min(modes, below), min(self.minimum, maximum))
         self.vectors = vectors[:, : modes + 1]
         self.solves += 1
+        worst = found.residuals[:modes].max().item()
+        if worst > 30 * self.tolerance:
+            cure = "; use dtype float64" if point.w.dtype == torch.float32 else ""
+            warnings.warn(
+                f"eigenpairs have residuals up to {worst:.1e}, tolerance {self.tolerance:g}{cure}", stacklevel=2
+            )
         return Spectrum(found.values[:modes], vectors[:, :modes], found.residuals[:modes], products)
 
     def _noise(self, p: int, columns: int, like: Tensor) -> Tensor:

@@ -8,7 +8,8 @@ from pathlib import Path
 from snakemake.exceptions import WorkflowError
 
 from centralflows import config as configuration
-from centralflows.plugins import sources
+from centralflows.errors import UserError
+from centralflows.plugins import check_optimizer, sources
 from centralflows.provenance import digest, source_digest
 
 try:
@@ -17,6 +18,15 @@ try:
     )
 except configuration.ConfigError as error:
     raise WorkflowError(str(error)) from None
+
+# Plugins are built once before any job; the jobs' own processes read this file too, and build what they need.
+if workflow.is_main_process:
+    for run in CONFIG.runs.values():
+        if ":" in run.optimizer.name:
+            try:
+                check_optimizer(run.optimizer)
+            except UserError as error:
+                raise WorkflowError(str(error)) from None
 
 if CONFIG.cifar10_path and not Path(CONFIG.cifar10_path).expanduser().exists():
     raise WorkflowError(f"cifar10_path: there is no {CONFIG.cifar10_path}")
