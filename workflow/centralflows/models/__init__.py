@@ -23,5 +23,5 @@ def build(model: config.Model, dataset: Dataset, *, seed: int) -> nn.Module:
         if model.name == "mlp":
             return mlp(int(torch.tensor(shape).prod()), dataset.classes, **options)
         if model.name == "cnn":
-            return cnn(shape[-1], dataset.classes, **options)
-        return Transformer(dataset.classes, shape[0], **options)
+            return cnn(shape[-1], dataset.classes, planes=shape[0], **options)
+        return Transformer(dataset.symbols, shape[0], outputs=dataset.classes, **options)

@@ -18,13 +18,23 @@ class Transformer(nn.Module):
     width, each with a residual connection and normalised afterwards.
     """
 
-    def __init__(self, symbols: int, length: int, *, layers: int = 4, width: int = 32, heads: int = 4):
+    def __init__(
+        self,
+        symbols: int,
+        length: int,
+        *,
+        outputs: int | None = None,
+        layers: int = 4,
+        width: int = 32,
+        heads: int = 4,
+    ):
+        """`outputs` units at every position, one for each symbol when left out."""
         super().__init__()
         self.scale = math.sqrt(width)
         self.embedding = nn.Embedding(symbols, width)
         self.register_buffer("positions", sine_cosine(length, width))
         self.layers = nn.ModuleList(DecoderLayer(width, heads) for _ in range(layers))
-        self.head = nn.Linear(width, symbols)
+        self.head = nn.Linear(width, symbols if outputs is None else outputs)
         for parameter in self.parameters():
             if parameter.dim() > 1:
                 nn.init.xavier_uniform_(parameter)
@@ -32,7 +42,7 @@ class Transformer(nn.Module):
         nn.init.zeros_(self.head.bias)
 
     def forward(self, tokens: Tensor) -> Tensor:
-        """Tokens `[n, length]` to outputs `[n, length, symbols]`."""
+        """Tokens `[n, length]` to outputs `[n, length, outputs]`."""
         memory = self.embedding(tokens) * self.scale + self.positions
         x = memory
         for layer in self.layers:
