@@ -251,6 +251,66 @@ def test_a_number_that_yaml_takes_for_text_is_a_number():
     assert load(changed("defaults/optimizer/lr", "1e-3")).runs["mlp"].optimizer.lr == 1e-3
 
 
+@pytest.mark.parametrize(
+    "dataset, message",
+    [
+        ({"name": "cifar10", "pool": 3}, "pool: must be 1, 2 or 4 (got 3)"),
+        ({"name": "cifar10", "binary": True}, "binary: one output unit tells two classes apart; needs classes: 2 (got 4)"),
+        ({"name": "digits", "examples": 1001, "test_examples": 10},
+         "examples: must be a multiple of classes (10) (got 1001)"),
+        ({"name": "digits"} | {"examples": 1700, "test_examples": 50},
+         "examples: with test_examples there can be 1740, 174 of each class (got 1750)"),
+        ({"name": "digits", "classes": 11}, "classes: must be less than or equal to 10 (got 11)"),
+        ({"name": "moons", "examples": 5}, "examples: must be a multiple of classes (2) (got 5)"),
+        ({"name": "moons", "classes": 2},
+         "classes: unknown key; there are examples, test_examples, binary, name, noise, seed"),
+        ({"name": "moons", "noise": -1}, "noise: must be greater than or equal to 0 (got -1)"),
+        ({"name": "circles", "factor": 1}, "factor: must be less than 1 (got 1)"),
+        ({"name": "classification", "classes": 5}, None),
+        ({"name": "classification", "classes": 5, "binary": True},
+         "binary: one output unit tells two classes apart; needs classes: 2 (got 5)"),
+        ({"name": "classification", "dimensions": 4}, "informative: must be at most dimensions (4) (got 5)"),
+        ({"name": "classification", "clusters": 17},
+         "clusters: with 2 classes must fit on 32 corners (2^informative) (got 17)"),
+        ({"name": "classification", "separation": 0}, "separation: must be greater than 0 (got 0)"),
+        ({"name": "copying", "length": 3}, "examples: all sequences differ, so with test_examples there can be 64"),
+        ({"name": "sst2", "test_examples": 3}, "test_examples: must be a multiple of classes (2) (got 3)"),
+        ({"name": "sst2", "path": ""}, "path: must not be empty (got '')"),
+    ],
+)  # fmt: skip
+def test_mistakes_of_datasets_are_named(dataset, message):
+    kind = {"copying": "transformer", "sst2": "transformer"}.get(dataset["name"], "mlp")
+    raw = changed("runs/one", {"dataset": dataset, "model": {"name": kind}})
+    if message is None:
+        assert load(raw).runs["one"].dataset.classes == 5
+    else:
+        (line,) = mistakes(raw)
+        assert line.startswith(f"runs.one.dataset.{message}")
+
+
+@pytest.mark.parametrize(
+    "dataset", ["cifar10", "digits", "moons", "circles", "classification", "sorting", "copying", "sst2"]
+)
+def test_networks_must_fit_the_kind_of_examples(dataset):
+    images, tokens = ("cifar10", "digits"), ("sorting", "copying", "sst2")
+    kind = "images" if dataset in images else "tokens" if dataset in tokens else "points"
+    for model in ("mlp", "cnn", "resnet", "vit", "lstm", "transformer", "mamba"):
+        raw = changed("runs/one", {"dataset": {"name": dataset}, "model": {"name": model}})
+        fits = {"mlp": kind != "tokens", "cnn": kind == "images", "resnet": kind == "images", "vit": kind == "images"}
+        if fits.get(model, kind == "tokens"):
+            assert load(raw).runs["one"].model.name == model
+        else:
+            (line,) = mistakes(raw)
+            assert line.startswith(f"runs.one.model: {model!r} takes ") and f"dataset {dataset!r} has {kind}" in line
+
+
+def test_where_files_lie_is_no_part_of_what_a_job_depends_on():
+    dataset = {"name": "sst2", "path": "~/sst2"}
+    run = load(changed("runs/one", {"dataset": dataset, "model": {"name": "transformer"}})).runs["one"]
+    assert run.dataset.path == "~/sst2"
+    assert "~/sst2" not in json.dumps(run.model_dump(mode="json"))
+
+
 # -- files --------------------------------------------------------------------------------------------------------
 
 
@@ -316,7 +376,7 @@ ODD = st.one_of(
     st.integers(-3, 70),
     st.sampled_from([30, 400]).map(lambda exponent: 10**exponent),
     st.floats(allow_nan=True, allow_infinity=True),
-    st.sampled_from(["mlp", "cnn", "vit", "lstm", "transformer", "gd", "cifar10", "sorting", "auto"]),
+    st.sampled_from(["mlp", "cnn", "vit", "lstm", "transformer", "gd", "cifar10", "sorting", "moons", "sst2", "auto"]),
     st.sampled_from(["nan", "1e-3", "1e999", "\ud800", "x" * 500]),
     st.text(max_size=5),
     st.binary(max_size=3),

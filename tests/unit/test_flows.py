@@ -237,7 +237,7 @@ def test_the_velocity_does_not_depend_on_the_order_of_the_weights(tiny, rule, se
         .values[0]
         .item()
     )
-    optimizer = GradientDescent(3.0 / top) if rule is GradientDescent else RMSProp(3.0 / top, 0.9)
+    optimizer = GradientDescent(8.0 / top) if rule is GradientDescent else RMSProp(8.0 / top, 0.9)
 
     def velocity(objective, w, state):
         points = Points(objective)

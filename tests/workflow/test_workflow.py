@@ -159,6 +159,14 @@ def test_a_missing_dataset_is_one_message(tmp_path):
     assert not (tmp_path / "results" / "cifar10.npz").exists()
 
 
+def test_missing_sentences_are_one_message_before_any_job(tmp_path):
+    settings = {"dataset": {"name": "sst2", "path": "nowhere"}, "model": {"name": "transformer", "width": 8}}
+    done = snakemake(tmp_path, config=broken(tmp_path, **settings))
+    assert done.returncode != 0 and "Traceback" not in done.stderr
+    assert "runs.mlp.dataset.path: SST-2: there is no nowhere/train.tsv and no nowhere/dev.tsv; download" in done.stderr
+    assert not (tmp_path / "results").exists()
+
+
 def test_the_workflow_is_linted_and_formatted():
     done = subprocess.run(
         [sys.executable, "-m", "snakemake", "--lint"], capture_output=True, text=True, check=False, cwd=ROOT

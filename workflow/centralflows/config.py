@@ -111,32 +111,50 @@ Kind = Literal["images", "points", "tokens"]
 
 class Examples(Strict):
     kind: ClassVar[Kind]
-    """what one example is"""
-    image_size: ClassVar[int | None] = None
-    """height and width of an image [pixels], where it is known before the data are"""
+    """what one example is, and so which networks can learn them"""
+
+    @property
+    def image_size(self) -> int | None:
+        """Height and width of an image [pixels]; None for what is none."""
+        return None
 
 
-class Cifar10(Examples):
-    """The first `classes` classes of CIFAR-10. Up to 4 classes of 250 training and 100 test images come with the
-    repository; more are taken from the full dataset, which a rule obtains."""
+class Classes(Examples):
+    available: ClassVar[Mapping[str, int]] = {}  # examples of each class that there are, where they are limited
 
-    kind: ClassVar[Kind] = "images"
-    image_size: ClassVar[int | None] = 32
-
-    name: Literal["cifar10"]
-    classes: Annotated[int, Field(ge=2, le=10)] = 4
-    """number of classes, the first ones"""
     examples: Count = 1000
     """training examples, the same number of each class"""
     test_examples: Count = 400
     """test examples, the same number of each class"""
+    binary: bool = False
+    """one output unit instead of one for each class; needs two classes"""
 
     def mistakes(self) -> Iterator[str]:
-        for key, limit in (("examples", 5000), ("test_examples", 1000)):
-            count = getattr(self, key)
-            if count % self.classes or count > limit * self.classes:
-                most = limit * self.classes
-                yield f"{key}: must be a multiple of classes ({self.classes}) up to {most} (got {count})"
+        for key in ("examples", "test_examples"):
+            count, most = getattr(self, key), self.available.get(key, LARGEST) * self.classes
+            if count % self.classes or count > most:
+                limit = f" up to {most}" if key in self.available else ""
+                yield f"{key}: must be a multiple of classes ({self.classes}){limit} (got {count})"
+        if self.binary and self.classes != 2:
+            yield f"binary: one output unit tells two classes apart; needs classes: 2 (got {self.classes})"
+
+
+class Cifar10(Classes):
+    """The first `classes` classes of CIFAR-10. Up to 4 classes of 250 training and 100 test images come with the
+    repository; more are taken from the full dataset, which a rule obtains."""
+
+    kind: ClassVar[Kind] = "images"
+    available: ClassVar[Mapping[str, int]] = {"examples": 5000, "test_examples": 1000}
+
+    name: Literal["cifar10"]
+    classes: Annotated[int, Field(ge=2, le=10)] = 4
+    """number of classes, the first ones"""
+    pool: Literal[1, 2, 4] = 1
+    """side of the squares of pixels that are averaged: images have 32, 16 or 8 pixels a side"""
+
+    @property
+    def image_size(self) -> int:
+        return 32 // self.pool
 
     @property
     def needs_full(self) -> bool:
@@ -144,12 +162,87 @@ class Cifar10(Examples):
         return self.classes > 4 or self.examples > 250 * self.classes or self.test_examples > 100 * self.classes
 
 
-class Sorting(Examples):
-    """Sequences of symbols followed by the same symbols sorted; the network predicts the sorted half."""
+class Digits(Classes):
+    """Handwritten digits of 8x8 pixels, which come with scikit-learn; those from 0 to `classes` - 1, 174 of each."""
 
+    kind: ClassVar[Kind] = "images"
+
+    name: Literal["digits"]
+    classes: Annotated[int, Field(ge=2, le=10)] = 10
+    """number of classes, the first ones"""
+    seed: Natural = 0
+    """of the split into training and test examples"""
+
+    @property
+    def image_size(self) -> int:
+        return 8
+
+    def mistakes(self) -> Iterator[str]:
+        yield from super().mistakes()
+        together, most = self.examples + self.test_examples, 174 * self.classes  # of the rarest digit there are 174
+        if together > most:
+            yield f"examples: with test_examples there can be {most}, 174 of each class (got {together})"
+
+
+class Moons(Classes):
+    """Two interleaved half circles of points, standardised."""
+
+    kind: ClassVar[Kind] = "points"
+    classes: ClassVar[int] = 2
+
+    name: Literal["moons"]
+    noise: Annotated[float, Field(ge=0, le=100), AlsoText] = 0.1
+    """standard deviation of Gaussian noise on each coordinate [radius of the half circles]"""
+    seed: Natural = 0
+    """of the noise and of the split into training and test examples"""
+
+
+class Circles(Classes):
+    """Two concentric circles of points, standardised."""
+
+    kind: ClassVar[Kind] = "points"
+    classes: ClassVar[int] = 2
+
+    name: Literal["circles"]
+    noise: Annotated[float, Field(ge=0, le=100), AlsoText] = 0.1
+    """standard deviation of Gaussian noise on each coordinate [radius of the outer circle]"""
+    factor: Annotated[float, Field(ge=0, lt=1), AlsoText] = 0.5
+    """radius of the inner circle [radius of the outer circle]"""
+    seed: Natural = 0
+    """of the noise and of the split into training and test examples"""
+
+
+class Classification(Classes):
+    """Gaussian clusters of points at the corners of a hypercube, standardised."""
+
+    kind: ClassVar[Kind] = "points"
+
+    name: Literal["classification"]
+    classes: Annotated[int, Field(ge=2, le=1000)] = 2
+    """number of classes"""
+    dimensions: Annotated[int, Field(ge=1, le=1000)] = 10
+    """of the points"""
+    informative: Annotated[int, Field(ge=1, le=1000)] = 5
+    """dimensions in which the clusters lie; the others are noise"""
+    clusters: Annotated[int, Field(ge=1, le=1000)] = 1
+    """of each class; every cluster has a corner of its own"""
+    separation: Positive = 1.0
+    """half the side of the hypercube [about the width of a cluster]"""
+    seed: Natural = 0
+    """of the clusters, the points, and the split into training and test examples"""
+
+    def mistakes(self) -> Iterator[str]:
+        yield from super().mistakes()
+        if self.informative > self.dimensions:
+            yield f"informative: must be at most dimensions ({self.dimensions}) (got {self.informative})"
+        if self.classes * self.clusters > 2**self.informative:
+            corners = 2**self.informative
+            yield f"clusters: with {self.classes} classes must fit on {corners} corners (2^informative) (got {self.clusters})"
+
+
+class Sequences(Examples):
     kind: ClassVar[Kind] = "tokens"
 
-    name: Literal["sorting"]
     examples: Count = 1000
     """training sequences"""
     test_examples: Count = 1000
@@ -157,7 +250,7 @@ class Sorting(Examples):
     symbols: Annotated[int, Field(ge=2, le=LARGEST)] = 4
     """size of the alphabet"""
     length: Annotated[int, Field(ge=2, le=LARGEST)] = 8
-    """symbols to sort; the network sees 2 * length - 1 tokens"""
+    """symbols of a sequence; the network sees 2 * length - 1 tokens: 15 in the paper, as by default"""
     seed: Natural = 0
     """of the sequences"""
 
@@ -169,7 +262,36 @@ class Sorting(Examples):
             yield f"examples: all sequences differ, so with test_examples there can be {sequences} (symbols^length)"
 
 
-Dataset = Annotated[Cifar10 | Sorting, Field(discriminator="name")]
+class Sorting(Sequences):
+    """Sequences of symbols followed by the same symbols sorted; the network predicts the sorted half."""
+
+    name: Literal["sorting"]
+
+
+class Copying(Sequences):
+    """Sequences of symbols followed by themselves; the network predicts the second half."""
+
+    name: Literal["copying"]
+
+
+class Sst2(Classes):
+    """Sentences of film reviews that are positive or negative (SST-2 of GLUE), byte by byte, from files that you download;
+    the network has its one label at the last byte."""
+
+    kind: ClassVar[Kind] = "tokens"
+    classes: ClassVar[int] = 2
+
+    name: Literal["sst2"]
+    length: Annotated[int, Field(ge=1, le=10_000)] = 64
+    """bytes of a sentence; what is longer is cut, what is shorter is padded"""
+    # Left out of what jobs are given: no result depends on where the files lie, and they are inputs of their own.
+    path: Annotated[str, Field(min_length=1, exclude=True)] = "data/SST-2"
+    """folder with train.tsv and dev.tsv"""
+
+
+Dataset = Annotated[
+    Cifar10 | Digits | Moons | Circles | Classification | Sorting | Copying | Sst2, Field(discriminator="name")
+]
 
 # -- networks -----------------------------------------------------------------------------------------------------
 

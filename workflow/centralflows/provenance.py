@@ -30,6 +30,7 @@ _SOFTWARE = (
     "torchdiffeq",
     "numpy",
     "scipy",
+    "scikit-learn",
     "xarray",
     "zarr",
     "clarabel",

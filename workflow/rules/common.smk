@@ -8,6 +8,7 @@ from pathlib import Path
 from snakemake.exceptions import WorkflowError
 
 from centralflows import config as configuration
+from centralflows.data import sst2
 from centralflows.errors import UserError
 from centralflows.plugins import check_optimizer, sources
 from centralflows.provenance import digest, source_digest
@@ -30,6 +31,21 @@ if workflow.is_main_process:
 
 if CONFIG.cifar10_path and not Path(CONFIG.cifar10_path).expanduser().exists():
     raise WorkflowError(f"cifar10_path: there is no {CONFIG.cifar10_path}")
+
+
+def sst2_files(run):
+    """The user's files, found before any job starts."""
+    try:
+        return sst2.files(CONFIG.runs[run].dataset.path)
+    except UserError as error:
+        raise WorkflowError(f"runs.{run}.dataset.path: {error}") from None
+
+
+SST2 = {
+    run: sst2_files(run)
+    for run, settings in CONFIG.runs.items()
+    if settings.dataset.name == "sst2"
+}
 
 RESULTS = f"results/{CONFIG.profile}"
 DRAWN = f"figures/{CONFIG.profile}"
@@ -148,6 +164,8 @@ def analysis_inputs(wildcards):
 
 
 def dataset_inputs(wildcards):
+    if wildcards.run in SST2:
+        return {part: str(file) for part, file in SST2[wildcards.run].items()}
     full = getattr(CONFIG.runs[wildcards.run].dataset, "needs_full", False)
     return {"cifar10": ancient("results/cifar10.npz")} if full else {}
 

@@ -9,8 +9,9 @@ from centralflows.data.examples import save
 from centralflows.jobs import job
 
 with job(snakemake) as this:
-    full = snakemake.input.get("cifar10")
-    dataset = data.build(TypeAdapter(config.Dataset).validate_python(this.config), Path(full) if full else None)
+    files = {name: Path(file) for name, file in snakemake.input.items()}
+    dataset = data.build(TypeAdapter(config.Dataset).validate_python(this.config), files)
     save(this.output("dataset"), dataset)
-    this.seal("seal", "dataset")
+    about = {name: getattr(dataset, name) for name in ("description", "source", "licence")}
+    this.seal("seal", "dataset", dataset=about)
     print(dataset.description, file=this.log)

@@ -534,6 +534,56 @@ def test_selection_counts_order_and_standardisation():
         assert np.array_equal(found, expected.transpose(0, 3, 1, 2).astype(np.float32))
 
 
+@pytest.mark.parametrize("pool", [1, 2, 4])
+def test_pooled_images_are_averages_of_the_standardised_ones(pool):
+    subset, counts = load(SUBSET), {"classes": 2, "examples": 6, "test_examples": 4}
+    data, full = select(subset, **counts, pool=pool), select(subset, **counts)
+    size = 32 // pool
+    assert data.inputs.shape == (6, 3, size, size) and data.test_inputs.shape == (4, 3, size, size)
+    assert data.inputs.dtype == np.float32
+    squares = full.inputs.astype(np.float64).reshape(6, 3, size, pool, size, pool)
+    # each of the values, at most 2.2 in size, is rounded once on either side: 2 * 2^-24 * 2.2 = 2.6e-7
+    np.testing.assert_allclose(data.inputs, squares.mean(axis=(3, 5)), rtol=0, atol=2.6e-7)
+    assert (f"averaged to {size}x{size}" in data.description) == (pool > 1)
+
+
+def test_pooled_pixels_by_hand():
+    images = np.zeros((1, 32, 32, 3), np.uint8)
+    images[0, 2:4, 0:2, 1] = [[255, 255], [255, 0]]  # green, in the second row of squares
+    found = cifar10.standardise(images, 2)
+    expected = (np.array([0.0, 191.25, 0.0]) - cifar10.CHANNEL_MEAN) / cifar10.CHANNEL_STD
+    assert found[0, :, 1, 0].tolist() == expected.astype(np.float32).tolist()
+    assert found[0, 1, 0, 1] == found[0, 1, 0, 0] == np.float32(-cifar10.CHANNEL_MEAN[1] / cifar10.CHANNEL_STD[1])
+
+
+def test_pixels_without_pooling_are_pinned():
+    data = select(load(SUBSET), classes=2, examples=4, test_examples=2)
+    # a change of these bytes would change every result on this dataset
+    assert digest(data.inputs.tobytes()) == "33e8036b27ab6176983fd7590492ff2f0da408d3af4be9baaeb0e13b0ab48566"
+
+
+@pytest.mark.parametrize("pool", [0, 3, 8])
+def test_other_pools_are_refused(pool):
+    with pytest.raises(ValueError, match=rf"pool must be 1, 2 or 4 \(got {pool}\)"):
+        select(load(SUBSET), classes=2, examples=4, test_examples=2, pool=pool)
+
+
+def test_two_classes_can_have_one_output_unit():
+    data = select(load(SUBSET), classes=2, examples=4, test_examples=2, binary=True)
+    assert data.classes == 1 and data.labels.tolist() == [0, 0, 1, 1] and data.test_labels.tolist() == [0, 1]
+    with pytest.raises(ValueError, match=r"a single output unit tells 2 classes apart \(got 4\)"):
+        select(load(SUBSET), classes=4, examples=4, test_examples=4, binary=True)
+
+
+def test_source_and_terms_are_those_of_the_resources():
+    data, manual = (
+        select(load(SUBSET), classes=2, examples=4, test_examples=2),
+        (SUBSET.parent / "README.md").read_text(),
+    )
+    assert "https://www.cs.toronto.edu/~kriz/cifar.html" in data.source and data.source.split(" ")[-1] in manual
+    assert "none stated" in data.licence and "states no licence" in manual
+
+
 def test_selection_keeps_the_original_order(images):
     mixed = images._replace(
         train_labels=np.array([1, 0, 2, 1, 0] * 4, np.uint8), test_labels=np.array([1, 0, 1, 0], np.uint8)

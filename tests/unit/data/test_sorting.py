@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from centralflows.data.sorting import next_token, sorting
+from centralflows.data.sequences import next_token
+from centralflows.data.sorting import sorting
 
 
 def test_rows_are_sequences_followed_by_their_sorted_version():
@@ -20,7 +21,7 @@ def test_rows_are_sequences_followed_by_their_sorted_version():
 
 
 def test_one_row_by_hand():
-    inputs, labels = next_token(np.array([[3, 0, 2]]))
+    inputs, labels = next_token(np.array([[3, 0, 2]]), np.array([[0, 2, 3]]))
     assert inputs.tolist() == [[3, 0, 2, 0, 2]]
     assert labels.tolist() == [[-1, -1, 0, 2, 3]]
 

@@ -2,25 +2,55 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 from .. import config
+from . import cifar10, copying, digits, points, sorting, sst2
 from .examples import Dataset
 
 __all__ = ["Dataset", "build"]
 
+Files = Mapping[str, Path]
 
-def build(dataset: config.Dataset, full_cifar10: Path | None = None) -> Dataset:
+
+def _cifar10(_: config.Dataset, files: Files, options: dict[str, Any]) -> Dataset:
+    return cifar10.select(cifar10.load(files.get("cifar10", cifar10.SUBSET)), **options)
+
+
+def _sst2(dataset: config.Dataset, files: Files, options: dict[str, Any]) -> Dataset:
+    return sst2.sst2(files or sst2.files(dataset.path), **options)
+
+
+FROM_FILES: dict[str, Callable[[config.Dataset, Files, dict[str, Any]], Dataset]] = {
+    "cifar10": _cifar10,
+    "sst2": _sst2,
+}
+"""Datasets that are read from files, by name."""
+
+MADE: dict[str, Callable[..., Dataset]] = {
+    "circles": points.circles,
+    "classification": points.classification,
+    "copying": copying.copying,
+    "digits": digits.digits,
+    "moons": points.moons,
+    "sorting": sorting.sorting,
+}
+"""Datasets that depend on their options alone, by name."""
+
+
+def build(dataset: config.Dataset, files: Files | None = None) -> Dataset:
     """The configured dataset.
 
     Args:
-        full_cifar10: the full CIFAR-10 as an npz; needed where the subset in the repository is not enough.
+        files: "cifar10", the full CIFAR-10 as an npz, needed where the subset in the repository is not enough; "train"
+            and "dev", those of SST-2, by default in the configured folder.
+
+    Raises:
+        UnusableData: the dataset cannot be had so; the message has the cure.
     """
     options = dataset.model_dump(exclude={"name"})
-    if dataset.name == "sorting":
-        from .sorting import sorting
-
-        return sorting(**options)
-    from . import cifar10
-
-    return cifar10.select(cifar10.load(full_cifar10 or cifar10.SUBSET), **options)
+    if dataset.name in MADE:
+        return MADE[dataset.name](**options)
+    return FROM_FILES[dataset.name](dataset, files or {}, options)

@@ -1,7 +1,6 @@
 """CIFAR-10 as one npz file: its digests, reading, writing, and the choice of examples from it.
 
-Source: Alex Krizhevsky, "Learning Multiple Layers of Features from Tiny Images", 2009;
-https://www.cs.toronto.edu/~kriz/cifar.html. How the dataset is obtained stands in `cifar10_sources`.
+How the dataset is obtained stands in `cifar10_sources`.
 """
 
 from __future__ import annotations
@@ -17,9 +16,16 @@ import numpy as np
 from jaxtyping import Float32, UInt8
 from numpy import ndarray
 
+from centralflows.data.classes import output_units, uneven
 from centralflows.data.examples import Dataset
 from centralflows.data.npz import read_npz, write_npz
 from centralflows.errors import UnusableData
+
+SOURCE = (
+    "CIFAR-10 (A. Krizhevsky, Learning Multiple Layers of Features from Tiny Images, 2009),"
+    " https://www.cs.toronto.edu/~kriz/cifar.html"
+)
+LICENCE = "none stated; its authors ask for a citation"
 
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 
@@ -158,46 +164,56 @@ def first_of_each(images: Cifar10, *, classes: int, train: int, test: int) -> Ci
     )
 
 
-def select(images: Cifar10, *, classes: int, examples: int, test_examples: int) -> Dataset:
+def select(
+    images: Cifar10, *, classes: int, examples: int, test_examples: int, binary: bool = False, pool: int = 1
+) -> Dataset:
     r"""Return the first images of the first classes, equally many of each, standardised by channel.
 
-    A pixel x of channel c becomes $(x - \mu_c) / \sigma_c$ with the mean and standard deviation of the *full* training
-    set, so that a subset has the pixels that the full dataset would give.
+    Images are made smaller first, each square of `pool` x `pool` pixels x replaced by its mean $\bar x$. This becomes
+    $(\bar x - \mu_c) / \sigma_c$ with the mean and standard deviation of channel c over the pixels of the *full*
+    training set in full size, so that a subset has the pixels that the full dataset would give, and a smaller image is
+    the average of the standardised larger one.
 
     Args:
         classes: how many of the classes 0, 1, ... [count].
         examples, test_examples: images over all classes [count], multiples of `classes`.
+        binary: one output unit instead of two, for two classes.
+        pool: side of the squares that are averaged [pixels]: 1, 2 or 4.
 
     Returns:
-        inputs float32 `[n, 3, 32, 32]`, labels int64 `[n]`, ordered by class and then as in the file.
+        inputs float32 `[n, 3, 32 / pool, 32 / pool]`, labels int64 `[n]`, ordered by class and then as in the file.
 
     Raises:
-        UnusableData: counts that are not positive multiples of `classes`, or more than the file has.
+        UnusableData: counts that are not positive multiples of `classes`, or more than the file has; another `pool`.
     """
     if not 1 <= classes <= len(CLASSES):
         raise UnusableData(f"cannot select from CIFAR-10\n  classes must lie in 1..{len(CLASSES)} (got {classes})")
-    mistakes = [
-        f"  {name} must be a positive multiple of classes = {classes} (got {value})"
-        for name, value in (("examples", examples), ("test_examples", test_examples))
-        if value < 1 or value % classes
-    ]
+    mistakes = uneven(classes, examples=examples, test_examples=test_examples)
+    if pool not in (1, 2, 4):
+        mistakes.append(f"  pool must be 1, 2 or 4 (got {pool})")
     if mistakes:
         raise UnusableData("\n".join(["cannot select from CIFAR-10", *mistakes]))
     chosen = first_of_each(images, classes=classes, train=examples // classes, test=test_examples // classes)
+    size = "" if pool == 1 else f" averaged to {32 // pool}x{32 // pool}"
     return Dataset(
-        standardise(chosen.train_images),
+        standardise(chosen.train_images, pool),
         chosen.train_labels.astype(np.int64),
-        standardise(chosen.test_images),
+        standardise(chosen.test_images, pool),
         chosen.test_labels.astype(np.int64),
-        classes=classes,
-        description=f"CIFAR-10, {', '.join(CLASSES[:classes])}: {examples} training and {test_examples} test images",
+        classes=output_units(classes, binary),
+        description=f"CIFAR-10, {', '.join(CLASSES[:classes])}: {examples} training and {test_examples} test images{size}",
+        source=SOURCE,
+        licence=LICENCE,
     )
 
 
-def standardise(images: UInt8[ndarray, "n 32 32 3"]) -> Float32[ndarray, "n 3 32 32"]:
-    """Pixels in units of their channel's standard deviation, channels first.
+def standardise(images: UInt8[ndarray, "n 32 32 3"], pool: int = 1) -> Float32[ndarray, "n 3 size size"]:
+    """Means of `pool` x `pool` pixels in units of their channel's standard deviation, channels first.
 
-    A pixel has 256 values, so one table per channel in float64 gives each the float32 nearest to its exact value.
+    The sum of a square is a whole number, so one table per channel in float64 gives each the float32 nearest to its
+    exact value.
     """
-    tables = ((np.arange(256)[:, None] - CHANNEL_MEAN) / CHANNEL_STD).astype(np.float32)
-    return np.stack([tables[:, channel][images[..., channel]] for channel in range(3)], axis=1)
+    n, size = len(images), 32 // pool
+    sums = images.reshape(n, size, pool, size, pool, 3).sum(axis=(2, 4), dtype=np.int64)
+    tables = ((np.arange(255 * pool**2 + 1)[:, None] / pool**2 - CHANNEL_MEAN) / CHANNEL_STD).astype(np.float32)
+    return np.stack([tables[:, channel][sums[..., channel]] for channel in range(3)], axis=1)

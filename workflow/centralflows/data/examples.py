@@ -14,12 +14,15 @@ from centralflows.data.npz import read_npz, write_npz
 MASKED = -1
 """Label of a position that no loss counts."""
 
+NO_LICENCE = "none needed: generated"
+"""Licence of numbers that nobody collected."""
+
 
 class Dataset(NamedTuple):
     """Training and test examples of one classification problem, and what they are.
 
-    Images are standardised float32 `[n, 3, 32, 32]` with labels `[n]`, points float32 `[n, d]`; token
-    sequences are int64 `[n, s]` with labels `[n, s]`, of which those equal to `MASKED` are not counted.
+    Images are standardised float32 `[n, channels, size, size]` and points standardised float32 `[n, d]`, with labels
+    `[n]`; token sequences are int64 `[n, s]` with labels `[n, s]`, of which those equal to `MASKED` are not counted.
     """
 
     inputs: Shaped[ndarray, "n ..."]
@@ -28,6 +31,9 @@ class Dataset(NamedTuple):
     test_labels: Int64[ndarray, "n_test ..."]
     classes: int  # output units of a model for it; labels lie in 0..classes-1, or in 0..1 for a single unit
     description: str  # one line for records and captions
+    source: str  # where the examples come from
+    licence: str  # on what terms
+    symbols: int = 0  # token sequences: size of the alphabet of the inputs, which lie in 0..symbols-1
 
 
 def save(file: Path, dataset: Dataset) -> None:
@@ -38,4 +44,6 @@ def save(file: Path, dataset: Dataset) -> None:
 def load(file: Path) -> Dataset:
     """Read a dataset that `save` wrote."""
     arrays = read_npz(file)
-    return Dataset(**arrays | {"classes": int(arrays["classes"]), "description": str(arrays["description"])})
+    numbers = {name: int(arrays[name]) for name in ("classes", "symbols")}
+    texts = {name: str(arrays[name]) for name in ("description", "source", "licence")}
+    return Dataset(**arrays | numbers | texts)

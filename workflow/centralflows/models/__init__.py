@@ -56,5 +56,4 @@ def _sizes(dataset: Dataset) -> dict[str, Any]:
     shape = dataset.inputs.shape[1:]
     if dataset.inputs.dtype.kind == "f":
         return {"shape": shape, "outputs": dataset.classes}
-    largest = max(int(tokens.max(initial=-1)) for tokens in (dataset.inputs, dataset.test_inputs))
-    return {"symbols": max(dataset.classes, largest + 1), "length": shape[0], "outputs": dataset.classes}
+    return {"symbols": dataset.symbols, "length": shape[0], "outputs": dataset.classes}
