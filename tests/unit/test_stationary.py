@@ -10,7 +10,9 @@ from scipy import sparse
 from torch import nn
 
 from centralflows import GradientDescent, Objective, RMSProp, ScalarRMSProp
+from centralflows import convex_program
 from centralflows.complementarity import solve_sdcp
+from centralflows.convex_program import Program, duality_gap
 from centralflows.criteria import CRITERIA
 from centralflows.derivatives import Point, Points
 from centralflows.discrete import Start
@@ -19,12 +21,9 @@ from centralflows.integrate import Integrator, flow_trajectory
 from centralflows.observe import Observer
 from centralflows.spectrum import Tracker
 from centralflows.stationary import (
-    Program,
     StationaryAblatedFlow,
     StationaryFlow,
     Unsettled,
-    convex_program,
-    duality_gap,
     settle,
 )
 from centralflows.symmetric import smat, svec, triangle
@@ -79,7 +78,7 @@ def test_it_solves_the_convex_program(point, rule, eps):
     gradient = 0.03 * (1 + torch.rand(len(point.w), generator=torch.Generator().manual_seed(3), dtype=torch.float64))
     found = settled(point, optimizer, gradient=gradient)
     program = Program(optimizer.square(gradient), LR, eps)
-    preconditioner, gap = convex_program(point.hessian_product, program, p=len(point.w), rank=6)
+    preconditioner, gap = convex_program.solve(point.hessian_product, program, p=len(point.w), rank=6)
     assert -1e-12 <= gap < 1e-6
     torch.testing.assert_close(preconditioner, found.preconditioner, rtol=20 * max(gap, 1e-13) ** 0.5, atol=0)
     assert abs(duality_gap(program, found)) < 1e-9
@@ -174,6 +173,13 @@ def test_an_optimizer_without_a_state_is_refused(point):
 def test_a_state_that_does_not_settle_says_so(point):
     with pytest.raises(Unsettled, match=r"residual .* after 2 steps"):
         settle(point, RMSProp(LR, 0.9), STEP, (torch.ones_like(point.w),), Tracker(), iterations=2)
+
+
+def test_a_flow_whose_state_does_not_settle_within_a_unit_says_so(point):
+    found = settled(point, RMSProp(LR, 0.9))
+    flow = StationaryFlow(Points(point.objective), RMSProp(LR, 0.9), 7, tolerance=1e-30)
+    with pytest.raises(Unsettled, match="after 300 steps"):
+        flow.velocity(0, point.w, found.state, Frame(found.spectrum.values, found.spectrum.vectors))
 
 
 def toy(c):

@@ -1,4 +1,7 @@
-"""One experiment: an objective, an optimizer, and the processes that start from the same weights."""
+"""One experiment: an objective, an optimizer, and the processes that start from the same weights.
+
+Longer than most files here, as it is the whole of the library's interface, and reads best in one place.
+"""
 
 from __future__ import annotations
 
@@ -182,9 +185,9 @@ class Experiment:
                 settings.method,
                 settings.substeps,
                 settings.substeps_per_sharpness,
-                settings.rtol,
-                settings.atol,
-                settings.stop_at_evaluations,
+                rtol=settings.rtol,
+                atol=settings.atol,
+                evaluations=settings.stop_at_evaluations,
             )
         else:
             settings = self.stationary

@@ -65,6 +65,12 @@ class Oscillation(NamedTuple):
         r"""$\mathrm{tr}(H \Sigma H)$, what they add to $|\nabla L|^2$."""
         return float(np.sum(gram(self.products, self.products) * self.solution.x))
 
+    @property
+    def rank(self) -> int:
+        """Rank of Sigma, without the variances that are rounding beside the largest."""
+        variances = np.linalg.eigvalsh(self.solution.x)
+        return int((variances > 1e-6 * max(variances[-1], 1e-300)).sum())
+
     def principal(self) -> tuple[Float[ndarray, " k"], Float[Tensor, "p k"]]:
         """Variances in P-normalised units, largest first, and their directions: columns d with d' P d = 1."""
         variances, rotation = np.linalg.eigh(self.solution.x)

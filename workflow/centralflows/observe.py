@@ -128,7 +128,7 @@ def oscillation_values(
         "predicted_gradient_norm_squared": values["gradient_norm_squared"] + oscillation.gradient_norm_squared,
         "variances": variances,
         "critical_modes": len(variances),
-        "rank": int((variances > 1e-6 * max(variances.max(), 1e-300)).sum()),
+        "rank": oscillation.rank,
         "complementarity_gap": oscillation.solution.gap,
         "complementarity_violation": oscillation.solution.violation,
         "complementarity_monotonicity": oscillation.solution.monotonicity,

@@ -207,10 +207,9 @@ class Tracker:
         self.solves += 1
         worst = found.residuals[:modes].max().item()
         if worst > 30 * self.tolerance:
+            # Without the number, which the records hold, the same warning is shown once and not at every step.
             cure = "; use dtype float64" if point.w.dtype == torch.float32 else ""
-            warnings.warn(
-                f"eigenpairs have residuals up to {worst:.1e}, tolerance {self.tolerance:g}{cure}", stacklevel=2
-            )
+            warnings.warn(f"eigenpairs do not reach the tolerance {self.tolerance:g}{cure}", stacklevel=2)
         return Spectrum(found.values[:modes], vectors[:, :modes], found.residuals[:modes], products)
 
     def _noise(self, p: int, columns: int, like: Tensor) -> Tensor:

@@ -1,6 +1,6 @@
-r"""How fast three preconditioners let the loss fall along a stored central flow: $|\\nabla L|^2_{P^{-1}}$.
+r"""How fast three preconditioners let the loss fall along a stored central flow: $|\nabla L|^2_{P^{-1}}$.
 
-Beside the optimizer's own P, whose state has its history: $\\bar P(w)$ at the stationary value of the state, $\\hat P(w)$ that
+Beside the optimizer's own P, whose state has its history: $\bar P(w)$ at the stationary value of the state, $\hat P(w)$ that
 knows of the curvature alone, and plain gradient descent at its edge of stability, $P = S/2$ with the sharpness S.
 
 Source: arXiv:2410.24206, the comparison of preconditioners.
@@ -16,12 +16,13 @@ import torch
 import xarray as xr
 from torch import Tensor
 
+from .convex_program import Program, duality_gap
 from .derivatives import Points
 from .discrete import Start
 from .experiment import Experiment
 from .optimizers.base import State
 from .optimizers.ema import SquaredGradientAverage
-from .stationary import Program, Stationary, duality_gap, settle
+from .stationary import Stationary, settle
 
 VARIABLES = {
     "speed": ("loss / optimizer step", "|grad L|^2 in the metric of P^-1, P the optimizer's own"),
@@ -53,10 +54,8 @@ def compare(experiment: Experiment, points: Iterator[tuple[int, Start]], *, tole
     settled, curved, plain = experiment.tracker(), experiment.tracker(), experiment.tracker(threshold=np.inf)
     steps, rows, states = [], [], []
     for t, start in points:
-        w, state = (
-            start.w.to(experiment.initial_weights),
-            tuple(part.to(experiment.initial_weights) for part in start.state),
-        )
+        w, *parts = (part.to(experiment.initial_weights) for part in (start.w, *start.state))
+        state = tuple(parts)
         point, step = objective.at(w), torch.tensor(float(start.first_step), dtype=torch.float64)
         bar = settle(point, optimizer, step, state, settled, tolerance=tolerance)
         flat = torch.zeros_like(point.gradient)
@@ -70,7 +69,6 @@ def compare(experiment: Experiment, points: Iterator[tuple[int, Start]], *, tole
         }
         square = point.gradient.double().square()
         row: dict[str, Any] = {name: (square / p.double()).sum().item() for name, p in preconditioners.items()}
-        variances = bar.oscillation.principal()[0] if bar.oscillation else np.zeros(1)
         row |= {
             "sharpness": sharpness,
             "cosine": _cosine(state, bar.state),
@@ -78,7 +76,7 @@ def compare(experiment: Experiment, points: Iterator[tuple[int, Start]], *, tole
             "residual_curvature": hat.residual,
             "duality_gap": _gap(optimizer, step, point.gradient, bar),
             "duality_gap_curvature": _gap(optimizer, step, flat, hat),
-            "rank": int((variances > 1e-6 * max(variances.max(), 1e-300)).sum()),
+            "rank": bar.oscillation.rank if bar.oscillation else 0,
         }
         steps.append(t)
         rows.append(row)

@@ -16,7 +16,7 @@ c(P) = \tfrac12 \left[\eta^2 P - 2 \eta \epsilon \log P + (s - \epsilon^2) / P\r
 
 with $\Sigma$ the multiplier of the constraint: for $\epsilon = 0$, $\tfrac12 \eta^2$ times the paper's
 $\mathrm{tr} P + \eta^{-2} |\nabla L|^2_{P^{-1}}$. Without the gradient ($s = 0$) the same holds for $\hat P$. `settle`
-takes the first road, `convex_program` the second; they share no step.
+takes the first road, `convex_program.solve` the second; they share no step.
 
 For Scalar RMSProp $P$ is one number, and it is the larger of the two that satisfy one of the conditions:
 $\bar\nu = \max(|\nabla L|^2, (\eta S / 2 - \epsilon)^2)$ with the sharpness $S$. Its stationary flow is
@@ -35,7 +35,6 @@ from typing import ClassVar, NamedTuple
 import numpy as np
 import torch
 from jaxtyping import Float
-from scipy.optimize import minimize
 from torch import Tensor
 
 from .complementarity import solve_sdcp
@@ -102,13 +101,40 @@ def settle(
     optimizer = optimizer.asymptotic()
     gradient = point.gradient if gradient is None else gradient
     state = _feasible(point, optimizer, step, state, tracker)
+    spectra: list[Spectrum] = []
+
+    def vectors(preconditioner: Tensor) -> Tensor:
+        spectra.append(tracker.update(point, preconditioner))
+        return spectra[-1].vectors[:, spectra[-1].values > CRITICAL]
+
+    state, oscillation, residual = _relaxed(
+        point, optimizer, step, state, gradient, vectors, tolerance=tolerance, iterations=iterations
+    )
+    preconditioner = optimizer.preconditioner(step, state).to(point.w)
+    return Stationary(state, preconditioner, spectra[-1], oscillation, residual)
+
+
+def _relaxed(
+    point: Point,
+    optimizer: Optimizer,
+    step: Tensor,
+    state: State,
+    gradient: Float[Tensor, " p"],
+    vectors: Callable[[Tensor], Float[Tensor, "p m"]],
+    *,
+    tolerance: float,
+    iterations: int,
+) -> tuple[State, Oscillation | None, float]:
+    """The state where `_relax` ends, the oscillation there, and the residual; `vectors` are asked for at every diag(P).
+
+    Raises:
+        Unsettled: the residual stays above the tolerance.
+    """
     for _ in range(iterations):
-        preconditioner = optimizer.preconditioner(step, state).to(point.w)
-        spectrum = tracker.update(point, preconditioner)
-        vectors = spectrum.vectors[:, spectrum.values > CRITICAL]
-        following, oscillation, residual = _relax(point, optimizer, step, state, gradient, vectors)
+        held = vectors(optimizer.preconditioner(step, state).to(point.w))
+        following, oscillation, residual = _relax(point, optimizer, step, state, gradient, held)
         if residual <= tolerance:
-            return Stationary(state, preconditioner, spectrum, oscillation, residual)
+            return state, oscillation, residual
         state = following
     raise Unsettled(
         f"the state does not settle: residual {residual:.1e} after {iterations} steps, tolerance {tolerance:g}"
@@ -208,11 +234,16 @@ class StationaryFlow(Flow):
         point, step, optimizer = self.points.at(w), self.step(time), self.optimizer.asymptotic()
         vectors = frame.vectors[:, frame.values > CRITICAL]
         held = tuple(torch.zeros_like(part) for part in state)  # the loop settles it again
-        for _ in range(100):
-            following, oscillation, residual = _relax(point, optimizer, step, state, point.gradient, vectors)
-            if residual <= self.tolerance:
-                break
-            state = following
+        state, oscillation, _ = _relaxed(
+            point,
+            optimizer,
+            step,
+            state,
+            point.gradient,
+            lambda preconditioner: vectors,
+            tolerance=self.tolerance,
+            iterations=300,
+        )
         preconditioner = optimizer.preconditioner(step, state).to(w)
         push = point.gradient if oscillation is None else point.gradient + self._penalty(point, oscillation)
         return -push / preconditioner, held, Snapshot(point, preconditioner, oscillation)
@@ -237,108 +268,3 @@ class StationaryAblatedFlow(StationaryFlow):
 
     def _penalty(self, point, oscillation):
         return torch.zeros_like(point.gradient)
-
-
-class Program(NamedTuple):
-    """The convex program of the module's docstring.
-
-    Attributes:
-        square: $s$, `[p]` for a preconditioner of one number per weight, `[1]` for one number in all.
-        lr, eps: $\\eta$ and $\\epsilon$.
-    """
-
-    square: Float[Tensor, " *p"]
-    lr: float
-    eps: float = 0.0
-
-    def cost(self, preconditioner: Float[Tensor, " *p"]) -> float:
-        """The objective, the sum of c over the entries."""
-        p, lr, eps = preconditioner, self.lr, self.eps
-        return 0.5 * (lr**2 * p - 2 * lr * eps * p.log() + (self.square - eps**2) / p).sum().item()
-
-    def diagonal(self, factor: Float[Tensor, "p r"]) -> Float[Tensor, " *p"]:
-        r"""$\mathrm{sq}(V V')$."""
-        rows = factor.square().sum(1)
-        return rows if len(self.square) == len(rows) else rows.sum().reshape(1)
-
-    def minimiser(self, z: Float[Tensor, " *p"]) -> Float[Tensor, " *p"]:
-        r"""The P that minimises $c(P) - 2 z P$, for $0 \le z < \eta^2/4$: where $z(P) = z$."""
-        lr, eps = self.lr, self.eps
-        root = (lr**2 * self.square + 4 * z * (eps**2 - self.square)).clamp_min(0).sqrt()
-        return (lr * eps + root) / (lr**2 - 4 * z)
-
-    def dual(self, factor: Float[Tensor, "p r"], products: Float[Tensor, "p r"]) -> float:
-        r"""A lower bound on the cost of every feasible P, from $\Sigma = V V'$ with $V$ and $H V$ given."""
-        z = self.diagonal(factor)
-        best = self.minimiser(z)
-        return self.cost(best) - 2 * (best * z).sum().item() + (factor * products).sum().item()
-
-
-def duality_gap(program: Program, found: Stationary) -> float:
-    r"""How far a stationary state can be from the solution of the convex program, relative to its cost; at least 0.
-
-    P is scaled up until $H \preceq 2P$, and $\Sigma$ down into the dual's domain; weak duality does the rest. It holds for a
-    spectrum whose largest eigenvalue is right, at any size of the network.
-    """
-    preconditioner = found.preconditioner.double() * max(1.0, found.spectrum.values[0].item() / 2)
-    factor = products = found.preconditioner.new_zeros(len(found.spectrum.vectors), 1).double()
-    if found.oscillation is not None:
-        variances, rotation = np.linalg.eigh(found.oscillation.solution.x)
-        mix = torch.as_tensor(rotation * np.sqrt(np.maximum(variances, 0.0))).to(factor)
-        factor, products = found.oscillation.basis.double() @ mix, found.oscillation.products.double() @ mix
-    room = (1 - 1e-12) * program.lr**2 / 4 / program.diagonal(factor).max().clamp_min(1e-300)
-    shrink = room.clamp_max(1.0).sqrt()
-    cost = program.cost(preconditioner)
-    return (cost - program.dual(shrink * factor, shrink * products)) / abs(cost)
-
-
-def convex_program(
-    hessian_product: Callable[[Float[Tensor, "p r"]], Float[Tensor, "p r"]],
-    program: Program,
-    *,
-    p: int,
-    rank: int,
-    iterations: int = 5000,
-    seed: int = 0,
-) -> tuple[Float[Tensor, " *p"], float]:
-    r"""(P, gap): the solution of the convex program through its dual, with $\Sigma = V V'$ of low rank.
-
-    The dual, $\max_{\Sigma \succeq 0} \; \min_P [\sum c(P) - \langle \Sigma, 2P \rangle] + \langle \Sigma, H \rangle$, needs
-    Hessian-vector products only. $V = \tfrac\eta2 Y / \sqrt{1 + \mathrm{sq}(YY')}$ stays in its domain
-    $\mathrm{sq}(\Sigma) < \eta^2/4$ for every $Y$, and L-BFGS climbs in $Y$. A local maximum is a global one where the rank
-    exceeds that of the solution (Burer and Monteiro, 2003). It is slow where $s$ spans many orders of magnitude (as that of
-    large networks does); the gap tells, as it counts the violation of $H \preceq 2P$ on the span of $V$.
-
-    Args:
-        hessian_product: $H$ applied to columns, float64.
-        program: costs; `square` positive.
-        rank: columns of $V$.
-    """
-    half = program.lr / 2
-
-    def factors(y: Tensor) -> tuple[Tensor, Tensor]:
-        bound = 1 + program.diagonal(y)
-        return half * y / bound.sqrt()[:, None], bound
-
-    def downhill(flat: np.ndarray, size: float = 1.0) -> tuple[float, np.ndarray]:
-        y = torch.as_tensor(flat).reshape(p, rank).to(program.square)
-        v, bound = factors(y)
-        products = hessian_product(v)
-        best = program.minimiser(program.diagonal(v))
-        by_v = 2 * (products - 2 * best[:, None] * v)  # envelope theorem: P does not move, to first order
-        along = (by_v * v).sum(1)
-        along = (along if len(best) == p else along.sum()) / bound
-        by_y = half * by_v / bound.sqrt()[:, None] - along[:, None] * y
-        return -size * program.dual(v, products), -size * by_y.reshape(-1).cpu().numpy()
-
-    generator = torch.Generator().manual_seed(seed)
-    start = torch.randn(p * rank, generator=generator, dtype=torch.float64).numpy()
-    size = 1 / max(abs(downhill(start)[0]), 1e-300)
-    options = {"maxiter": iterations, "maxfun": 10 * iterations, "maxcor": 30, "ftol": 1e-16, "gtol": 1e-14}
-    found = minimize(downhill, start, args=(size,), jac=True, method="L-BFGS-B", options=options)
-    v, _ = factors(torch.as_tensor(found.x).reshape(p, rank).to(program.square))
-    best = program.minimiser(program.diagonal(v))
-    q = torch.linalg.qr(v * best.sqrt()[:, None])[0] * best.rsqrt()[:, None]
-    edge = torch.linalg.eigvalsh(q.T @ hessian_product(q))[-1] / 2
-    best = best * edge.clamp_min(1.0)
-    return best, (program.cost(best) + found.fun / size) / abs(program.cost(best))

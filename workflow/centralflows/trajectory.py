@@ -3,6 +3,8 @@
 A trajectory is a sequence of `Record`s, one per optimizer step. In memory it becomes an xarray Dataset; on disk the same
 Dataset, written segment by segment. A store is written under a staging name and published by one rename, so that whatever
 stands under its final name is complete.
+
+Schema, writer and reader stand in one file, as a change of one is a change of all.
 """
 
 from __future__ import annotations
