@@ -9,8 +9,7 @@ import torch
 from scipy import sparse
 from torch import nn
 
-from centralflows import GradientDescent, Objective, RMSProp, ScalarRMSProp
-from centralflows import convex_program
+from centralflows import GradientDescent, Objective, RMSProp, ScalarRMSProp, convex_program
 from centralflows.complementarity import solve_sdcp
 from centralflows.convex_program import Program, duality_gap
 from centralflows.criteria import CRITERIA
