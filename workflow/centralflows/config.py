@@ -22,6 +22,7 @@ from pydantic import (
     model_validator,
 )
 
+from .catalogue import CATALOGUE, MANY, NEEDS
 from .config_messages import instead, messages, shown, shown_key
 
 PLUGIN = "plugin"
@@ -716,31 +717,72 @@ class Trajectory(Strict):
 # -- figures and the whole ----------------------------------------------------------------------------------------
 
 
-CATALOGUE: dict[str, tuple[Process, ...]] = {
-    "gd-eos": (),
-    "gd-central-flow": ("stable", "central"),
-    "gd-central-flow-multi": ("stable", "central"),
-    "gd-loss-time-average": ("central",),
-    "gd-predict-sigma": ("central",),
-}
-"""The figures that can be drawn, and the flows that each shows."""
-
-
 class Figure(Strict):
-    """Which run a figure is drawn from, and what of it."""
+    """Which runs a figure is drawn from, and what of them. The figures are listed in figures/README.md."""
 
     draw: Name | None = None
     """which figure of the catalogue; the key itself when left out"""
-    run: Name
+    run: Name | None = None
     """a key of `runs`"""
+    runs: Annotated[tuple[Name, ...], Field(min_length=1, strict=False)] | None = None
+    """several of them, for figures that compare runs"""
     start: Natural | None = None
     """first step shown; found from the data when left out"""
     stop: Count | None = None
     """step before which the figure ends; found from the data when left out"""
 
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """The runs it is drawn from."""
+        return self.runs or ((self.run,) if self.run else ())
+
     def mistakes(self) -> Iterator[str]:
         if self.stop is not None and self.stop <= (self.start or 0):
             yield f"stop: must be greater than start ({self.start or 0}) (got {self.stop})"
+        if self.run and self.runs:
+            yield "runs: give run or runs, not both"
+
+
+def _lacks(run: Run, need: str) -> bool:
+    """Whether a run lacks what a figure needs; the keys are those of `catalogue.NEEDS`."""
+    name, stateless = run.optimizer.name, run.optimizer.name == "gd"
+    return {
+        "one step size": name == "rmsprop",
+        "state": stateless,
+        "outputs": not run.outputs,
+        "every step": run.weights_stride != 1,
+        "coordinates": not run.coordinates,
+        "a state per weight": stateless or name == "scalar-rmsprop",
+        "speeds": not run.stationary_every,
+        "Hessian": name == "rmsprop" and not run.spectrum.hessian_every,
+    }[need]
+
+
+def _unfit(figure: Figure, slug: str, runs: Mapping[str, Run]) -> Iterator[str]:
+    """Why a figure of the catalogue cannot be drawn from the runs that it names."""
+    drawing, sources = CATALOGUE[slug], figure.sources
+    if drawing.runs == MANY:
+        if figure.runs is None:
+            yield "runs: compares runs; list them"
+    elif drawing.runs > 1:
+        if figure.runs is None or len(sources) != drawing.runs:
+            yield f"runs: compares {drawing.runs} runs; list them"
+    elif drawing.runs == 1 and figure.runs is not None:
+        yield "runs: shows one run; name it as `run`"
+    elif drawing.runs == 1 and figure.run is None:
+        yield "run: required"
+    elif drawing.runs == 0 and sources:
+        yield "run: shows no run; leave it out"
+    for name in sources:
+        run = runs.get(name)
+        if run is None:
+            continue
+        for process in drawing.stores:
+            if process in get_args(Process) and process not in run.processes:
+                yield f"run: shows the {process} flow; add it to runs.{name}.processes"
+        for need in drawing.needs:
+            if _lacks(run, need):
+                yield f"run: {NEEDS[need].format(run=f'runs.{name}')}"
 
 
 class Config(Strict):
@@ -762,15 +804,9 @@ class Config(Strict):
     def mistakes(self) -> Iterator[str]:
         yield from self._loose_starts()
         for name, figure in self.figures.items():
-            if figure.run in self.runs:
-                missing = set(CATALOGUE.get(figure.draw or name, ())) - set(self.runs[figure.run].processes)
-                run, draw = self.runs[figure.run], figure.draw or name
-                if draw == "gd-central-flow" and not run.outputs:
-                    yield f"figures.{name}.run: shows network outputs; set runs.{figure.run}.outputs to 1 or more"
-                if draw == "gd-predict-sigma" and run.weights_stride != 1:
-                    yield f"figures.{name}.run: needs the displacement at every step; set runs.{figure.run}.weights_stride to 1"
-                for process in sorted(missing):
-                    yield f"figures.{name}.run: shows the {process} flow; add it to runs.{figure.run}.processes"
+            if (figure.draw or name) in CATALOGUE:
+                for mistake in _unfit(figure, figure.draw or name, self.runs):
+                    yield f"figures.{name}.{mistake}"
 
     def _loose_starts(self) -> Iterator[str]:
         """Starts from runs that do not fit or that wait for each other."""
@@ -884,9 +920,13 @@ def _loose_ends(raw: Mapping[str, Any]) -> Iterator[str]:
     for name, figure in figures.items():
         if not isinstance(figure, Mapping):
             continue
-        where, run, draw = f"figures.{shown_key(name)}", figure.get("run"), figure.get("draw")
-        if isinstance(run, str) and runs and run not in runs:
-            yield f"{where}.run: no run is called {shown(run)}{instead(run, runs)}"
+        where, draw = f"figures.{shown_key(name)}", figure.get("draw")
+        several = figure.get("runs")
+        named = [("run", figure.get("run"))]
+        named += [("runs", run) for run in several] if isinstance(several, (list, tuple)) else []
+        for key, run in named:
+            if isinstance(run, str) and runs and run not in runs:
+                yield f"{where}.{key}: no run is called {shown(run)}{instead(run, runs)}"
         if draw is None and name not in CATALOGUE:
             yield f"{where}: no figure has this name; `draw` must say which it is: {', '.join(CATALOGUE)}"
         if isinstance(draw, str) and draw not in CATALOGUE:

@@ -85,7 +85,7 @@ def discrete_trajectory(
     Source: arXiv:2410.24206, the definition of the midpoints.
     """
     points = Points(objective)
-    w, state, previous = start.w, start.state, None
+    w, state, previous, leading = start.w, start.state, None, None
     for t in range(steps):
         with observers[0].at(t):
             step = torch.tensor(float(start.first_step + t), dtype=torch.float64)
@@ -106,7 +106,15 @@ def discrete_trajectory(
                 midpoint_record = observers[1].record(
                     t, midpoint, state, point.loss, point.gradient, preconditioner, spectrum, point
                 )
+                leading = _aligned(spectrum.vectors[:, 0], leading)
+                offset = preconditioner.sqrt() * (w - midpoint)
+                midpoint_record.values["oscillation"] = (leading @ offset).item()
         yield record, midpoint_record
         if loss <= stop_at_loss:
             raise Stopped(f"the loss {loss:.6g} reached {stop_at_loss:g} at step {t}")
         previous, w = w, following
+
+
+def _aligned(vector: Tensor, previous: Tensor | None) -> Tensor:
+    """An eigenvector with the sign that it had before, so that a displacement along it has one."""
+    return -vector if previous is not None and vector @ previous < 0 else vector

@@ -72,12 +72,6 @@ def longest_window(condition: xr.DataArray) -> tuple[int, int] | None:
     return int(steps[starts[best]]), int(steps[stops[best] - 1]) + 1
 
 
-def hessian_eigenvalues(trajectory: xr.Dataset) -> xr.DataArray:
-    """Eigenvalues of the Hessian itself, where P is a multiple of the identity: effective ones over the step size."""
-    eigenvalues = trajectory.effective_eigenvalues / trajectory.step_size
-    return eigenvalues.assign_attrs(units="loss / weight^2", long_name="leading eigenvalues of the Hessian")
-
-
 def analyse(trajectories: Mapping[str, xr.Dataset], *, width: float) -> xr.Dataset:
     """Time averages of the discrete run, and how the flows compare with them.
 
@@ -86,10 +80,8 @@ def analyse(trajectories: Mapping[str, xr.Dataset], *, width: float) -> xr.Datas
         width: of the time averages [optimizer steps].
     """
     discrete, midpoint = trajectories["discrete"], trajectories["midpoint"]
-    found = {
-        "loss_average": time_average(discrete.loss, width=width),
-        "gradient_norm_squared_average": time_average(discrete.gradient_norm_squared, width=width),
-    }
+    averaged = ("loss", "gradient_norm_squared", "gradient_squared", "state_coordinates")
+    found = {f"{name}_average": time_average(discrete[name], width=width) for name in averaged if name in discrete}
     sharpness = midpoint.effective_eigenvalues.isel(mode=0)
     attrs: dict[str, float | int] = {"average_width": width}
     onset = first_crossing(sharpness)

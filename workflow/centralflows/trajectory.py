@@ -61,6 +61,9 @@ VARIABLES: dict[str, Variable] = {
     ),
     "variances": Variable(MODE, "loss", "eigenvalues of Sigma in P-normalised units, largest first"),
     "displacement": Variable(MODE, "loss^1/2", "discrete minus central along each eigenvector of Sigma, P-normalised"),
+    "oscillation": Variable(
+        (), "loss^1/2", "iterate minus midpoint along the leading effective eigenvector, P-normalised"
+    ),
     "critical_modes": Variable((), "1", "number k of modes in the complementarity problem", "int16"),
     "rank": Variable((), "1", "rank of Sigma", "int16"),
     "complementarity_gap": Variable((), "1", "relative gap of the complementarity problem's solution"),
@@ -100,7 +103,7 @@ _CENTRAL = (
 )
 PROCESSES: dict[str, tuple[str, ...]] = {
     "discrete": (*_COMMON, *_STATE),
-    "midpoint": (*_COMMON, *_SPECTRUM),
+    "midpoint": (*_COMMON, *_SPECTRUM, "oscillation"),
     "stable": (*_COMMON, *_STATE, *_SPECTRUM, "distance"),
     "central": _CENTRAL,
     "ablated": _CENTRAL,

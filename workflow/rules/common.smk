@@ -8,6 +8,7 @@ from pathlib import Path
 from snakemake.exceptions import WorkflowError
 
 from centralflows import config as configuration
+from centralflows.catalogue import CATALOGUE
 from centralflows.data import sst2
 from centralflows.errors import UserError
 from centralflows.plugins import check_optimizer, sources
@@ -170,50 +171,48 @@ def dataset_inputs(wildcards):
     return {"cifar10": ancient("results/cifar10.npz")} if full else {}
 
 
-def shown(slug):
-    """Trajectories that a figure is drawn from."""
-    figure = CONFIG.figures[slug]
-    return ["discrete", "midpoint", *configuration.CATALOGUE[figure.draw or slug]]
+def drawing(slug):
+    """What the catalogue says of a configured figure."""
+    return CATALOGUE[CONFIG.figures[slug].draw or slug]
 
 
 def figure_inputs(slug):
-    run, flows = CONFIG.figures[slug].run, shown(slug)[2:]
-    # Without flows there is nothing to compare, and no need to wait for any.
-    stores = [*shown(slug), *(["analysis"] if flows else [])]
+    """Stores of the runs that a figure is drawn from, numbered by run."""
+    shows = drawing(slug).stores
     return {
         key: path
-        for store in stores
-        for key, path in sealed(store, f"{RESULTS}/{run}/{store}.zarr").items()
+        for i, run in enumerate(CONFIG.figures[slug].sources)
+        for store in ("discrete", "midpoint", *shows)
+        for key, path in sealed(
+            f"{store}_{i}".replace("-", "_"), f"{RESULTS}/{run}/{store}.zarr"
+        ).items()
     }
 
 
 def figure_config(slug):
     figure = CONFIG.figures[slug]
-    options = figure.model_dump(include={"start", "stop"})
-    return sorted_json({"draw": figure.draw or slug, "options": options})
+    return sorted_json(
+        {
+            "draw": figure.draw or slug,
+            "runs": figure.sources,
+            "options": figure.model_dump(include={"start", "stop"}),
+        }
+    )
 
 
 def about(slug):
-    """The run of a figure in one line, for its caption."""
-    name = CONFIG.figures[slug].run
-    run = CONFIG.runs[name]
-    parts = {
-        key: ", ".join(
-            f"{k} {v}"
-            for k, v in part.model_dump(exclude_defaults=True).items()
-            if k != "name"
-        )
-        for key, part in (
-            ("model", run.model),
-            ("dataset", run.dataset),
-            ("optimizer", run.optimizer),
-        )
-    }
-    described = "; ".join(
-        f"{getattr(run, key).name}" + (f" ({text})" if text else "")
-        for key, text in parts.items()
-    )
-    return f"{name}: {described}; {run.steps} steps"
+    """The runs of a figure, one line each, for its caption."""
+    return "; ".join(f"**{name}**, {described(CONFIG.runs[name])}" for name in CONFIG.figures[slug].sources)
+
+
+def described(run):
+    """A run in one line: its network, dataset and optimizer, and what of them is not the default."""
+    parts = []
+    for part in (run.model, run.dataset, run.optimizer):
+        options = part.model_dump(exclude_defaults=True)
+        text = ", ".join(f"{k} {v}" for k, v in options.items() if k != "name")
+        parts.append(part.name + (f" ({text})" if text else ""))
+    return f"{', '.join(parts)}, {run.steps} steps"
 
 
 def gpus():

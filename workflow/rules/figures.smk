@@ -11,8 +11,8 @@ for slug in CONFIG.figures:
             svg=report(
                 f"{DRAWN}/{slug}.svg",
                 caption=f"../report/{CONFIG.figures[slug].draw or slug}.rst",
-                category="Gradient descent",
-                labels={"figure": slug, "run": CONFIG.figures[slug].run},
+                category=drawing(slug).category,
+                labels={"figure": slug, "claim": drawing(slug).claim},
             ),
             png=f"{DRAWN}/{slug}.png",
             seal=f"{DRAWN}/{slug}.seal.json",

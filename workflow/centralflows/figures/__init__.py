@@ -1,34 +1,38 @@
 """The figures of the paper, drawn from stored trajectories. Imports no torch.
 
-Each is a function from trajectories by name ("discrete", "midpoint", "stable", "central", "analysis") to a matplotlib
-figure, in `CATALOGUE` under its slug.
+Each is a function from a run (its trajectories by name: "discrete", "midpoint", flows, "analysis", "speeds"), or from several
+runs by name, to a matplotlib figure. `centralflows.catalogue` lists them by slug.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from importlib import import_module
 
-import xarray as xr
 from matplotlib.figure import Figure
 
-from . import gd
+from ..catalogue import CATALOGUE
+from .runs import NotShown, Run, Runs
 from .style import save
 
-__all__ = ["CATALOGUE", "draw", "save"]
-
-CATALOGUE: dict[str, Callable[..., Figure]] = {
-    "gd-eos": gd.eos,
-    "gd-central-flow": gd.central_flow,
-    "gd-central-flow-multi": gd.central_flow_multi,
-    "gd-loss-time-average": gd.loss_time_average,
-    "gd-predict-sigma": gd.predict_sigma,
-}
+__all__ = ["NotShown", "Run", "Runs", "draw", "save"]
 
 
-def draw(slug: str, data: Mapping[str, xr.Dataset], *, start: int | None = None, stop: int | None = None) -> Figure:
-    """Draw a figure of the catalogue, of steps [start, stop); the window is found from the data if both are None."""
+def draw(slug: str, runs: Runs, *, start: int | None = None, stop: int | None = None) -> Figure:
+    """Draw a figure of the catalogue, of steps [start, stop); the window is found from the data if both are None.
+
+    Args:
+        runs: trajectories by name of the run, and in each by name of the process.
+
+    Raises:
+        NotShown: the runs do not hold what the figure shows.
+    """
+    drawing = CATALOGUE[slug]
+    module, name = drawing.function.split(".")
+    function = getattr(import_module(f".{module}", __package__), name)
+    if drawing.runs == 0:
+        return function(runs)
     window = None
     if start is not None or stop is not None:
-        last = max(int(dataset.step[-1]) for dataset in data.values())
+        last = max(int(store.step[-1]) for run in runs.values() for store in run.values())
         window = (start or 0, last + 1 if stop is None else stop)
-    return CATALOGUE[slug](data, window=window)
+    return function(next(iter(runs.values())) if drawing.runs == 1 else runs, window=window)

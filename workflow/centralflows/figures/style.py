@@ -1,7 +1,8 @@
 """One style for every figure: the same colour for the same process everywhere.
 
 Discrete runs are solid and blue, their faint raw curves under thick Gaussian time averages of the same hue; central flows
-dashed black; stable flows dashed red; the edge of stability dotted. The colours are told apart by colour-blind readers.
+dashed black; stable and ablated flows dashed red; the edge of stability dotted. The colours are told apart by colour-blind
+readers.
 """
 
 from __future__ import annotations
@@ -22,17 +23,24 @@ from matplotlib.figure import Figure
 PALETTE = sns.color_palette("colorblind", 10)
 DISCRETE, STABLE, CENTRAL = PALETTE[0], "#c4281f", "black"
 MODES = (PALETTE[0], PALETTE[1], PALETTE[2], PALETTE[4], PALETTE[5], PALETTE[9], PALETTE[8], PALETTE[6])
+"""Of eigenvalues, learning rates, units and weights, in their order."""
 
+_RED = {"color": STABLE, "lw": 1.6, "ls": (0, (4, 2))}
 LINES = {
-    "discrete": {"color": DISCRETE, "lw": 1.3, "label": "gradient descent"},
-    "stable": {"color": STABLE, "lw": 1.6, "ls": (0, (4, 2)), "label": "gradient flow"},
-    "central": {"color": CENTRAL, "lw": 1.8, "ls": (0, (3, 1.5)), "label": "central flow"},
+    "discrete": {"color": DISCRETE, "lw": 1.3},
+    "stable": _RED,
+    "ablated": _RED,
+    "stationary-ablated": _RED,
+    "central": {"color": CENTRAL, "lw": 1.6, "ls": (0, (3, 1.5))},
+    "stationary": {"color": CENTRAL, "lw": 1.6, "ls": (0, (3, 1.5))},
+    "flow": {"color": CENTRAL, "lw": 1.6},
     "raw": {"color": DISCRETE, "lw": 0.9, "alpha": 0.4},
     "average": {"color": DISCRETE, "lw": 3.0, "alpha": 0.9},
     "edge": {"color": "black", "lw": 1.0, "ls": (0, (1, 1.5)), "zorder": 1},
 }
 
 PANEL = (3.2, 2.5)  # inches
+DENSE = 20_000  # points of a panel beyond which its lines are drawn as pixels within the SVG
 
 _RC = {
     "font.size": 10,
@@ -54,20 +62,23 @@ _RC = {
 
 
 def panels(
-    columns: int, rows: int = 1, *, width: float = PANEL[0], height: float = PANEL[1]
+    columns: int, rows: int = 1, *, width: float = PANEL[0], height: float = PANEL[1], **grid: object
 ) -> tuple[Figure, list[Axes]]:
     """A figure with a grid of panels, and its axes row by row."""
     sns.set_theme(context="paper", style="ticks", palette="colorblind", rc=_RC)
     figure, axes = plt.subplots(
-        rows, columns, figsize=(columns * width, rows * height), squeeze=False, layout="constrained"
+        rows, columns, figsize=(columns * width, rows * height), squeeze=False, layout="constrained", **grid
     )
     return figure, list(axes.flat)
 
 
-def finish(axes: Axes, *, title: str, ylabel: str, legend: str | None = None) -> None:
+def finish(axes: Axes, *, title: str, ylabel: str = "", xlabel: str = "step", legend: str | None = None) -> None:
     """Title, labels and frame of a panel whose x axis is time."""
-    axes.set(title=title, xlabel="step", ylabel=ylabel)
+    axes.set(title=title, xlabel=xlabel, ylabel=ylabel)
     axes.margins(x=0)
+    if sum(len(line.get_xdata()) for line in axes.lines) > DENSE:
+        for line in axes.lines:
+            line.set_rasterized(True)
     if legend:
         axes.legend(loc=legend, handlelength=2.2)
     sns.despine(ax=axes)
@@ -76,8 +87,13 @@ def finish(axes: Axes, *, title: str, ylabel: str, legend: str | None = None) ->
 def shared_legend(figure: Figure, *axes: Axes) -> None:
     """One legend below all panels, of the distinct lines of some of them: it cannot cover a curve."""
     lines = {label: line for panel in axes for line, label in zip(*panel.get_legend_handles_labels(), strict=True)}
-    columns = min(len(lines), 5 if figure.get_figwidth() > 8 else 4)
+    columns = min(len(lines), max(2, int(figure.get_figwidth() / 1.9)))
     figure.legend(lines.values(), lines.keys(), loc="outside lower center", ncols=columns, handlelength=2.2)
+
+
+def note(figure: Figure, text: str) -> None:
+    """A remark under a figure that does not show all it is meant to."""
+    figure.supxlabel(text, fontsize=9, style="italic", color="#555555")
 
 
 def save(figure: Figure, path: Path) -> None:

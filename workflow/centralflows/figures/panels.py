@@ -1,0 +1,124 @@
+"""Panels that many figures share: each draws one quantity of a run on given axes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from matplotlib.axes import Axes
+
+from ..metrics import EDGE
+from .runs import Run, names
+from .style import LINES, MODES, finish
+
+LOSS, HESSIAN = "training loss", "Hessian eigenvalue"
+DISPLACEMENT = "displacement along the top eigenvector"
+EFFECTIVE = r"effective sharpness, $\lambda_1(P^{-1}H)$"
+
+
+def line(axes: Axes, run: Run, process: str, values: xr.DataArray, **style: Any) -> None:
+    """A series in the style of a process, under its name."""
+    known = values.dropna("step")  # what is recorded now and then is a line all the same
+    axes.plot(known.step, known, **LINES[process] | {"label": names(run)[process]} | style)
+
+
+def loss(axes: Axes, run: Run, flows: Sequence[str] = (), *, title: str = LOSS, **style: Any) -> None:
+    """The loss of the discrete run and of flows: their prediction of its time average where they make one."""
+    line(axes, run, "discrete", run["discrete"].loss, **style)
+    for flow in flows:
+        line(axes, run, flow, run[flow].get("predicted_loss", run[flow].loss))
+    finish(axes, title=title, ylabel="loss")
+
+
+def sharpness(axes: Axes, run: Run, flows: Sequence[str] = (), *, title: str = "sharpness") -> None:
+    """The top eigenvalue of the Hessian, at the midpoints of the discrete run and along flows, and the edge."""
+    line(axes, run, "discrete", run["midpoint"].hessian_eigenvalues.isel(mode=0))
+    for flow in flows:
+        line(axes, run, flow, run[flow].hessian_eigenvalues.isel(mode=0))
+    finish(axes, title=title, ylabel="top Hessian eigenvalue")
+
+
+def effective_sharpness(axes: Axes, run: Run, flows: Sequence[str] = ()) -> None:
+    """The top eigenvalue of the effective Hessian, and the edge at 2."""
+    line(axes, run, "discrete", run["midpoint"].effective_eigenvalues.isel(mode=0))
+    for flow in flows:
+        line(axes, run, flow, run[flow].effective_eigenvalues.isel(mode=0))
+    edge(axes)
+    finish(axes, title="effective sharpness", ylabel="top eigenvalue")
+
+
+def eigenvalues(axes: Axes, run: Run, flow: str | None = None, *, count: int, kind: str = "effective") -> None:
+    """The leading eigenvalues at the midpoints in colours, those along a flow dashed.
+
+    Args:
+        kind: "effective" or "hessian".
+    """
+    found = run["midpoint"][f"{kind}_eigenvalues"]
+    for i in range(min(count, found.sizes["mode"])):
+        axes.plot(found.step, found.isel(mode=i), color=MODES[i], lw=1.1, label=f"eigenvalue {i + 1}")
+    if flow is not None:
+        along = run[flow][f"{kind}_eigenvalues"]
+        for i in range(min(count, along.sizes["mode"])):
+            style = {"lw": 1.4} | ({} if i == 0 else {"label": None})
+            line(axes, run, flow, along.isel(mode=i), **style)
+    title = "top eigenvalues, effective Hessian" if kind == "effective" else "top Hessian eigenvalues"
+    finish(axes, title=title, ylabel="eigenvalue")
+
+
+def edge(axes: Axes, run: Run | None = None, *, color: Any = "black", label: str | None = None) -> None:
+    """The edge of stability: 2 for the effective sharpness; for the sharpness itself, given a run, 2 over its step size."""
+    if run is None:
+        axes.axhline(EDGE, **LINES["edge"] | {"color": color}, label=label or "edge of stability, 2")
+        return
+    midpoint = run["midpoint"]
+    level = (EDGE / midpoint.step_size).broadcast_like(midpoint.step)
+    label = label or r"edge of stability, $2/\eta$"
+    axes.plot(midpoint.step, level, **LINES["edge"] | {"color": color}, label=label)
+
+
+def bounded(axes: Axes, level: float, *, factor: float = 2.0) -> None:
+    """Leaves room for what stays near a level; what grows without bound leaves the panel."""
+    top = axes.get_ylim()[1]
+    axes.set_ylim(0, min(factor * level, top))
+
+
+def distances(axes: Axes, run: Run, flows: Sequence[str]) -> None:
+    """Distances of flows to the discrete run, where they are known: at the steps at which its weights were kept."""
+    for flow in flows:
+        line(axes, run, flow, run[flow].distance)
+    axes.set_ylim(bottom=0)
+    finish(axes, title=f"distance to {names(run)['discrete']}", ylabel="Euclidean distance")
+
+
+def rank(axes: Axes, run: Run) -> None:
+    """The rank of Sigma."""
+    ranks = run["central"]["rank"]
+    axes.step(ranks.step, ranks, where="post", **LINES["flow"])
+    axes.set_yticks(range(int(ranks.max()) + 2))
+    axes.set_ylim(-0.1, int(ranks.max()) + 0.5)
+    finish(axes, title=r"rank of $\Sigma(t)$", ylabel="rank")
+
+
+def averaged(
+    axes: Axes,
+    raw: xr.DataArray,
+    average: xr.DataArray | None,
+    prediction: xr.DataArray,
+    *,
+    labels: tuple[str, str, str],
+    color: Any = LINES["raw"]["color"],
+) -> None:
+    """A fluctuating series (faint), its time average (thick), and what a central flow predicts for it (dashed black)."""
+    axes.plot(raw.step, raw, **LINES["raw"] | {"color": color, "label": labels[0]})
+    if average is not None:
+        axes.plot(average.step, average, **LINES["average"] | {"color": color, "label": labels[1]})
+    axes.plot(prediction.step, prediction, **LINES["central"] | {"label": labels[2]})
+
+
+def clip(axes: Axes, *values: xr.DataArray, factor: float = 1.6) -> None:
+    """A y axis from 0 that shows these curves well; spikes far above them are cut."""
+    top = max((float(np.nanmax(v)) for v in values if np.isfinite(v).any()), default=1.0)
+    if top > 0:
+        axes.set_ylim(0, factor * top)

@@ -1,0 +1,59 @@
+"""Many networks at several learning rates each: one column for each network."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from matplotlib.figure import Figure
+
+from ..windows import Window
+from . import panels
+from .runs import Run, Runs, cut, learning_rate, network
+from .style import MODES, finish
+from .style import panels as new
+
+
+def edge_of_stability(runs: Runs, *, window: Window | None = None) -> Figure:
+    """Two rows: training loss, and sharpness with the edge of each learning rate."""
+    columns = by_network(runs)
+    figure, axes = new(len(columns), 2, width=3.0, height=2.3)
+    for column, (name, members) in enumerate(columns.items()):
+        loss, sharpness = axes[column], axes[len(columns) + column]
+        for color, label, run in _members(members, window):
+            panels.line(loss, run, "discrete", run["discrete"].loss, color=color, label=label)
+            top = run["midpoint"].hessian_eigenvalues.isel(mode=0)
+            panels.line(sharpness, run, "discrete", top, color=color, label=label)
+            panels.edge(sharpness, run, color=color, label="")
+        finish(loss, title=name, xlabel="", ylabel="training loss" if column == 0 else "", legend="best")
+        finish(sharpness, title="", ylabel="sharpness" if column == 0 else "")
+    return figure
+
+
+def predicted_losses(runs: Runs, *, window: Window | None = None) -> Figure:
+    """The loss of each run, pale, and what its central flow predicts for the time average."""
+    columns = by_network(runs)
+    wide = min(3, len(columns))
+    figure, axes = new(wide, -(-len(columns) // wide), width=3.1, height=2.4)
+    for panel, (name, members) in zip(axes, columns.items(), strict=False):
+        for i, (color, label, run) in enumerate(_members(members, window)):
+            panels.line(panel, run, "discrete", run["discrete"].loss, color=color, alpha=0.6, lw=1.0, label=label)
+            style = {"lw": 1.3, "label": "central flow" if i == 0 else None}
+            panels.line(panel, run, "central", run["central"].predicted_loss, **style)
+        finish(panel, title=name, ylabel="training loss", legend="best")
+    for panel in axes[len(columns) :]:
+        panel.set_axis_off()
+    return figure
+
+
+def by_network(runs: Runs, name: Callable[[Run], str] = network) -> dict[str, list[Run]]:
+    """The runs by the name of their network, in their order."""
+    columns: dict[str, list[Run]] = {}
+    for run in runs.values():
+        columns.setdefault(name(run), []).append(run)
+    return columns
+
+
+def _members(members: list[Run], window: Window | None):
+    """Colour, label and shown steps of each run of a column."""
+    for i, run in enumerate(members):
+        yield MODES[i % len(MODES)], learning_rate(run), cut(run, window)
