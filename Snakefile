@@ -29,3 +29,5 @@ rule all:
     input:
         FIGURES,
         ANALYSES,
+        rules.scorecard.output,
+        rules.gallery.output,

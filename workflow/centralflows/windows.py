@@ -50,7 +50,7 @@ def first_blow(midpoint: xr.Dataset) -> Window | None:
     if fall is None:
         return whole
     after = values.sel(step=slice(fall, None))
-    reach = max(8, 4 * (int(after.step[int(after.argmin())]) - fall))
+    reach = max(8, 4 * (int(after.step[after.values.argmin()]) - fall))
     return max(whole[0], fall - reach), min(whole[1], fall + reach)
 
 

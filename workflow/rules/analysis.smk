@@ -17,3 +17,29 @@ rule analysis:
         source=source_digest("workflow/scripts/analysis.py"),
     script:
         "../scripts/analysis.py"
+
+
+rule scorecard:
+    """The paper's claims, measured in every run."""
+    input:
+        **stores_of(measured()),
+    output:
+        card=f"{RESULTS}/scorecard.json",
+        seal=f"{RESULTS}/scorecard.json.seal.json",
+        svg=report(
+            f"{DRAWN}/scorecard.svg",
+            caption="../report/scorecard.rst",
+            category="Scorecard",
+            labels={"figure": "scorecard", "claim": "which claims hold in which run"},
+        ),
+        png=f"{DRAWN}/scorecard.png",
+        figure_seal=f"{DRAWN}/scorecard.seal.json",
+    log:
+        f"{LOGS}/scorecard.log",
+    conda:
+        "../../envs/environment.yaml"
+    params:
+        cfg=scorecard_config(),
+        source=source_digest("workflow/scripts/scorecard.py"),
+    script:
+        "../scripts/scorecard.py"

@@ -60,6 +60,11 @@ ANALYSES = [f"{RESULTS}/{run}/analysis.zarr" for run in CONFIG.runs] + [
 FIGURES = [
     f"{DRAWN}/{slug}.{kind}" for slug in CONFIG.figures for kind in ("svg", "png")
 ]
+ANIMATED = [
+    slug
+    for slug, figure in CONFIG.figures.items()
+    if (figure.draw or slug) in ("gd-central-flow", "rmsprop-central-flow")
+]
 
 
 def sorted_json(value):
@@ -177,16 +182,62 @@ def drawing(slug):
 
 
 def figure_inputs(slug):
-    """Stores of the runs that a figure is drawn from, numbered by run."""
-    shows = drawing(slug).stores
+    """Stores of the runs that a figure is drawn from, as `<run>/<store>`."""
+    shown = ("discrete", "midpoint", *drawing(slug).stores)
+    return stores_of({run: shown for run in CONFIG.figures[slug].sources})
+
+
+def stores_of(runs):
+    """Sealed stores of several runs, as `<run>/<store>`."""
     return {
         key: path
-        for i, run in enumerate(CONFIG.figures[slug].sources)
-        for store in ("discrete", "midpoint", *shows)
+        for run, stores in runs.items()
+        for store in stores
         for key, path in sealed(
-            f"{store}_{i}".replace("-", "_"), f"{RESULTS}/{run}/{store}.zarr"
+            f"{run}/{store}", f"{RESULTS}/{run}/{store}.zarr"
         ).items()
     }
+
+
+def measured():
+    """Stores that the scorecard is measured on, by run."""
+    return {
+        name: [*processes(name), *(["speeds"] if run.stationary_every else [])]
+        for name, run in CONFIG.runs.items()
+    }
+
+
+def scorecard_config():
+    published = json.loads(
+        Path(workflow.basedir, "workflow/resources/published.json").read_text()
+    )
+    return sorted_json(
+        {
+            "stores": measured(),
+            "widths": {name: run.average_width for name, run in CONFIG.runs.items()},
+            # What the paper's plots show holds for its own runs.
+            "published": published["runs"] if CONFIG.profile == "paper" else {},
+        }
+    )
+
+
+def configfile_name():
+    """The configuration file as a user would name it."""
+    path = Path(workflow.configfiles[0]).resolve()
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
+
+
+def gallery_config():
+    default = CONFIG.profile == "default"
+    return sorted_json(
+        {
+            "profile": CONFIG.profile,
+            "figures": {
+                slug: figure.draw or slug for slug, figure in CONFIG.figures.items()
+            },
+            "command": "" if default else f" --configfile {configfile_name()}",
+        }
+    )
 
 
 def figure_config(slug):
@@ -202,7 +253,10 @@ def figure_config(slug):
 
 def about(slug):
     """The runs of a figure, one line each, for its caption."""
-    return "; ".join(f"**{name}**, {described(CONFIG.runs[name])}" for name in CONFIG.figures[slug].sources)
+    return "; ".join(
+        f"**{name}**, {described(CONFIG.runs[name])}"
+        for name in CONFIG.figures[slug].sources
+    )
 
 
 def described(run):

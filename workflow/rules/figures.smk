@@ -26,3 +26,49 @@ for slug in CONFIG.figures:
             source=source_digest("workflow/scripts/figure.py"),
         script:
             "../scripts/figure.py"
+
+
+# Made only when asked for: `snakemake --cores all animations`.
+for slug in ANIMATED:
+
+    rule:
+        name:
+            f"animation_{slug.replace('-', '_')}"
+        input:
+            **figure_inputs(slug),
+        output:
+            gif=f"{DRAWN}/{slug}.gif",
+            seal=f"{DRAWN}/{slug}.gif.seal.json",
+        log:
+            f"{LOGS}/figures/{slug}.gif.log",
+        conda:
+            "../../envs/environment.yaml"
+        params:
+            cfg=figure_config(slug),
+            source=source_digest("workflow/scripts/animation.py"),
+        script:
+            "../scripts/animation.py"
+
+
+rule animations:
+    """Central flows that grow with time."""
+    input:
+        expand(f"{DRAWN}/{{slug}}.gif", slug=ANIMATED),
+
+
+rule gallery:
+    """A page with every figure, its claim and its command, and the scorecard."""
+    input:
+        FIGURES,
+        **sealed("card", f"{RESULTS}/scorecard.json"),
+    output:
+        page=f"{DRAWN}/README.md",
+    log:
+        f"{LOGS}/gallery.log",
+    conda:
+        "../../envs/environment.yaml"
+    params:
+        cfg=gallery_config(),
+        source=source_digest("workflow/scripts/gallery.py"),
+    script:
+        "../scripts/gallery.py"

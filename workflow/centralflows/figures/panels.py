@@ -14,7 +14,7 @@ from .runs import Run, names
 from .style import LINES, MODES, finish
 
 LOSS, HESSIAN = "training loss", "Hessian eigenvalue"
-DISPLACEMENT = "displacement along the top eigenvector"
+DISPLACEMENT = r"displacement along $u_1$"
 EFFECTIVE = r"effective sharpness, $\lambda_1(P^{-1}H)$"
 
 

@@ -1,0 +1,9 @@
+"""Draw one figure as a GIF that grows with time."""
+
+from centralflows.figures.animation import animate
+from centralflows.figures.stored import drawn
+from centralflows.jobs import job
+
+with job(snakemake) as this:
+    animate(drawn(this), this.output("gif"))
+    this.seal("seal", "gif")
