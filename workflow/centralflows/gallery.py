@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from .catalogue import CATALOGUE
-from .scorecard import FAILS, HOLDS, UNDECIDED
+from .claims import FAILS, HOLDS, UNDECIDED
 
 
 def gallery(profile: str, figures: Mapping[str, str], card: Mapping[str, Any], *, command: str = "") -> str:

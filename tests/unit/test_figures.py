@@ -1,0 +1,154 @@
+"""Every figure of the catalogue, drawn from small runs in memory."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from matplotlib import pyplot as plt
+from PIL import Image
+
+from centralflows import Experiment, GradientDescent, Objective, RMSProp, ScalarRMSProp, config, figures
+from centralflows.catalogue import CATALOGUE, MANY, NEEDS
+from centralflows.criteria import CRITERIA
+from centralflows.discrete import Start
+from centralflows.figures.animation import animate
+from centralflows.figures.quadratics import iterates
+from centralflows.figures.runs import NotShown
+from centralflows.metrics import analyse
+from centralflows.models import mlp
+from centralflows.speeds import compare
+
+REPORT = Path(__file__).parents[2] / "workflow" / "report"
+FLOWS = ("stable", "central", "ablated", "stationary", "stationary-ablated")
+
+
+def run(optimizer, flows) -> dict:
+    """40 steps on 20 points of a plane; the edge is reached."""
+    generator = torch.Generator().manual_seed(0)
+    torch.manual_seed(0)
+    network = mlp(shape=(2,), outputs=2, width=6, depth=1, activation="gelu").double()
+    inputs = torch.randn(20, 2, generator=generator, dtype=torch.float64)
+    objective = Objective(network, inputs, (inputs[:, 0] > 0).long(), CRITERIA["mse"])
+    experiment = Experiment(
+        objective,
+        optimizer,
+        40,
+        examples=inputs[:3],
+        spectrum=config.Spectrum(minimum=3, hessian_every=4),
+        warm_start=4,
+        coordinates=6,
+    )
+    found = experiment.run(("discrete", "midpoint", *flows))
+    if "stationary" in flows:
+        points = ((t, Start(*at(found["central"], t), experiment.start.steps + t)) for t in (0, 15, 30))
+        found["speeds"] = compare(experiment, points, tolerance=1e-3)
+    return found | {"analysis": analyse(found, width=4.0)}
+
+
+def at(trajectory, step):
+    row = trajectory.sel(saved_step=step)
+    return torch.from_numpy(row.weights.values), (torch.from_numpy(row.nu.values),)
+
+
+@pytest.fixture(scope="module")
+def runs() -> dict:
+    return {
+        "gd": run(GradientDescent(1.0), FLOWS[:2]),
+        "scalar": run(ScalarRMSProp(0.3, 0.9), FLOWS[:3]),
+        "rmsprop": run(RMSProp(0.05, 0.9, eps=1e-3), FLOWS),
+    }
+
+
+def chosen(slug, runs):
+    name = slug.split("-")[0]
+    one = runs["gd" if name == "precond" else name]
+    count = {0: 0, MANY: 3}.get(CATALOGUE[slug].runs, CATALOGUE[slug].runs)
+    return {f"run{i}": one for i in range(count)}
+
+
+@pytest.mark.parametrize("slug", CATALOGUE)
+def test_every_figure_is_drawn_labelled_and_small(slug, runs, tmp_path):
+    figure = figures.draw(slug, chosen(slug, runs))
+    shown = [axes for axes in figure.axes if axes.axison]
+    assert shown
+    for axes in shown:
+        assert axes.get_ylabel() or axes.get_title()
+        assert axes.lines or axes.collections
+        assert all(np.isfinite(limit) for limit in axes.get_xlim() + axes.get_ylim())
+    again = figures.draw(slug, chosen(slug, runs))
+    for kind, most in (("png", 150_000), ("svg", 1_000_000)):
+        for copy, drawn in (("a", figure), ("b", again)):
+            figures.save(drawn, tmp_path / f"{copy}.{kind}")
+        assert (tmp_path / f"a.{kind}").read_bytes() == (tmp_path / f"b.{kind}").read_bytes()
+        assert (tmp_path / f"a.{kind}").stat().st_size < most
+    plt.close("all")
+
+
+@pytest.mark.parametrize("slug", [slug for slug, drawing in CATALOGUE.items() if drawing.runs])
+def test_it_needs_no_more_than_the_catalogue_says(slug, runs):
+    stores = ("discrete", "midpoint", *CATALOGUE[slug].stores)
+    bare = {name: {store: one[store] for store in stores} for name, one in chosen(slug, runs).items()}
+    plt.close(figures.draw(slug, bare))
+
+
+@pytest.mark.parametrize("slug", [slug for slug, drawing in CATALOGUE.items() if drawing.runs])
+def test_a_window_cuts_every_curve(slug, runs):
+    figure = figures.draw(slug, chosen(slug, runs), start=5, stop=31)
+    for axes in figure.axes:
+        for line in axes.lines:
+            x = np.asarray(line.get_xdata(), dtype=float)
+            assert set(x) <= {0.0, 1.0} or (x.min() >= 5 and x.max() <= 30)  # 0 and 1 are ends of a line across
+    plt.close(figure)
+
+
+def test_a_window_without_steps_is_refused(runs):
+    with pytest.raises(NotShown, match=r"no step of discrete, midpoint.* lies in \[90, 95\)"):
+        figures.draw("gd-eos", {"a": runs["gd"]}, start=90, stop=95)
+
+
+def test_the_processes_keep_their_colours(runs):
+    figure = figures.draw("gd-central-flow", {"a": runs["gd"]})
+    for axes in figure.axes:
+        for line in axes.lines:
+            expected = {"central flow": ("black", True), "gradient flow": ("#c4281f", True)}.get(line.get_label())
+            if expected:
+                assert (line.get_color(), line.is_dashed()) == expected
+    plt.close(figure)
+
+
+def test_a_run_that_never_reaches_the_edge_says_so(runs):
+    calm = {name: store.copy() for name, store in runs["gd"].items()}
+    calm["midpoint"]["effective_eigenvalues"] = calm["midpoint"].effective_eigenvalues * 0 + 1.0
+    figure = figures.draw("gd-one-cycle", {"a": calm})
+    assert "does not reach the edge" in figure._supxlabel.get_text()
+    plt.close(figure)
+
+
+@pytest.mark.parametrize("product", [1.9, 2.1])
+def test_iterates_on_a_parabola_are_powers(product):
+    w = iterates(np.array([[product]]), np.array([1.0]), 9)[:, 0]
+    np.testing.assert_allclose(w, (1 - product) ** np.arange(9), rtol=1e-14)  # 8 products
+
+
+def test_an_animation_grows_and_loops(runs, tmp_path):
+    animate(figures.draw("gd-central-flow", {"a": runs["gd"]}), tmp_path / "a.gif", frames=5)
+    animate(figures.draw("gd-central-flow", {"a": runs["gd"]}), tmp_path / "b.gif", frames=5)
+    assert (tmp_path / "a.gif").read_bytes() == (tmp_path / "b.gif").read_bytes()
+    with Image.open(tmp_path / "a.gif") as image:
+        assert image.n_frames == 5 and image.info["loop"] == 0
+        ink = []
+        for frame in range(5):
+            image.seek(frame)
+            ink.append((np.asarray(image.convert("L")) < 250).sum())
+    assert ink == sorted(ink) and ink[-1] > ink[0]
+
+
+def test_every_figure_has_a_claim_and_a_caption_that_could_be_false():
+    for slug, drawing in CATALOGUE.items():
+        assert drawing.claim.endswith(".") and set(drawing.needs) <= set(NEEDS)
+        caption = (REPORT / f"{slug}.rst").read_text()
+        assert "falsified" in caption
+        assert ("{{ snakemake.params.about }}" in caption) == (drawing.runs != 0)
