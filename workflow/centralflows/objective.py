@@ -98,7 +98,8 @@ class Objective:
 
     def _sliced(self, size: int) -> list[tuple[Tensor, Tensor, float]]:
         """Inputs and targets of each slice, and the fraction of the whole mean that it makes."""
-        weight = getattr(self.criterion, "weight", len)
+        weight = getattr(self.criterion, "weight", None)
+        weight = weight if callable(weight) else len  # losses of torch have a `weight` that is a tensor or None
         slices = list(zip(self.inputs.split(size), self.targets.split(size), strict=True))
         weights = [float(weight(targets)) for _, targets in slices]
         whole = sum(weights) or 1.0  # where nothing counts, the loss is zero

@@ -3,6 +3,7 @@
 import json
 import shutil
 import typing
+from functools import cache
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
@@ -10,24 +11,21 @@ from snakemake.exceptions import WorkflowError
 from centralflows import config as configuration
 from centralflows.data import sst2
 from centralflows.errors import UserError
-from centralflows.plugins import check_optimizer, sources
+from centralflows.plugins import sources
 from centralflows.provenance import digest, source_digest
 
+READ_FROM = ", ".join(map(str, workflow.configfiles)) or "the configuration"
+
 try:
-    CONFIG = configuration.load(
-        config, source=", ".join(map(str, workflow.configfiles)) or "the configuration"
-    )
+    CONFIG = configuration.load(config, source=READ_FROM)
+    # Plugins are built once before any job; the jobs' own processes read this file too, and build what they need.
+    if workflow.is_main_process and any(run.plugins for run in CONFIG.runs.values()):
+        from centralflows.plugin_checks import mistakes  # loads torch
+
+        if wrong := mistakes(CONFIG.runs):
+            raise configuration.report(READ_FROM, wrong)
 except configuration.ConfigError as error:
     raise WorkflowError(str(error)) from None
-
-# Plugins are built once before any job; the jobs' own processes read this file too, and build what they need.
-if workflow.is_main_process:
-    for run in CONFIG.runs.values():
-        if ":" in run.optimizer.name:
-            try:
-                check_optimizer(run.optimizer)
-            except UserError as error:
-                raise WorkflowError(str(error)) from None
 
 if CONFIG.cifar10_path and not Path(CONFIG.cifar10_path).expanduser().exists():
     raise WorkflowError(f"cifar10_path: there is no {CONFIG.cifar10_path}")
@@ -67,7 +65,12 @@ def sorted_json(value):
 
 
 def dataset_config(wildcards):
-    return sorted_json(CONFIG.runs[wildcards.run].dataset.model_dump())
+    run = CONFIG.runs[wildcards.run]
+    cfg = {
+        "dataset": run.dataset.model_dump(mode="json"),
+        "plugins": plugin_sources(run, "dataset"),
+    }
+    return sorted_json(cfg)
 
 
 def trajectory_config(process):
@@ -80,7 +83,7 @@ def trajectory_config(process):
         cfg = {
             "run": dumped(run, others),
             "threads": CONFIG.threads,
-            "plugins": plugin_sources(run),
+            "plugins": plugin_sources(run, *LEARNING),
         }
         if run.start is not None and process == "discrete":
             cfg["source"] = dumped(CONFIG.runs[run.start.run], others)
@@ -97,19 +100,27 @@ def dumped(run, excluded):
 
 def speeds_config(wildcards):
     run = CONFIG.runs[wildcards.run]
-    unused = {"stable", "central", "processes", "average_width"}
+    unused = {"stable", "central", "processes", "average_width", "accuracy_every"}
     cfg = {
         "run": run.model_dump(mode="json", exclude=unused),
         "threads": CONFIG.threads,
-        "plugins": plugin_sources(run),
+        "plugins": plugin_sources(run, *LEARNING),
     }
     return sorted_json(cfg)
 
 
-def plugin_sources(run):
-    """Code of the plugins of a run, so that a change of it is noticed."""
-    named = [run.optimizer.name]
-    return {name: digest(sources(name)) for name in named if ":" in name}
+LEARNING = ("model", "criterion", "optimizer")  # a dataset has a job of its own
+
+
+def plugin_sources(run, *parts):
+    """Code of the plugins among parts of a run, so that a change of it is noticed."""
+    used = [plugin.name for part, plugin in run.plugins.items() if part in parts]
+    return {name: plugin_digest(name) for name in used}
+
+
+@cache
+def plugin_digest(name):
+    return digest(sources(name))
 
 
 def start_inputs(wildcards):
@@ -166,7 +177,7 @@ def analysis_inputs(wildcards):
 def dataset_inputs(wildcards):
     if wildcards.run in SST2:
         return {part: str(file) for part, file in SST2[wildcards.run].items()}
-    full = getattr(CONFIG.runs[wildcards.run].dataset, "needs_full", False)
+    full = CONFIG.runs[wildcards.run].dataset.needs_full
     return {"cifar10": ancient("results/cifar10.npz")} if full else {}
 
 
