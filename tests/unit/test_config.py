@@ -130,6 +130,7 @@ def test_defaults_must_be_a_mapping(defaults, shown):
 
 # -- single mistakes ----------------------------------------------------------------------------------------------
 
+PATH_RULE = "must be a path like package.module:Name"
 NAME_RULE = "must be made of lower-case letters, digits and hyphens, the first not a hyphen"
 
 
@@ -207,6 +208,18 @@ NAME_RULE = "must be made of lower-case letters, digits and hyphens, the first n
         ("runs/mlp/model/activation", "swish",
          "runs.mlp.model.activation: must be 'gelu', 'silu', 'relu' or 'tanh' (got 'swish')"),
         ("runs/mlp/criterion", "bce", "runs.mlp.criterion: must be 'mse' or 'cross-entropy' (got 'bce')"),
+        ("runs/mlp/criterion", 3, "runs.mlp.criterion: must be 'mse' or 'cross-entropy' (got 3)"),
+        ("runs/mlp/accuracy_every", -1, "runs.mlp.accuracy_every: must be greater than or equal to 0 (got -1)"),
+        # plugins
+        ("runs/mlp/criterion", "my:", f"runs.mlp.criterion: {PATH_RULE} (got 'my:')"),
+        ("runs/mlp/criterion", {"name": "mse"}, f"runs.mlp.criterion.name: {PATH_RULE} (got 'mse')"),
+        ("runs/mlp/criterion", {"scale": 3}, "runs.mlp.criterion.name: is missing"),
+        ("runs/mlp/criterion", {"name": "a:b", "scale": math.nan},
+         "runs.mlp.criterion.scale: must be made of numbers, text, lists and mappings (got nan)"),
+        ("runs/mlp/model", {"name": "a b:c"}, f"runs.mlp.model.name: {PATH_RULE} (got 'a b:c')"),
+        ("runs/mlp/dataset", {"name": "a:b.c"}, f"runs.mlp.dataset.name: {PATH_RULE} (got 'a:b.c')"),
+        ("runs/mlp/dataset", {"name": "a:b", "files": {1}},
+         "runs.mlp.dataset.files: must be made of numbers, text, lists and mappings (got a list)"),
         ("runs/mlp/chunk_size", 0, "runs.mlp.chunk_size: must be greater than or equal to 1 (got 0)"),
         ("figures/gd-eos/run", "mpl", "figures.gd-eos.run: no run is called 'mpl'; did you mean 'mlp'?"),
         ("figures/gd-eos/run", "x", "figures.gd-eos.run: no run is called 'x'; there are mlp, sort"),
@@ -302,6 +315,31 @@ def test_networks_must_fit_the_kind_of_examples(dataset):
         else:
             (line,) = mistakes(raw)
             assert line.startswith(f"runs.one.model: {model!r} takes ") and f"dataset {dataset!r} has {kind}" in line
+
+
+def test_what_is_only_seen_when_a_plugin_is_made_is_not_checked_here():
+    dataset = {"name": "my:data", "kind": "unknown", "test_examples": 1, "needs_full": True, "image_size": "x"}
+    for model in ("mlp", "transformer", "cnn", "vit", "my:Net"):
+        run = load(changed("runs/one", {"dataset": dataset, "model": {"name": model}, "outputs": 5})).runs["one"]
+        assert (run.dataset.kind, run.dataset.needs_full, run.dataset.image_size) == (None, False, None)
+        assert run.dataset.options == {key: value for key, value in dataset.items() if key != "name"}
+    for name in ("cifar10", "moons", "sorting"):
+        options = {"takes": [], "refuses": 3, "width": 4}
+        run = load(changed("runs/one", {"dataset": {"name": name}, "model": {"name": "my:Net", **options}})).runs["one"]
+        assert run.model.options == options
+
+
+def test_a_criterion_of_ones_own_may_be_a_path_alone():
+    short, long = (
+        load(changed("runs/mlp/criterion", own)).runs["mlp"] for own in ("my.losses:l", {"name": "my.losses:l"})
+    )
+    assert short == long and short.model_dump(mode="json") == long.model_dump(mode="json")
+    for run in (short, load(changed("runs/mlp/criterion", {"name": "my:loss", "scale": [1, 2.5]})).runs["mlp"]):
+        given_to_job = {"run": run.model_dump(mode="json"), "threads": 1}
+        assert Trajectory.model_validate(json.loads(json.dumps(given_to_job))).run == run
+        assert list(run.plugins) == ["criterion"]
+    for own in ("my.losses:l", {"name": "my:loss", "scale": 2}):
+        jsonschema.validate(changed("runs/mlp/criterion", own), json.loads(config_docs.schema()))
 
 
 def test_where_files_lie_is_no_part_of_what_a_job_depends_on():
@@ -435,8 +473,8 @@ def test_a_mutated_configuration_is_accepted_or_its_key_is_named(data):
 
 
 def example() -> Any:
-    """The one YAML file in the manual."""
-    (text,) = re.findall(r"^```yaml\n(.*?)^```$", (ROOT / "config" / "README.md").read_text(), flags=re.M | re.S)
+    """The first YAML file in the manual; the other one, with plugins, is run by a test of the workflow."""
+    text, _ = re.findall(r"^```yaml\n(.*?)^```$", (ROOT / "config" / "README.md").read_text(), flags=re.M | re.S)
     return yaml.safe_load(text)
 
 

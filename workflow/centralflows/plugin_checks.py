@@ -34,9 +34,14 @@ def mistakes(runs: Mapping[str, config.Run]) -> list[str]:
     """
     found: dict[str, list[str]] = {}
     datasets: dict[str, Dataset | Exception] = {}
-    for name, run in runs.items():
-        for key, message in _Trial(run, datasets).failures.items():
-            found.setdefault(f"{key}: {message}", []).append(name)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # few examples are fastest so
+    try:
+        for name, run in runs.items():
+            for key, message in _Trial(run, datasets).failures.items():
+                found.setdefault(f"{key}: {message}", []).append(name)
+    finally:
+        torch.set_num_threads(threads)
     return [_line(names, message) for message, names in found.items()]
 
 
