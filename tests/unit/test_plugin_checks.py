@@ -79,6 +79,9 @@ class Masked:
         squares = (outputs - labels[:, None]).square().sum(-1)
         return self.scale * torch.where(kept, squares, 0).sum() / kept.sum().clamp_min(1)
 
+class Weighted(nn.CrossEntropyLoss):
+    def __init__(self, weights): super().__init__(torch.tensor(weights))
+
 def masked(outputs, labels, scale): return Masked(scale)(outputs, labels)
 masked.weight = Masked(1).weight
 """
@@ -163,6 +166,16 @@ def test_losses_of_torch_are_criteria_and_may_be_sliced():
     whole = build(run(criterion="cross-entropy"), data.build(settings.dataset)).objective
     torch.testing.assert_close(made(made.initial_weights), whole(made.initial_weights), rtol=1e-6, atol=0)
     assert criteria.build("mse") is criteria.mean_squared_error
+
+
+def test_tensors_of_a_criterion_move_with_the_objective():
+    settings = run(criterion={"name": "mine:Weighted", "weights": [1.0, 2.0, 0.5]}, dtype="float64")
+    assert mistakes({"a": settings}) == []
+    made = build(settings, data.build(settings.dataset)).objective
+    losses = nn.functional.cross_entropy(made.outputs(made.initial_weights), made.targets, reduction="none")
+    weights = torch.tensor([1.0, 2.0, 0.5], dtype=torch.float64)[made.targets]
+    expected = (weights * losses).sum() / weights.sum()
+    torch.testing.assert_close(made(made.initial_weights), expected, rtol=1e-14, atol=0)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])

@@ -28,7 +28,8 @@ def planned(folder: Path, *arguments: str) -> dict[str, int]:
     done = snakemake(folder, "--dry-run", "--quiet", "rules", *arguments, config=folder / "mine.yaml")
     assert done.returncode == 0, done.stderr
     lines = [line.split() for line in (done.stdout + done.stderr).splitlines()]
-    return {words[0]: int(words[1]) for words in lines if len(words) == 2 and words[1].isdigit()}
+    counts = {words[0]: int(words[1]) for words in lines if len(words) == 2 and words[1].isdigit()}
+    return {rule: count for rule, count in counts.items() if count}
 
 
 @pytest.fixture(scope="module")
