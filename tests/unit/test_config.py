@@ -327,6 +327,8 @@ def test_what_is_only_seen_when_a_plugin_is_made_is_not_checked_here():
         options = {"takes": [], "refuses": 3, "width": 4}
         run = load(changed("runs/one", {"dataset": {"name": name}, "model": {"name": "my:Net", **options}})).runs["one"]
         assert run.model.options == options
+        run.model.options["takes"].append(1)  # what a plugin does with its arguments stays its own
+        assert run.model.options == options
 
 
 def test_a_criterion_of_ones_own_may_be_a_path_alone():

@@ -5,6 +5,7 @@ All models stand in this one file, as it is read from top to bottom like a form.
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from functools import reduce
@@ -95,7 +96,8 @@ class Plugin(Strict):
 
     @property
     def options(self) -> dict[str, Any]:
-        return dict(self.model_extra or {})
+        """The arguments, as a copy that the plugin may change."""
+        return copy.deepcopy(self.model_extra or {})
 
     def mistakes(self) -> Iterator[str]:
         for key, value in self.options.items():

@@ -103,9 +103,8 @@ def _rows(model: type[BaseModel]) -> Iterator[tuple[str, str, str, str]]:
         if get_origin(field.annotation) is dict:
             values = "names, each with its keys"
         else:
-            texts = [node for node in properties[key].get("oneOf", ()) if "$ref" not in node]
-            words = [_values(node) for node in texts or [properties[key]] if texts or not parts]
-            values = " or ".join([*words, *([_keys(parts)] if parts else [])])
+            texts = [node for node in properties[key].get("oneOf", ()) if "$ref" not in node]  # text instead of keys
+            values = " or ".join([*map(_values, texts), _keys(parts)]) if parts else _values(properties[key])
         yield f"`{key}`", values, default, " ".join(field.description.split())
 
 
