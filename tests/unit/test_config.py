@@ -10,16 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import jsonschema
-import numpy as np
 import pytest
 import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from centralflows import config, config_docs, figures
+from centralflows import config, config_docs
 from centralflows.config import Config, ConfigError, Trajectory, load
-from centralflows.metrics import analyse
-from centralflows.trajectory import Record, Shape, to_dataset
 
 ROOT = Path(__file__).parents[2]
 VALID = {
@@ -130,6 +127,7 @@ def test_defaults_must_be_a_mapping(defaults, shown):
 
 # -- single mistakes ----------------------------------------------------------------------------------------------
 
+PATH_RULE = "must be a path like package.module:Name"
 NAME_RULE = "must be made of lower-case letters, digits and hyphens, the first not a hyphen"
 
 
@@ -141,7 +139,7 @@ NAME_RULE = "must be made of lower-case letters, digits and hyphens, the first n
         ("default", {}, "default: unknown key; did you mean 'defaults'?"),
         ("runs/mlp/model/widht", 3, "runs.mlp.model.widht: unknown key; did you mean 'width'?"),
         ("runs/mlp/model/channels", 3, "runs.mlp.model.channels: unknown key; there are name, width, depth, activation"),
-        ("figures/gd-eos/begin", 3, "figures.gd-eos.begin: unknown key; there are draw, run, start, stop"),
+        ("figures/gd-eos/begin", 3, "figures.gd-eos.begin: unknown key; there are draw, run, runs, start, stop"),
         ("runs/mlp/3", 3, "runs.mlp.3: unknown key; "),
         # missing
         ("profile", ..., "profile: is missing"),
@@ -207,11 +205,23 @@ NAME_RULE = "must be made of lower-case letters, digits and hyphens, the first n
         ("runs/mlp/model/activation", "swish",
          "runs.mlp.model.activation: must be 'gelu', 'silu', 'relu' or 'tanh' (got 'swish')"),
         ("runs/mlp/criterion", "bce", "runs.mlp.criterion: must be 'mse' or 'cross-entropy' (got 'bce')"),
+        ("runs/mlp/criterion", 3, "runs.mlp.criterion: must be 'mse' or 'cross-entropy' (got 3)"),
+        ("runs/mlp/accuracy_every", -1, "runs.mlp.accuracy_every: must be greater than or equal to 0 (got -1)"),
+        # plugins
+        ("runs/mlp/criterion", "my:", f"runs.mlp.criterion: {PATH_RULE} (got 'my:')"),
+        ("runs/mlp/criterion", {"name": "mse"}, f"runs.mlp.criterion.name: {PATH_RULE} (got 'mse')"),
+        ("runs/mlp/criterion", {"scale": 3}, "runs.mlp.criterion.name: is missing"),
+        ("runs/mlp/criterion", {"name": "a:b", "scale": math.nan},
+         "runs.mlp.criterion.scale: must be made of numbers, text, lists and mappings (got nan)"),
+        ("runs/mlp/model", {"name": "a b:c"}, f"runs.mlp.model.name: {PATH_RULE} (got 'a b:c')"),
+        ("runs/mlp/dataset", {"name": "a:b.c"}, f"runs.mlp.dataset.name: {PATH_RULE} (got 'a:b.c')"),
+        ("runs/mlp/dataset", {"name": "a:b", "files": {1}},
+         "runs.mlp.dataset.files: must be made of numbers, text, lists and mappings (got a list)"),
         ("runs/mlp/chunk_size", 0, "runs.mlp.chunk_size: must be greater than or equal to 1 (got 0)"),
         ("figures/gd-eos/run", "mpl", "figures.gd-eos.run: no run is called 'mpl'; did you mean 'mlp'?"),
         ("figures/gd-eos/run", "x", "figures.gd-eos.run: no run is called 'x'; there are mlp, sort"),
         ("figures/other/draw", "gd-eoz", "figures.other.draw: no figure is called 'gd-eoz'; did you mean 'gd-eos'?"),
-        ("figures/other/draw", ..., "figures.other: no figure has this name; `draw` must say which it is: gd-eos, "),
+        ("figures/other/draw", ..., "figures.other: no figure has this name; `draw` must say which of the catalogue it is"),
         ("figures/other/stop", 5, "figures.other.stop: must be greater than start (5) (got 5)"),
         ("runs/sort/processes", ["discrete", "stable"],
          "figures.other.run: shows the central flow; add it to runs.sort.processes"),
@@ -302,6 +312,33 @@ def test_networks_must_fit_the_kind_of_examples(dataset):
         else:
             (line,) = mistakes(raw)
             assert line.startswith(f"runs.one.model: {model!r} takes ") and f"dataset {dataset!r} has {kind}" in line
+
+
+def test_what_is_only_seen_when_a_plugin_is_made_is_not_checked_here():
+    dataset = {"name": "my:data", "kind": "unknown", "test_examples": 1, "needs_full": True, "image_size": "x"}
+    for model in ("mlp", "transformer", "cnn", "vit", "my:Net"):
+        run = load(changed("runs/one", {"dataset": dataset, "model": {"name": model}, "outputs": 5})).runs["one"]
+        assert (run.dataset.kind, run.dataset.needs_full, run.dataset.image_size) == (None, False, None)
+        assert run.dataset.options == {key: value for key, value in dataset.items() if key != "name"}
+    for name in ("cifar10", "moons", "sorting"):
+        options = {"takes": [], "refuses": 3, "width": 4}
+        run = load(changed("runs/one", {"dataset": {"name": name}, "model": {"name": "my:Net", **options}})).runs["one"]
+        assert run.model.options == options
+        run.model.options["takes"].append(1)  # what a plugin does with its arguments stays its own
+        assert run.model.options == options
+
+
+def test_a_criterion_of_ones_own_may_be_a_path_alone():
+    short, long = (
+        load(changed("runs/mlp/criterion", own)).runs["mlp"] for own in ("my.losses:l", {"name": "my.losses:l"})
+    )
+    assert short == long and short.model_dump(mode="json") == long.model_dump(mode="json")
+    for run in (short, load(changed("runs/mlp/criterion", {"name": "my:loss", "scale": [1, 2.5]})).runs["mlp"]):
+        given_to_job = {"run": run.model_dump(mode="json"), "threads": 1}
+        assert Trajectory.model_validate(json.loads(json.dumps(given_to_job))).run == run
+        assert list(run.plugins) == ["criterion"]
+    for own in ("my.losses:l", {"name": "my:loss", "scale": 2}):
+        jsonschema.validate(changed("runs/mlp/criterion", own), json.loads(config_docs.schema()))
 
 
 def test_where_files_lie_is_no_part_of_what_a_job_depends_on():
@@ -435,8 +472,8 @@ def test_a_mutated_configuration_is_accepted_or_its_key_is_named(data):
 
 
 def example() -> Any:
-    """The one YAML file in the manual."""
-    (text,) = re.findall(r"^```yaml\n(.*?)^```$", (ROOT / "config" / "README.md").read_text(), flags=re.M | re.S)
+    """The first YAML file in the manual; the other one, with plugins, is run by a test of the workflow."""
+    text, _ = re.findall(r"^```yaml\n(.*?)^```$", (ROOT / "config" / "README.md").read_text(), flags=re.M | re.S)
     return yaml.safe_load(text)
 
 
@@ -448,7 +485,8 @@ def test_generated_documents_are_up_to_date():
 
 
 def test_every_key_has_its_meaning_in_the_manual():
-    for line in config_docs.tables().splitlines():
+    keys, _ = config_docs.tables().split("### The catalogue")
+    for line in keys.splitlines():
         if line.startswith("| `") and line.count("|") == 5:
             _, key, values, _, meaning, _ = (cell.strip() for cell in line.split("|"))
             assert values and meaning, key
@@ -489,18 +527,32 @@ def test_the_schema_refuses_what_an_editor_can_see():
 # -- figures ------------------------------------------------------------------------------------------------------
 
 
-def test_the_catalogue_is_that_of_the_figures():
-    assert list(config.CATALOGUE) == list(figures.CATALOGUE)
-
-
-@pytest.mark.parametrize("slug", config.CATALOGUE)
-def test_figures_are_drawn_from_the_flows_that_the_catalogue_names(slug):
-    def trajectory(process):
-        values = {"loss": 1.0, "step_size": 0.1, "effective_eigenvalues": [2.0, 1.0], "rank": 1, "distance": 1.0}
-        values |= {"predicted_loss": 1.0, "variances": [1.0], "displacement": [1.0], "outputs": np.ones((1, 2))}
-        shape = Shape(process, 20, 2, (1, 2), 1)
-        return to_dataset([Record(step, values, np.zeros(1, "float32")) for step in range(20)], shape)
-
-    data = {process: trajectory(process) for process in ("discrete", "midpoint", *config.CATALOGUE[slug])}
-    figure = figures.draw(slug, data | {"analysis": analyse(data, width=2.0)})
-    assert all(panel.lines for panel in figure.axes)
+@pytest.mark.parametrize(
+    ("figures", "message"),
+    [
+        ({"gd-eos": {}}, "figures.gd-eos.run: is missing"),
+        ({"gd-eos": {"runs": ["mlp"]}}, "figures.gd-eos.runs: shows one run; name it as `run`"),
+        ({"gd-eos": {"run": "mlp", "runs": ["mlp"]}}, "figures.gd-eos.runs: give run or runs, not both"),
+        ({"gd-eos-two-lrs": {"run": "mlp"}}, "figures.gd-eos-two-lrs.runs: compares 2 runs; list them"),
+        ({"gd-eos-two-lrs": {"runs": ["mlp"]}}, "figures.gd-eos-two-lrs.runs: compares 2 runs; list them"),
+        ({"gd-loss-zoo": {"run": "mlp"}}, "figures.gd-loss-zoo.runs: compares runs; list them"),
+        (
+            {"gd-loss-zoo": {"runs": ["mlp", "mpl"]}},
+            "figures.gd-loss-zoo.runs: no run is called 'mpl'; did you mean 'mlp'?",
+        ),
+        ({"gd-quadratic-1d": {"run": "mlp"}}, "figures.gd-quadratic-1d.run: shows no run; leave it out"),
+        (
+            {"scalar-rmsprop-one-cycle": {"run": "mlp"}},
+            "figures.scalar-rmsprop-one-cycle.run: shows the average of squared gradients; use scalar-rmsprop or rmsprop",
+        ),
+        (
+            {"rmsprop-stationary-cosine": {"run": "mlp"}},
+            "figures.rmsprop-stationary-cosine.run: shows stationary states along the central flow; "
+            "set runs.mlp.stationary_every to 1 or more",
+        ),
+    ],
+)
+def test_a_figure_is_refused_what_it_cannot_be_drawn_from(figures, message):
+    with pytest.raises(config.ConfigError) as error:
+        config.load(VALID | {"figures": figures})
+    assert f"  {message}" in str(error.value)

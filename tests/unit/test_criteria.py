@@ -9,6 +9,7 @@ import torch
 from torch.nn import functional
 
 from centralflows.criteria import CRITERIA, accuracy, cross_entropy, mean_squared_error
+from centralflows.errors import UnusableData
 from centralflows.probe import derivative_errors
 
 
@@ -82,6 +83,17 @@ def test_weights_make_the_whole_of_slices(criterion):
         weight * criterion(outputs, labels) for weight, outputs, labels in zip(weights, OUTPUTS, LABELS, strict=True)
     ]
     torch.testing.assert_close(sum(parts) / sum(weights), criterion(OUTPUTS, LABELS), rtol=1e-14, atol=0)
+
+
+@pytest.mark.parametrize("criterion", CRITERIA.values(), ids=CRITERIA)
+def test_labels_that_are_no_classes_or_of_another_shape_are_refused(criterion):
+    with pytest.raises(UnusableData, match=r"whole numbers \(these are torch.float32\); .* a criterion of your own"):
+        criterion(torch.zeros(3, 2), torch.zeros(3))
+    # Without the check the labels of 4 sequences would be those of their 4 tokens.
+    with pytest.raises(
+        UnusableData, match=r"outputs of shape \[4, units\] for labels of shape \[4\] \(got \[4, 4, 2\]\)"
+    ):
+        criterion(torch.zeros(4, 4, 2), torch.zeros(4, dtype=torch.int64))
 
 
 def test_accuracy_counts_labels_that_are_not_masked():

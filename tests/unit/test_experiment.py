@@ -9,6 +9,7 @@ from torch import nn
 
 from centralflows import Experiment, GradientDescent, Objective, RMSProp
 from centralflows.config import Central, Spectrum
+from centralflows.criteria import cross_entropy
 from centralflows.errors import Diverged
 from centralflows.probe import WrongDerivatives
 from centralflows.trajectory import PROCESSES
@@ -30,9 +31,49 @@ def test_each_process_has_its_variables_and_records():
     found = Experiment(made, optimizer, 5, warm_start=3, examples=made.inputs[:2], coordinates=2).run(PROCESSES)
     assert found.keys() == PROCESSES.keys()
     for process, dataset in found.items():
-        assert set(PROCESSES[process]) <= set(dataset) and dataset.sizes["step"] == 5
+        names = set(PROCESSES[process]) - {"accuracy", "test_accuracy"}  # there are no class labels
+        assert names <= set(dataset) <= {*names, "weights", *optimizer.state_names} and dataset.sizes["step"] == 5
         assert dataset.weights.shape == (5, made.p) and dataset.outputs.shape == (5, 2, 2)
-        assert all(dataset[name].attrs["units"] for name in PROCESSES[process])
+        assert all(dataset[name].attrs["units"] for name in names)
+
+
+def labelled(chunk_size: int | None = None) -> tuple[Objective, tuple[torch.Tensor, torch.Tensor]]:
+    """An objective with class labels of 20 examples, one of them masked, and 7 test examples."""
+    torch.manual_seed(1)
+    network = nn.Sequential(nn.Linear(4, 8), nn.GELU(), nn.Linear(8, 3))
+    labels = torch.randint(3, (20,))
+    labels[0] = -1
+    made = Objective(network, torch.randn(20, 4), labels, cross_entropy, chunk_size=chunk_size)
+    return made, (torch.randn(7, 4), torch.randint(3, (7,)))
+
+
+@pytest.mark.parametrize("chunk_size", [None, 6])
+def test_accuracies_are_those_of_the_stored_weights(chunk_size):
+    made, test = labelled(chunk_size)
+    experiment = Experiment(made, GradientDescent(0.5), 8, accuracy_every=3, test=test)
+    found = experiment.run()
+    for process in ("discrete", "stable", "central"):
+        for name, inputs, labels in (("accuracy", made.inputs, made.targets), ("test_accuracy", *test)):
+            values = found[process][name]
+            assert np.flatnonzero(values.notnull()).tolist() == [0, 3, 6]
+            for step in (0, 3, 6):
+                outputs = made.outputs(torch.from_numpy(found[process].weights[step].values), inputs)
+                kept = labels >= 0
+                assert values[step] == (outputs.argmax(-1)[kept] == labels[kept]).double().mean()
+    assert not {"accuracy", "test_accuracy"} & set(found["midpoint"])
+
+
+def test_accuracy_is_recorded_where_it_can_be_and_is_asked_for():
+    made, test = labelled()
+
+    def names(objective, **options):
+        found = Experiment(objective, GradientDescent(0.5), 1, **options).run("discrete")["discrete"]
+        return sorted({"accuracy", "test_accuracy"} & set(found))
+
+    assert names(made, accuracy_every=1, test=test) == ["accuracy", "test_accuracy"]
+    assert names(made, accuracy_every=1) == ["accuracy"]
+    assert names(made, test=test) == []
+    assert names(objective(), accuracy_every=1) == []  # labels are no classes
 
 
 def test_all_processes_start_from_the_same_weights():

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from centralflows.metrics import analyse, first_crossing, hessian_eigenvalues, last_known, longest_window, time_average
+from centralflows.metrics import analyse, first_crossing, last_known, longest_window, time_average
 from centralflows.trajectory import Record, Shape, to_dataset
 
 
@@ -137,12 +137,6 @@ def trajectory(process: str, *, known: int = STEPS) -> xr.Dataset:
         for step in range(known)
     ]
     return to_dataset(records, Shape(process, STEPS, 3, (0, 0), 2)).reindex(step=np.arange(STEPS))
-
-
-def test_eigenvalues_of_the_hessian_are_effective_ones_over_the_step_size():
-    found = hessian_eigenvalues(trajectory("midpoint"))
-    np.testing.assert_allclose(found[:, 0], 2 * SHARPNESS, rtol=1e-15)
-    assert found.attrs["units"] == "loss / weight^2"
 
 
 def test_an_analysis_of_all_processes_by_hand():

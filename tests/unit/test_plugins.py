@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from importlib import metadata
 
 import pytest
 import torch
@@ -77,6 +78,8 @@ def test_the_code_counts_and_the_prose_does_not(module):
     before = plugins.sources("mine:NormalizedDescent")
     module.write_text(MODULE.replace("def nothing", "# more words\ndef nothing"))
     assert plugins.sources("mine:NormalizedDescent") == before
+    module.write_text(MODULE.replace("does not count", "counts as little"))
+    assert plugins.sources("mine:NormalizedDescent") == before
     module.write_text(MODULE.replace("1 - self.memory", "2 - self.memory"))
     assert plugins.sources("mine:NormalizedDescent") != before
 
@@ -85,3 +88,33 @@ def test_the_code_counts_and_the_prose_does_not(module):
 def test_a_name_that_is_no_path_is_refused(name):
     with pytest.raises(config.ConfigError, match=r"runs\.a\.optimizer(\.name)?"):
         load({"name": name, "lr": 0.1})
+
+
+def test_the_code_of_a_package_is_all_of_it_and_that_of_an_installed_one_its_version(module):
+    inner = module.parent / "lab" / "nets"
+    inner.mkdir(parents=True)  # no __init__.py is needed
+    (inner / "small.py").write_text("x = 1")
+    assert plugins.sources("lab.nets.small:x") == {"nets/small.py": "x = 1"}
+    assert plugins.sources("torch.nn:HuberLoss") == {"torch": metadata.version("torch")}
+
+
+@pytest.mark.parametrize("path", ["absent_module:X", "sys:path", "mine_broken:X"])
+def test_code_that_cannot_be_read_is_named(module, path):
+    (module.parent / "mine_broken.py").write_text("x = = 1")
+    with pytest.raises(plugins.PluginError, match=r"there is no file of a module|mine_broken.py: invalid syntax"):
+        plugins.sources(path)
+
+
+@pytest.mark.parametrize(
+    "code, taken",
+    [
+        ("def f(shape, width=3): pass", {"shape": 1}),
+        ("def f(outputs, **kwargs): pass", {"shape": 1, "outputs": 2}),
+        ("class f:\n    def __init__(self, outputs): pass", {"outputs": 2}),
+        ("def f(): pass", {}),
+        ("f = 3", {"shape": 1, "outputs": 2}),
+    ],
+)
+def test_a_plugin_is_given_what_it_names(module, code, taken):
+    module.write_text(code)
+    assert plugins.accepted("mine:f", {"shape": 1, "outputs": 2}) == taken

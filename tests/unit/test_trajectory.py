@@ -88,7 +88,8 @@ def test_a_store_holds_what_was_recorded(tmp_path, small, steps, stride):
 @pytest.mark.parametrize("process", PROCESSES)
 def test_every_process_is_stored_at_the_real_sizes(tmp_path, process):
     sizes = shape(trajectory.SEGMENT + 3, process=process, stride=50, dtype="float64")
-    sizes = sizes._replace(coordinates=(1, 3), states=(("nu", sizes.p), ("count", 1)))
+    accuracies = ("accuracy", "test_accuracy")
+    sizes = sizes._replace(coordinates=(1, 3), states=(("nu", sizes.p), ("count", 1)), accuracies=accuracies)
     rows = records(sizes)
     found = open_trajectory(write(tmp_path / "x.zarr", sizes, rows)).load()
     same(found, to_dataset(rows, sizes))

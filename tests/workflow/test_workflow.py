@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -129,6 +130,25 @@ def broken(tmp_path: Path, **changes) -> Path:
     path = tmp_path / "broken.yaml"
     path.write_text(yaml.safe_dump(raw))
     return path
+
+
+def test_accuracies_are_recorded(built):
+    for run in RUNS:
+        for process in ("discrete", "stable", "central"):
+            store = open_trajectory(built / "results" / "smoke" / run / f"{process}.zarr")
+            for name in ("accuracy", "test_accuracy"):
+                known = store[name].dropna("step")
+                assert known.step.values.tolist() == list(range(0, store.sizes["step"], 10))
+                assert known.min() >= 0 and known.max() <= 1
+    assert "accuracy" not in open_trajectory(built / "results" / "smoke" / "mlp" / "midpoint.zarr")
+
+
+def test_the_grid_of_the_paper_is_planned_in_seconds(tmp_path):
+    began = time.monotonic()
+    done = snakemake(tmp_path, "--dry-run", "--quiet", "rules", config=ROOT / "config" / "paper.yaml")
+    assert done.returncode == 0, done.stderr
+    assert time.monotonic() - began < 60  # a few seconds where nothing else runs
+    assert re.search(r"^discrete +50$", done.stdout + done.stderr, flags=re.M)
 
 
 def test_a_diverging_run_says_where_and_leaves_no_store(tmp_path):

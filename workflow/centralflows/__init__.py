@@ -7,6 +7,7 @@ from importlib import import_module
 from typing import Any
 
 _HOMES = {
+    "Dataset": "data.examples",
     "Experiment": "experiment",
     "GradientDescent": "optimizers",
     "Objective": "objective",

@@ -5,13 +5,17 @@ All models stand in this one file, as it is read from top to bottom like a form.
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from functools import reduce
+from operator import or_
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, get_args
 
 import yaml
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -23,9 +27,8 @@ from pydantic import (
 )
 
 from .catalogue import CATALOGUE, MANY, NEEDS
-from .config_messages import instead, messages, shown, shown_key
+from .config_messages import BUILT_IN, DOTTED, DOTTED_PATH, PLUGIN, instead, messages, models_in, shown, shown_key
 
-PLUGIN = "plugin"
 LARGEST = 2**31 - 1  # a size beyond it is a slip of the keyboard
 
 
@@ -70,13 +73,18 @@ def _tag(value: Any) -> str | None:
     """Which member of a union of named models a value is: by its `name`, a dotted path being that of a plugin."""
     name = value.get("name") if isinstance(value, Mapping) else getattr(value, "name", None)
     if not isinstance(name, str):
-        return None
+        return None if name is None else ""  # nothing is called so
     return PLUGIN if ":" in name else name
 
 
-NAMED = Discriminator(_tag)
+def one_of(*models: type[Strict]) -> Any:
+    """The union of models that their `name` tells apart."""
+    names = [(get_args(model.model_fields["name"].annotation) or (PLUGIN,))[0] for model in models]
+    tagged = tuple(Annotated[model, Tag(name)] for model, name in zip(models, names, strict=True))
+    return Annotated[reduce(or_, tagged), Discriminator(_tag)]
 
-DottedPath = Annotated[str, Field(pattern=r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*$")]
+
+DottedPath = Annotated[str, Field(pattern=DOTTED_PATH)]
 
 
 class Plugin(Strict):
@@ -89,7 +97,8 @@ class Plugin(Strict):
 
     @property
     def options(self) -> dict[str, Any]:
-        return dict(self.model_extra or {})
+        """The arguments, as a copy that the plugin may change."""
+        return copy.deepcopy(self.model_extra or {})
 
     def mistakes(self) -> Iterator[str]:
         for key, value in self.options.items():
@@ -111,8 +120,10 @@ Kind = Literal["images", "points", "tokens"]
 
 
 class Examples(Strict):
-    kind: ClassVar[Kind]
-    """what one example is, and so which networks can learn them"""
+    kind: ClassVar[Kind | None]
+    """what one example is, and so which networks can learn them; None where that is seen when they are made"""
+    needs_full: ClassVar[bool] = False
+    """whether the full CIFAR-10 is needed"""
 
     @property
     def image_size(self) -> int | None:
@@ -290,9 +301,13 @@ class Sst2(Classes):
     """folder with train.tsv and dev.tsv"""
 
 
-Dataset = Annotated[
-    Cifar10 | Digits | Moons | Circles | Classification | Sorting | Copying | Sst2, Field(discriminator="name")
-]
+class DatasetPlugin(Examples, Plugin):
+    """A function of your own, called with the keys that follow. It returns a `centralflows.Dataset`."""
+
+    kind: ClassVar[None] = None
+
+
+Dataset = one_of(Cifar10, Digits, Moons, Circles, Classification, Sorting, Copying, Sst2, DatasetPlugin)
 
 # -- networks -----------------------------------------------------------------------------------------------------
 
@@ -438,14 +453,42 @@ class Mamba(Network):
     """after the convolution and in the gate; relu is not smooth, and warned of"""
 
 
-Model = Annotated[Mlp | Cnn | ResNet | Vit | Transformer | Lstm | Mamba, Field(discriminator="name")]
+class ModelPlugin(Network, Plugin):
+    """A class or function of your own that makes a `torch.nn.Module`, called with the keys that follow and with what it
+    takes of `shape` (of one example), `outputs` (units), and for sequences `symbols` and `length`."""
+
+    takes: ClassVar[tuple[Kind, ...]] = get_args(Kind)
+
+
+Model = one_of(Mlp, Cnn, ResNet, Vit, Transformer, Lstm, Mamba, ModelPlugin)
 
 
 def networks_for(kind: Kind) -> list[str]:
-    """Names of the networks that take such examples."""
-    networks = get_args(get_args(Model)[0])
-    return [get_args(network.model_fields["name"].annotation)[0] for network in networks if kind in network.takes]
+    """Names of the networks of this package that take such examples."""
+    networks = [network for network in models_in(Model) if kind in network.takes]
+    return [name for network in networks for name in get_args(network.model_fields["name"].annotation)]
 
+
+# -- losses -------------------------------------------------------------------------------------------------------
+
+
+class CriterionPlugin(Plugin):
+    """A function of your own `(outputs, labels) -> loss`, called with the keys that follow too; or a class, which is made
+    with them, and its instance called."""
+
+
+def _criterion_tag(value: Any) -> str:
+    if isinstance(value, (Mapping, Plugin)):
+        return PLUGIN
+    return DOTTED if isinstance(value, str) and ":" in value else BUILT_IN
+
+
+Criterion = Annotated[
+    Annotated[Literal["mse", "cross-entropy"], Tag(BUILT_IN)]
+    | Annotated[DottedPath, AfterValidator(lambda path: CriterionPlugin(name=path)), Tag(DOTTED)]
+    | Annotated[CriterionPlugin, Tag(PLUGIN)],
+    Discriminator(_criterion_tag),
+]
 
 # -- optimizers ---------------------------------------------------------------------------------------------------
 
@@ -526,13 +569,7 @@ class OptimizerPlugin(Optimizer, Plugin):
     counter) and the keys that follow."""
 
 
-OptimizerConfig = Annotated[
-    Annotated[GradientDescent, Tag("gd")]
-    | Annotated[ScalarRMSProp, Tag("scalar-rmsprop")]
-    | Annotated[RMSProp, Tag("rmsprop")]
-    | Annotated[OptimizerPlugin, Tag(PLUGIN)],
-    NAMED,
-]
+OptimizerConfig = one_of(GradientDescent, ScalarRMSProp, RMSProp, OptimizerPlugin)
 
 # -- processes ----------------------------------------------------------------------------------------------------
 
@@ -634,9 +671,9 @@ class Run(Strict):
     """the network that learns it"""
     optimizer: OptimizerConfig
     """how it learns"""
-    criterion: Literal["mse", "cross-entropy"] = "mse"
+    criterion: Criterion = "mse"
     """mse: half the squared distance to the target, which is one-hot (-1 or 1 where two classes share one output unit);
-    cross-entropy: the negative log-likelihood of the label; either averaged over the labels that count"""
+    cross-entropy: the negative log-likelihood of the label; either averaged over the labels that count; or your own"""
     steps: Count
     """optimizer steps recorded; the flows cover the same time"""
     warm_start: Natural = 0
@@ -659,6 +696,8 @@ class Run(Strict):
     once when left out"""
     outputs: Natural = 3
     """test examples on which the network's outputs are recorded"""
+    accuracy_every: Natural = 10
+    """steps between measurements of the accuracy on training and test examples, where labels are classes (0: never)"""
     coordinates: Natural = 0
     """number of weights that are followed one by one, drawn by the seed: squared gradient, its prediction, optimizer state"""
     stationary_every: Natural = 0
@@ -692,6 +731,8 @@ class Run(Strict):
             yield "processes: must contain 'discrete'"
         if len(set(self.processes)) < len(self.processes):
             yield "processes: must not repeat"
+        if self.dataset.kind is None:  # your own: what it is, and how many there are, is seen when it is made
+            return
         if self.dataset.kind not in self.model.takes:
             yield (
                 f"model: {self.model.name!r} takes {' or '.join(self.model.takes)}, and dataset {self.dataset.name!r} has "
@@ -701,6 +742,12 @@ class Run(Strict):
             yield f"model: does not fit dataset {self.dataset.name!r}: {reason}"
         if self.outputs > self.dataset.test_examples:
             yield f"outputs: must be at most dataset.test_examples ({self.dataset.test_examples}) (got {self.outputs})"
+
+    @property
+    def plugins(self) -> dict[str, Plugin]:
+        """The parts that the user brings, by their keys."""
+        parts = {key: getattr(self, key) for key in ("dataset", "model", "criterion", "optimizer")}
+        return {key: part for key, part in parts.items() if isinstance(part, Plugin)}
 
 
 class Trajectory(Strict):
@@ -770,7 +817,7 @@ def _unfit(figure: Figure, slug: str, runs: Mapping[str, Run]) -> Iterator[str]:
     elif drawing.runs == 1 and figure.runs is not None:
         yield "runs: shows one run; name it as `run`"
     elif drawing.runs == 1 and figure.run is None:
-        yield "run: required"
+        yield "run: is missing"
     elif drawing.runs == 0 and sources:
         yield "run: shows no run; leave it out"
     for name in sources:
@@ -855,8 +902,12 @@ def load(raw: Mapping[str, Any] | Path | str, source: str | None = None) -> Conf
         lines.append("runs: nested too deeply")
     if config and not lines:
         return config
-    lines = list(dict.fromkeys(lines))  # a mistake in the defaults appears once, not once in every run
-    raise ConfigError(
+    raise report(source, list(dict.fromkeys(lines)))  # a mistake in the defaults appears once, not once in every run
+
+
+def report(source: str, lines: Sequence[str]) -> ConfigError:
+    """The error that lists these mistakes, `key: message` each."""
+    return ConfigError(
         "\n".join(
             [f"ConfigError: {source} has {len(lines)} error{'s' if len(lines) > 1 else ''}"]
             + [f"  {line}" for line in lines]
@@ -928,6 +979,6 @@ def _loose_ends(raw: Mapping[str, Any]) -> Iterator[str]:
             if isinstance(run, str) and runs and run not in runs:
                 yield f"{where}.{key}: no run is called {shown(run)}{instead(run, runs)}"
         if draw is None and name not in CATALOGUE:
-            yield f"{where}: no figure has this name; `draw` must say which it is: {', '.join(CATALOGUE)}"
+            yield f"{where}: no figure has this name; `draw` must say which of the catalogue it is"
         if isinstance(draw, str) and draw not in CATALOGUE:
             yield f"{where}.draw: no figure is called {shown(draw)}{instead(draw, CATALOGUE)}"

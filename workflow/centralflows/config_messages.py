@@ -11,6 +11,16 @@ from pydantic import BaseModel, ValidationError
 
 Path = Sequence[int | str]
 
+PLUGIN = "[plugin]"
+"""Tag of what a dotted path names, in a union of named models."""
+
+BUILT_IN, DOTTED = "[name]", "[path]"
+"""Tags of text, where text will do as well."""
+
+_BETWEEN = {"[key]", PLUGIN, BUILT_IN, DOTTED}  # what pydantic puts between the keys of a path
+
+DOTTED_PATH = r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*$"
+
 _WORDING = {
     "missing": "is missing",
     "union_tag_not_found": "needs a `name`",
@@ -50,8 +60,12 @@ def messages(
         elif kind == "extra_forbidden":
             yield f"{where}: unknown key{instead(path[-1], known)}"
         elif kind == "union_tag_invalid":
-            known = [tag for tag in re.findall("'([^']*)'", item["ctx"]["expected_tags"]) if tag != "plugin"]
+            known = [tag for tag in re.findall("'([^']*)'", item["ctx"]["expected_tags"]) if tag != PLUGIN]
             yield f"{where}.name: nothing is called {shown(value['name'])}{instead(value['name'], known)}"
+        elif kind == "union_tag_not_found" and not isinstance(value, Mapping):
+            yield f"{where}: must be a mapping of keys (got {shown(value)})"
+        elif kind == "string_pattern_mismatch" and item["ctx"]["pattern"] == DOTTED_PATH:
+            yield f"{where}: must be a path like package.module:Name (got {shown(value)})"
         else:
             message = _WORDING.get(kind) or re.sub("^(Input|Value|String) should ", "must ", item["msg"])
             got = "" if kind in ("missing", "too_short", "union_tag_not_found") else f" (got {shown(value)})"
@@ -68,9 +82,9 @@ def _walk(location: Path, root: type[BaseModel], also: Sequence[str]) -> tuple[P
             named = False
         elif len(models) > 1:  # the tag of a union
             models = [
-                model for model in models if part in (get_args(model.model_fields["name"].annotation) or ("plugin",))
+                model for model in models if part in (get_args(model.model_fields["name"].annotation) or (PLUGIN,))
             ]
-        elif part != "[key]":
+        elif part not in _BETWEEN:
             path.append(part)
             fields = models[0].model_fields if models else {}
             known = [*fields, *also] if models == [root] else list(fields)
@@ -96,7 +110,8 @@ def instead(word: Any, known: Iterable[Any]) -> str:
     nearest = difflib.get_close_matches(str(word)[:60], [name for name in known if isinstance(name, str)], n=1)
     if nearest:
         return f"; did you mean {shown(nearest[0])}?"
-    return f"; there are {', '.join(map(shown_key, known))}" if known else ""
+    listed = ", ".join(map(shown_key, known[:20])) + (", ..." if len(known) > 20 else "")
+    return f"; there are {listed}" if known else ""
 
 
 def shown_key(part: Any) -> str:

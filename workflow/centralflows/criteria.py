@@ -8,10 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
 from torch.nn import functional
+
+from . import config, plugins
+from .errors import UnusableData
 
 
 @dataclass(frozen=True)
@@ -25,12 +29,31 @@ class MaskedMean:
     losses: Callable[[Tensor, Tensor], Tensor]
 
     def __call__(self, outputs: Tensor, labels: Tensor) -> Tensor:
+        """The loss.
+
+        Raises:
+            UnusableData: labels that are no classes, or not one for each vector of outputs.
+        """
+        if labels.is_floating_point():
+            raise UnusableData(
+                f"mse and cross-entropy compare with class labels, which are whole numbers (these are {labels.dtype}); "
+                "for other labels give a criterion of your own"
+            )
+        if outputs.shape[:-1] != labels.shape:
+            raise UnusableData(
+                f"mse and cross-entropy need outputs of shape [{_listed(labels.shape)}, units] for labels of shape "
+                f"[{_listed(labels.shape)}] (got [{_listed(outputs.shape)}])"
+            )
         losses = self.losses(outputs, labels.clamp_min(0)) * counted(labels).to(outputs.dtype)
         return losses.sum() / self.weight(labels).clamp_min(1).to(outputs.dtype)
 
     def weight(self, labels: Tensor) -> Tensor:
         """How many labels count: what a mean over a slice of the examples weighs in the mean over all."""
         return counted(labels).sum()
+
+
+def _listed(shape: torch.Size) -> str:
+    return ", ".join(map(str, shape))
 
 
 def counted(labels: Tensor) -> Tensor:
@@ -64,6 +87,23 @@ mean_squared_error = MaskedMean(squared_errors)
 cross_entropy = MaskedMean(log_losses)
 
 CRITERIA = {"mse": mean_squared_error, "cross-entropy": cross_entropy}
+
+
+def build(criterion: config.Criterion) -> Callable[[Tensor, Tensor], Tensor]:
+    """The configured criterion. One of the user's own keeps its `weight(labels)`, if it has one.
+
+    Raises:
+        PluginError: one of the user's own cannot be had.
+    """
+    if isinstance(criterion, str):
+        return CRITERIA[criterion]
+    found = plugins.resolve(criterion.name)
+    if isinstance(found, type):
+        return plugins.make(criterion.name, **criterion.options)
+    bound = partial(found, **criterion.options)
+    if hasattr(found, "weight"):
+        bound.weight = found.weight
+    return bound
 
 
 def accuracy(outputs: Tensor, labels: Tensor) -> Tensor:

@@ -18,8 +18,8 @@ from jaxtyping import Float, Int64
 from numpy import ndarray
 from torch import Tensor
 
-from . import config, models, optimizers
-from .criteria import CRITERIA
+from . import config, criteria, models, optimizers
+from .accuracies import accuracies
 from .data.examples import Dataset
 from .derivatives import Points, value_and_gradient
 from .discrete import Start, advanced, discrete_trajectory, start
@@ -55,6 +55,8 @@ class Experiment:
         stop_at_loss: each process ends after the first step whose loss is not above it.
         coordinates: number of weights that are followed one by one, drawn by the seed.
         examples: inputs on which the network's outputs are recorded, if any.
+        accuracy_every: steps between measurements of the accuracy, where the targets are class labels; 0 for never.
+        test: test inputs and their class labels, for the accuracy on them.
         spectrum, central, stable, stationary: settings, as in the configuration.
         seed: of the eigen-solver's first guess.
 
@@ -76,6 +78,8 @@ class Experiment:
     begin: Start | None = None
     stop_at_loss: float | None = None
     coordinates: int = 0
+    accuracy_every: int = 0
+    test: tuple[Tensor, Tensor] | None = None
 
     def __post_init__(self):
         w = self.objective.initial_weights
@@ -222,6 +226,7 @@ class Experiment:
             str(self.initial_weights.dtype).removeprefix("torch."),
             tuple(int(i) for i in self._coordinates),
             () if process == "midpoint" else self._states,
+            () if process == "midpoint" else tuple(self._accuracies),
         )
 
     @cached_property
@@ -235,6 +240,10 @@ class Experiment:
         count = min(self.coordinates, self.objective.p)
         return np.sort(np.random.default_rng(self.seed).choice(self.objective.p, size=count, replace=False))
 
+    @cached_property
+    def _accuracies(self) -> dict[str, Callable[[Tensor], float]]:
+        return accuracies(self.objective, self.test) if self.accuracy_every else {}
+
     @property
     def _loss_limit(self) -> float:
         return -math.inf if self.stop_at_loss is None else self.stop_at_loss
@@ -246,12 +255,14 @@ class Experiment:
             coordinates=self._coordinates,
             hessian=self.tracker(threshold=math.inf),
             hessian_every=self.spectrum.hessian_every,
+            accuracies={} if process == "midpoint" else self._accuracies,
+            accuracy_every=self.accuracy_every,
         )
 
     def _outputs(self, w: Tensor) -> Tensor:
         """Network outputs on the recorded examples `[examples, outputs]`."""
         with torch.no_grad():
-            return self.objective.outputs(w, self.examples).flatten(1)
+            return self.objective.outputs(w, self.examples).reshape(len(self.examples), -1)
 
     def tracker(self, threshold: float | None = None) -> Tracker:
         """A tracker of eigenvalues with this experiment's settings."""
@@ -297,16 +308,17 @@ def build(
     """The experiment that a configuration describes, on a device; where it starts from another run, from `begin`."""
     network = models.build(run.model, dataset, seed=run.seed)
     inputs, labels = torch.from_numpy(dataset.inputs), torch.from_numpy(dataset.labels)
-    objective = Objective(network, inputs, labels, CRITERIA[run.criterion], chunk_size=run.chunk_size)
+    objective = Objective(network, inputs, labels, criteria.build(run.criterion), chunk_size=run.chunk_size)
     objective = objective.to(device, getattr(torch, run.dtype))
-    examples = torch.from_numpy(dataset.test_inputs[: run.outputs]).to(device)
-    if examples.is_floating_point():
-        examples = examples.to(objective.inputs.dtype)
+    test_inputs, test_labels = torch.from_numpy(dataset.test_inputs), torch.from_numpy(dataset.test_labels)
+    if test_inputs.is_floating_point():
+        test_inputs = test_inputs.to(objective.inputs.dtype)
+    test_inputs = test_inputs.to(device)
     return Experiment(
         objective,
         optimizers.build(run.optimizer),
         run.steps,
-        examples=examples if run.outputs else None,
+        examples=test_inputs[: run.outputs] if run.outputs else None,
         spectrum=run.spectrum,
         central=run.central,
         stable=run.stable,
@@ -316,4 +328,6 @@ def build(
         begin=begin,
         stop_at_loss=run.stop_at_loss,
         coordinates=run.coordinates,
+        accuracy_every=run.accuracy_every,
+        test=(test_inputs, test_labels),
     )

@@ -98,7 +98,8 @@ class Objective:
 
     def _sliced(self, size: int) -> list[tuple[Tensor, Tensor, float]]:
         """Inputs and targets of each slice, and the fraction of the whole mean that it makes."""
-        weight = getattr(self.criterion, "weight", len)
+        weight = getattr(self.criterion, "weight", None)
+        weight = weight if callable(weight) else len  # losses of torch have a `weight` that is a tensor or None
         slices = list(zip(self.inputs.split(size), self.targets.split(size), strict=True))
         weights = [float(weight(targets)) for _, targets in slices]
         whole = sum(weights) or 1.0  # where nothing counts, the loss is zero
@@ -113,7 +114,10 @@ class Objective:
             return x.to(device=device, dtype=dtype if x.is_floating_point() else None)
 
         network = copy.deepcopy(self.network).to(device=device, dtype=dtype)  # `Module.to` works in place
-        return Objective(network, move(self.inputs), move(self.targets), self.criterion, chunk_size=self.chunk_size)
+        criterion = self.criterion
+        if isinstance(criterion, nn.Module):  # it may hold tensors, such as weights of classes
+            criterion = copy.deepcopy(criterion).to(device=device, dtype=dtype)
+        return Objective(network, move(self.inputs), move(self.targets), criterion, chunk_size=self.chunk_size)
 
     def head(self, examples: int, *, chunk_size: int | None = None) -> Objective:
         """The objective on the first `examples` examples only (the derivative probe needs no more)."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -29,6 +29,8 @@ class Observer:
         coordinates: weights that are followed one by one.
         hessian: tracker of the eigenvalues of the Hessian itself, where they are not those of the effective one times a
             number; solved for every `hessian_every` steps (0: never).
+        accuracies: by the names that they are recorded under, fractions of labels that the network gets right at weights
+            w; measured every `accuracy_every` steps (0: never).
     """
 
     def __init__(
@@ -39,9 +41,12 @@ class Observer:
         coordinates: Int64[ndarray, " c"] | None = None,
         hessian: Tracker | None = None,
         hessian_every: int = 0,
+        accuracies: Mapping[str, Callable[[Tensor], float]] | None = None,
+        accuracy_every: int = 0,
     ):
         self.process, self.outputs, self.hessian, self.hessian_every = process, outputs, hessian, hessian_every
         self.coordinates = np.arange(0) if coordinates is None else coordinates
+        self.accuracies, self.accuracy_every = accuracies or {}, accuracy_every
 
     @contextmanager
     def at(self, step: int) -> Iterator[None]:
@@ -79,6 +84,8 @@ class Observer:
         }
         if self.outputs is not None:
             values["outputs"] = self.outputs(w).cpu().double().numpy()
+        if self.accuracy_every and step % self.accuracy_every == 0:
+            values.update({name: measured(w) for name, measured in self.accuracies.items()})
         if spectrum is not None:
             values["effective_eigenvalues"] = spectrum.values.cpu().double().numpy()
             values["eigen_residuals"] = spectrum.residuals.cpu().double().numpy()

@@ -9,11 +9,16 @@ from __future__ import annotations
 import ast
 import importlib
 import importlib.util
+import inspect
 import sys
+import sysconfig
+from collections.abc import Mapping
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from .errors import UserError
+from .provenance import without_docstrings
 
 
 class PluginError(UserError):
@@ -46,27 +51,29 @@ def make(path: str, *args: Any, **options: Any) -> Any:
     try:
         return made(*args, **options)
     except Exception as error:
-        given = ", ".join(options) or "none"
-        raise PluginError(f"{path}: {type(error).__name__}: {error} (options given: {given})") from error
+        given = ", ".join(options) or "no options"
+        raise PluginError(f"{path}: {type(error).__name__}: {error} (called with {given})") from error
 
 
-def check_optimizer(settings: Any) -> None:
-    """Build the optimizer that a configuration describes, and hold it against the contract of optimizers.
-
-    Raises:
-        PluginError: it cannot be built.
-        BrokenContract: the flows could not use it.
-    """
-    from . import optimizers
-    from .optimizers import contract
-
-    contract.check(optimizers.build(settings))
+def accepted(path: str, offered: Mapping[str, Any]) -> dict[str, Any]:
+    """What the plugin takes of the arguments that it is offered: those that it names, or all where it has `**kwargs`."""
+    try:
+        parameters = inspect.signature(resolve(path)).parameters
+    except (TypeError, ValueError):  # not callable, which calling it says better; or one that hides what it takes
+        return dict(offered)
+    if any(each.kind is each.VAR_KEYWORD for each in parameters.values()):
+        return dict(offered)
+    return {name: value for name, value in offered.items() if name in parameters}
 
 
 def sources(path: str) -> dict[str, str]:
     """The plugin's own code by file name: all of the package (or the one module) that it comes from, as syntax.
 
-    A change of it must make again what depends on it; a change of its comments or layout must not.
+    A change of it must make again what depends on it; a change of its comments or layout must not. An installed package
+    counts by its version.
+
+    Raises:
+        PluginError: there is no such code, or it is none that Python can read.
     """
     top = path.partition(":")[0].partition(".")[0]
     _look_here()
@@ -74,8 +81,10 @@ def sources(path: str) -> dict[str, str]:
         spec = importlib.util.find_spec(top)
     except (ImportError, ValueError):
         spec = None
-    if spec is None or (spec.origin is None and not spec.submodule_search_locations):
-        raise PluginError(f"{path}: there is no module {top!r}")
+    if spec is None or not (spec.has_location or spec.submodule_search_locations):  # none, or built into Python
+        raise PluginError(f"{path}: there is no file of a module {top!r}")
+    if Path(spec.origin or "").is_relative_to(sysconfig.get_path("purelib")) and (installed := _versions(top)):
+        return installed
     if not spec.submodule_search_locations:
         return {Path(spec.origin).name: _syntax(Path(spec.origin))}
     folders = [Path(folder) for folder in spec.submodule_search_locations]
@@ -86,10 +95,15 @@ def sources(path: str) -> dict[str, str]:
     }
 
 
+def _versions(top: str) -> dict[str, str]:
+    """Versions of the installed packages that a top-level module comes from."""
+    return {name: metadata.version(name) for name in metadata.packages_distributions().get(top, ())}
+
+
 def _syntax(file: Path) -> str:
     try:
-        return ast.unparse(ast.parse(file.read_text(encoding="utf-8")))
-    except (SyntaxError, ValueError) as error:
+        return ast.unparse(without_docstrings(ast.parse(file.read_text(encoding="utf-8"))))
+    except (OSError, SyntaxError, ValueError) as error:
         raise PluginError(f"{file}: {error}") from None
 
 

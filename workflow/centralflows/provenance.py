@@ -120,7 +120,7 @@ def source_digest(*scripts: str) -> str:
             continue
         tree = ast.parse(file.read_text())
         pending.extend(_imported(tree, file))
-        trees[file] = ast.unparse(_without_docstrings(tree))
+        trees[file] = ast.unparse(without_docstrings(tree))
     return digest({file.relative_to(ROOT).as_posix(): tree for file, tree in trees.items()})
 
 
@@ -185,7 +185,8 @@ def _module_files(base: Path) -> list[Path]:
     return [file for file in files if file.is_file()]
 
 
-def _without_docstrings(tree: ast.Module) -> ast.Module:
+def without_docstrings(tree: ast.Module) -> ast.Module:
+    """The tree itself, cleared of them."""
     for node in ast.walk(tree):
         if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)):
             node.body = [

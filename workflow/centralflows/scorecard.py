@@ -117,7 +117,7 @@ def crossings(speeds: xr.Dataset) -> list[int]:
     return [int(step) for step in speeds.step.values[1:][ahead[1:] != ahead[:-1]]]
 
 
-def misses(run: Run, width: float, *, share: float = 0.2) -> list[dict[str, float]]:
+def misses(run: Run, width: float, *, share: float = 0.2) -> list[dict[str, float | int]]:
     """Where the central flow fails: stretches in which the time-averaged loss exceeds the prediction by a share of it.
 
     Returns:

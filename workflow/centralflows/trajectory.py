@@ -42,6 +42,8 @@ class Variable(NamedTuple):
 MODE, COORDINATE = ("mode",), ("coordinate",)
 VARIABLES: dict[str, Variable] = {
     "loss": Variable((), "loss", "training loss L(w)"),
+    "accuracy": Variable((), "1", "fraction of the training labels that the network gets right"),
+    "test_accuracy": Variable((), "1", "fraction of the test labels that the network gets right"),
     "gradient_norm_squared": Variable((), "loss^2 / weight^2", "squared norm of the gradient of L"),
     "effective_eigenvalues": Variable(MODE, "1", "leading eigenvalues of the effective Hessian P^-1 H; stable up to 2"),
     "eigen_residuals": Variable(MODE, "1", "residuals of the eigenpairs relative to the largest eigenvalue"),
@@ -83,10 +85,12 @@ _COMMON = (
     "outputs",
     "gradient_squared",
 )
+_ACCURACY = ("accuracy", "test_accuracy")
 _STATE = ("state_total", "state_coordinates")
 _SPECTRUM = ("effective_eigenvalues", "eigen_residuals", "tracked_modes", "hessian_eigenvalues")
 _CENTRAL = (
     *_COMMON,
+    *_ACCURACY,
     *_STATE,
     *_SPECTRUM,
     "distance",
@@ -102,9 +106,9 @@ _CENTRAL = (
     "complementarity_monotonicity",
 )
 PROCESSES: dict[str, tuple[str, ...]] = {
-    "discrete": (*_COMMON, *_STATE),
+    "discrete": (*_COMMON, *_ACCURACY, *_STATE),
     "midpoint": (*_COMMON, *_SPECTRUM, "oscillation"),
-    "stable": (*_COMMON, *_STATE, *_SPECTRUM, "distance"),
+    "stable": (*_COMMON, *_ACCURACY, *_STATE, *_SPECTRUM, "distance"),
     "central": _CENTRAL,
     "ablated": _CENTRAL,
     "stationary": _CENTRAL,
@@ -134,6 +138,7 @@ class Shape(NamedTuple):
         weights_dtype: their dtype.
         coordinates: weights that are followed one by one, as indices.
         states: names and sizes of the parts of the optimizer's state.
+        accuracies: those of `accuracy` and `test_accuracy` that are measured.
     """
 
     process: str
@@ -145,6 +150,7 @@ class Shape(NamedTuple):
     weights_dtype: str = "float32"
     coordinates: tuple[int, ...] = ()
     states: tuple[tuple[str, int], ...] = ()
+    accuracies: tuple[str, ...] = ()
 
     @property
     def sizes(self) -> dict[str, int]:
@@ -156,6 +162,7 @@ class Shape(NamedTuple):
         """Names of the variables over `step` that there are."""
         full = any(size == self.p for _, size in self.states)
         absent = {"state_total": not self.states, "state_coordinates": not full}
+        absent |= {name: name not in self.accuracies for name in _ACCURACY}
         return [
             name
             for name in PROCESSES[self.process]

@@ -3,6 +3,7 @@
 import json
 import shutil
 import typing
+from functools import cache
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
@@ -11,24 +12,21 @@ from centralflows import config as configuration
 from centralflows.catalogue import CATALOGUE
 from centralflows.data import sst2
 from centralflows.errors import UserError
-from centralflows.plugins import check_optimizer, sources
+from centralflows.plugins import sources
 from centralflows.provenance import digest, source_digest
 
+READ_FROM = ", ".join(map(str, workflow.configfiles)) or "the configuration"
+
 try:
-    CONFIG = configuration.load(
-        config, source=", ".join(map(str, workflow.configfiles)) or "the configuration"
-    )
+    CONFIG = configuration.load(config, source=READ_FROM)
+    # Plugins are built once before any job; the jobs' own processes read this file too, and build what they need.
+    if workflow.is_main_process and any(run.plugins for run in CONFIG.runs.values()):
+        from centralflows.plugin_checks import mistakes  # loads torch
+
+        if wrong := mistakes(CONFIG.runs):
+            raise configuration.report(READ_FROM, wrong)
 except configuration.ConfigError as error:
     raise WorkflowError(str(error)) from None
-
-# Plugins are built once before any job; the jobs' own processes read this file too, and build what they need.
-if workflow.is_main_process:
-    for run in CONFIG.runs.values():
-        if ":" in run.optimizer.name:
-            try:
-                check_optimizer(run.optimizer)
-            except UserError as error:
-                raise WorkflowError(str(error)) from None
 
 if CONFIG.cifar10_path and not Path(CONFIG.cifar10_path).expanduser().exists():
     raise WorkflowError(f"cifar10_path: there is no {CONFIG.cifar10_path}")
@@ -72,8 +70,29 @@ def sorted_json(value):
     return json.dumps(value, sort_keys=True)
 
 
+def dataset_of(run):
+    """The settings that a run's dataset depends on."""
+    return {
+        "dataset": CONFIG.runs[run].dataset.model_dump(mode="json"),
+        "plugins": plugin_sources(CONFIG.runs[run], "dataset"),
+    }
+
+
+def dataset_name(run):
+    """Runs that learn the same have one dataset: its name says what, and tells it from others of its kind."""
+    dataset = CONFIG.runs[run].dataset
+    # The folder of files that a user brought is no setting that results depend on, but two folders are two datasets.
+    settings = [dataset.model_dump(mode="json"), getattr(dataset, "path", None)]
+    kind = dataset.name.partition(":")[0].replace(".", "-")
+    return f"{kind}-{digest(settings)[:8]}"
+
+
+# A run for each dataset, to read its settings from.
+DATASETS = {dataset_name(run): run for run in reversed(CONFIG.runs)}
+
+
 def dataset_config(wildcards):
-    return sorted_json(CONFIG.runs[wildcards.run].dataset.model_dump())
+    return sorted_json(dataset_of(DATASETS[wildcards.dataset]))
 
 
 def trajectory_config(process):
@@ -86,7 +105,7 @@ def trajectory_config(process):
         cfg = {
             "run": dumped(run, others),
             "threads": CONFIG.threads,
-            "plugins": plugin_sources(run),
+            "plugins": plugin_sources(run, *LEARNING),
         }
         if run.start is not None and process == "discrete":
             cfg["source"] = dumped(CONFIG.runs[run.start.run], others)
@@ -103,27 +122,41 @@ def dumped(run, excluded):
 
 def speeds_config(wildcards):
     run = CONFIG.runs[wildcards.run]
-    unused = {"stable", "central", "processes", "average_width"}
+    unused = {"stable", "central", "processes", "average_width", "accuracy_every"}
     cfg = {
         "run": run.model_dump(mode="json", exclude=unused),
         "threads": CONFIG.threads,
-        "plugins": plugin_sources(run),
+        "plugins": plugin_sources(run, *LEARNING),
     }
     return sorted_json(cfg)
 
 
-def plugin_sources(run):
-    """Code of the plugins of a run, so that a change of it is noticed."""
-    named = [run.optimizer.name]
-    return {name: digest(sources(name)) for name in named if ":" in name}
+LEARNING = ("model", "criterion", "optimizer")  # a dataset has a job of its own
+
+
+def plugin_sources(run, *parts):
+    """Code of the plugins among parts of a run, so that a change of it is noticed."""
+    used = [plugin.name for part, plugin in run.plugins.items() if part in parts]
+    return {name: plugin_digest(name) for name in used}
+
+
+@cache
+def plugin_digest(name):
+    return digest(sources(name))
+
+
+def dataset_store(wildcards):
+    """The dataset of a run."""
+    name = dataset_name(wildcards.run)
+    return sealed("dataset", f"{RESULTS}/datasets/{name}.npz")
 
 
 def start_inputs(wildcards):
-    """Stores that a run starts from."""
-    start = CONFIG.runs[wildcards.run].start
+    """The dataset of a run, and the stores that it starts from."""
+    dataset, start = dataset_store(wildcards), CONFIG.runs[wildcards.run].start
     if start is None:
-        return {}
-    return {
+        return dataset
+    return dataset | {
         key: path
         for process in ("discrete", "midpoint")
         for key, path in sealed(
@@ -170,9 +203,10 @@ def analysis_inputs(wildcards):
 
 
 def dataset_inputs(wildcards):
-    if wildcards.run in SST2:
-        return {part: str(file) for part, file in SST2[wildcards.run].items()}
-    full = getattr(CONFIG.runs[wildcards.run].dataset, "needs_full", False)
+    run = DATASETS[wildcards.dataset]
+    if run in SST2:
+        return {part: str(file) for part, file in SST2[run].items()}
+    full = CONFIG.runs[run].dataset.needs_full
     return {"cifar10": ancient("results/cifar10.npz")} if full else {}
 
 

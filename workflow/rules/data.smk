@@ -15,17 +15,18 @@ rule cifar10:
 
 wildcard_constraints:
     run="|".join(CONFIG.runs),
+    dataset="|".join(DATASETS),
 
 
 rule dataset:
-    """The examples of one run, standardised."""
+    """Examples, standardised; runs that learn the same share them."""
     input:
         unpack(dataset_inputs),
     output:
-        dataset=f"{RESULTS}/{{run}}/dataset.npz",
-        seal=f"{RESULTS}/{{run}}/dataset.npz.seal.json",
+        dataset=f"{RESULTS}/datasets/{{dataset}}.npz",
+        seal=f"{RESULTS}/datasets/{{dataset}}.npz.seal.json",
     log:
-        f"{LOGS}/{{run}}/dataset.log",
+        f"{LOGS}/datasets/{{dataset}}.log",
     conda:
         "../../envs/environment.yaml"
     params:

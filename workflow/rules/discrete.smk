@@ -5,7 +5,6 @@ rule discrete:
     """The optimizer's own trajectory and that of its midpoints."""
     input:
         unpack(start_inputs),
-        **sealed("dataset", f"{RESULTS}/{{run}}/dataset.npz"),
     output:
         discrete=directory(f"{RESULTS}/{{run}}/discrete.zarr"),
         discrete_seal=f"{RESULTS}/{{run}}/discrete.zarr.seal.json",

@@ -4,7 +4,7 @@
 rule flow:
     """One flow, beside the discrete run."""
     input:
-        **sealed("dataset", f"{RESULTS}/{{run}}/dataset.npz"),
+        unpack(dataset_store),
         **sealed("discrete", f"{RESULTS}/{{run}}/discrete.zarr"),
     output:
         flow=directory(f"{RESULTS}/{{run}}/{{flow}}.zarr"),
@@ -31,7 +31,7 @@ rule flow:
 rule speeds:
     """The stationary state and three preconditioners along the central flow."""
     input:
-        **sealed("dataset", f"{RESULTS}/{{run}}/dataset.npz"),
+        unpack(dataset_store),
         **sealed("central", f"{RESULTS}/{{run}}/central.zarr"),
     output:
         speeds=directory(f"{RESULTS}/{{run}}/speeds.zarr"),

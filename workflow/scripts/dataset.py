@@ -10,7 +10,7 @@ from centralflows.jobs import job
 
 with job(snakemake) as this:
     files = {name: Path(file) for name, file in snakemake.input.items()}
-    dataset = data.build(TypeAdapter(config.Dataset).validate_python(this.config), files)
+    dataset = data.build(TypeAdapter(config.Dataset).validate_python(this.config["dataset"]), files)
     save(this.output("dataset"), dataset)
     about = {name: getattr(dataset, name) for name in ("description", "source", "licence")}
     this.seal("seal", "dataset", dataset=about)

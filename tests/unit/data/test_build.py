@@ -12,12 +12,14 @@ import torch
 from pydantic import TypeAdapter
 
 from centralflows import config, data, models
+from centralflows.config_messages import models_in
 from centralflows.criteria import mean_squared_error
 from centralflows.data import FROM_FILES, MADE, sst2
 from centralflows.data.examples import MASKED, load, save
 
-NAMES = [get_args(model.model_fields["name"].annotation)[0] for model in get_args(get_args(config.Dataset)[0])]
-BINARY = [model for model in get_args(get_args(config.Dataset)[0]) if "binary" in model.model_fields]
+DATASETS = [model for model in models_in(config.Dataset) if model is not config.DatasetPlugin]
+NAMES = [get_args(model.model_fields["name"].annotation)[0] for model in DATASETS]
+BINARY = [model for model in DATASETS if "binary" in model.model_fields]
 TWO_CLASSES = {"cifar10": {"classes": 2}, "digits": {"classes": 2}}
 
 

@@ -6,8 +6,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from .. import config
-from . import cifar10, copying, digits, points, sorting, sst2
+from .. import config, plugins
+from ..errors import UnusableData
+from . import cifar10, contract, copying, digits, points, sorting, sst2
 from .examples import Dataset
 
 __all__ = ["Dataset", "build"]
@@ -48,9 +49,20 @@ def build(dataset: config.Dataset, files: Files | None = None) -> Dataset:
             and "dev", those of SST-2, by default in the configured folder.
 
     Raises:
-        UnusableData: the dataset cannot be had so; the message has the cure.
+        UnusableData: the dataset cannot be had so, or is not what it should be; the message has the cure.
+        PluginError: one of the user's own cannot be made.
     """
+    if isinstance(dataset, config.DatasetPlugin):
+        return _own(dataset)
     options = dataset.model_dump(exclude={"name"})
     if dataset.name in MADE:
         return MADE[dataset.name](**options)
     return FROM_FILES[dataset.name](dataset, files or {}, options)
+
+
+def _own(dataset: config.DatasetPlugin) -> Dataset:
+    """The dataset that a function of the user returns."""
+    made = plugins.make(dataset.name, **dataset.options)
+    if faults := contract.faults(made):
+        raise UnusableData("\n  ".join([f"{dataset.name} returns a dataset that cannot be used", *faults]))
+    return made

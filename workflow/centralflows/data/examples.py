@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
-from jaxtyping import Int64, Shaped
+from jaxtyping import Shaped
 from numpy import ndarray
 
 from centralflows.data.npz import read_npz, write_npz
@@ -19,21 +19,29 @@ NO_LICENCE = "none needed: generated"
 
 
 class Dataset(NamedTuple):
-    """Training and test examples of one classification problem, and what they are.
+    """Training and test examples of one problem, and what they are.
 
     Images are standardised float32 `[n, channels, size, size]` and points standardised float32 `[n, d]`, with labels
     `[n]`; token sequences are int64 `[n, s]` with labels `[n, s]`, of which those equal to `MASKED` are not counted.
+    Class labels are int64. Labels of other problems, for a criterion of one's own, are float32 of any shape `[n, ...]`.
     """
 
     inputs: Shaped[ndarray, "n ..."]
-    labels: Int64[ndarray, "n ..."]
+    labels: Shaped[ndarray, "n ..."]
     test_inputs: Shaped[ndarray, "n_test ..."]
-    test_labels: Int64[ndarray, "n_test ..."]
-    classes: int  # output units of a model for it; labels lie in 0..classes-1, or in 0..1 for a single unit
+    test_labels: Shaped[ndarray, "n_test ..."]
+    classes: int  # output units of a model for it; class labels lie in 0..classes-1, or in 0..1 for a single unit
     description: str  # one line for records and captions
     source: str  # where the examples come from
     licence: str  # on what terms
     symbols: int = 0  # token sequences: size of the alphabet of the inputs, which lie in 0..symbols-1
+
+    @property
+    def kind(self) -> Literal["images", "points", "tokens"] | None:
+        """What one example is, as networks tell them apart; None for another array of numbers."""
+        if self.inputs.dtype.kind != "f":
+            return "tokens"
+        return {4: "images", 2: "points"}.get(self.inputs.ndim)
 
 
 def save(file: Path, dataset: Dataset) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from .. import config
+from .. import config, plugins
 from ..data.examples import Dataset
 from ..errors import UserError
 from .cnn import cnn
@@ -40,20 +40,35 @@ def build(model: config.Model, dataset: Dataset, *, seed: int) -> nn.Module:
     """The configured network for a dataset, float32, on the CPU: the same weights for a seed on every device.
 
     Raises:
-        Unfitting: the examples have a size that the network cannot take.
+        Unfitting: the network cannot take such examples, or examples of such a size.
+        PluginError: one of the user's own cannot be made.
     """
-    options = model.model_dump(exclude={"name"})
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
+        if isinstance(model, config.ModelPlugin):
+            return _own(model, dataset)
+        if dataset.kind not in model.takes:
+            kind = dataset.kind or f"arrays of shape {list(dataset.inputs.shape[1:])}"
+            raise Unfitting(
+                f"model {model.name!r} takes {' or '.join(model.takes)}, and the dataset ({dataset.description}) has {kind}"
+            )
         try:
-            return NETWORKS[model.name](**_sizes(dataset), **options)
+            return NETWORKS[model.name](**_sizes(dataset), **model.model_dump(exclude={"name"}))
         except ValueError as error:
             raise Unfitting(f"model {model.name!r} does not fit the dataset ({dataset.description}): {error}") from None
+
+
+def _own(model: config.ModelPlugin, dataset: Dataset) -> nn.Module:
+    """The network that a class or function of the user makes; what the options say of sizes goes before the dataset."""
+    made = plugins.make(model.name, **plugins.accepted(model.name, _sizes(dataset)) | model.options)
+    if not isinstance(made, nn.Module):
+        raise plugins.PluginError(f"{model.name}: must make a torch.nn.Module, not {type(made).__name__}")
+    return made.to("cpu", torch.float32)
 
 
 def _sizes(dataset: Dataset) -> dict[str, Any]:
     """What a network must know of its examples: the shape of one, or alphabet and length where they are tokens."""
     shape = dataset.inputs.shape[1:]
-    if dataset.inputs.dtype.kind == "f":
+    if dataset.kind != "tokens":
         return {"shape": shape, "outputs": dataset.classes}
     return {"symbols": dataset.symbols, "length": shape[0], "outputs": dataset.classes}
