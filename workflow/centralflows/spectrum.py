@@ -265,9 +265,7 @@ class Tracker:
             # Without the number, which the records hold, the same warning is shown once and not at every step.
             cure = "; use dtype float64" if dtype == torch.float32 else ""
             warnings.warn(f"eigenpairs do not reach the tolerance {self.tolerance:g}{cure}", stacklevel=3)
-        return Spectrum(
-            found.values[:modes], vectors[:, :modes], found.residuals[:modes], products, images[:, :modes]
-        )
+        return Spectrum(found.values[:modes], vectors[:, :modes], found.residuals[:modes], products, images[:, :modes])
 
     def _noise(self, p: int, columns: int, like: Tensor) -> Tensor:
         # Drawn on the CPU, so that every device starts from the same vectors.
