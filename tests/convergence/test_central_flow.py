@@ -41,8 +41,8 @@ def trajectory(method: str, substeps: int, steps: int) -> tuple[np.ndarray, np.n
     for t in range(steps):
         spectrum = tracker.update(flow.points.at(w), flow.preconditioner(t, w, ()))
         frame = Frame(spectrum.values, spectrum.vectors)
+        losses.append(flow.points.at(w).loss.item())
         w, _, snapshot = Integrator(method, substeps).advance(flow, float(t), w, (), frame)
-        losses.append(snapshot.point.loss.item())
         predicted.append(losses[-1] + (snapshot.oscillation.loss if snapshot.oscillation else 0.0))
     return np.array(losses), np.array(predicted), w.numpy()
 

@@ -14,6 +14,7 @@ import torch
 import xarray as xr
 from torch import nn
 
+from .config import PUBLISHED
 from .experiment import Experiment
 from .objective import Objective
 from .optimizers import GradientDescent, Optimizer, RMSProp, ScalarRMSProp
@@ -44,7 +45,7 @@ def published(run: str) -> dict[str, np.ndarray]:
 
 
 def ours(run: str, theirs: Mapping[str, np.ndarray]) -> dict[str, xr.Dataset]:
-    """The same run through the public interface: same start, same data, default settings."""
+    """The same run through the public interface: same start, same data, its discretisation."""
     network = nn.Sequential(nn.Linear(20, 24), nn.GELU(), nn.Linear(24, 24), nn.GELU(), nn.Linear(24, 3))
     targets = nn.functional.one_hot(torch.from_numpy(theirs["labels"]), 3).float()
 
@@ -54,7 +55,7 @@ def ours(run: str, theirs: Mapping[str, np.ndarray]) -> dict[str, xr.Dataset]:
     objective = Objective(network, torch.from_numpy(theirs["inputs"]), targets, criterion)
     optimizer, warm_start = RUNS[run]
     weights = torch.from_numpy(theirs["initial_weights"])
-    return Experiment(objective, optimizer, 200, weights, warm_start=warm_start).run()
+    return Experiment(objective, optimizer, 200, weights, warm_start=warm_start, central=PUBLISHED).run()
 
 
 def differences(central: xr.Dataset, theirs: Mapping[str, np.ndarray]) -> dict[str, float]:

@@ -607,12 +607,27 @@ class Integration(Strict):
 
 
 class Central(Integration):
-    """The central flow, and the ablated one. The relaxation time is one substep."""
+    """The central flow, and the ablated one. The relaxation time is one substep. The published discretisation is `{method:
+    euler, substeps: 4, third_derivatives: fresh}`."""
 
+    method: FixedStep = "heun2"
+    """fixed-step method of torchdiffeq"""
+    substeps: Count = 2
+    """equal steps per unit of time"""
     critical_threshold: Annotated[float, Field(gt=0, le=2), AlsoText] = 1.95
     """modes with a larger effective eigenvalue enter the complementarity problem"""
+    third_derivatives: Literal["followed", "fresh"] = "followed"
+    """followed: evaluated at most once per unit of time, and extrapolated while that is accurate; fresh: at every evaluation of
+    the velocity, as in the published discretisation"""
+    tolerance: Annotated[float, Field(gt=0, le=0.1), AlsoText] = 1e-2
+    """on the relative error of third derivatives that are followed"""
     held_slack: Literal["rayleigh", "full"] = "rayleigh"
-    """what is kept of the slack between two solves of the spectrum; rayleigh is the published discretisation"""
+    """what is kept of the slack between two solves of the spectrum where third derivatives are fresh; rayleigh is the published
+    discretisation"""
+
+
+PUBLISHED = Central(method="euler", substeps=4, third_derivatives="fresh")
+"""The discretisation of the published implementation."""
 
 
 class Stable(Integration):

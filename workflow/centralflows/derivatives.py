@@ -72,17 +72,18 @@ class Point:
         return tuple(self._pullback(self._gradient, u, create_graph=True) for u in vectors.T)
 
     def curvature_gradients(
-        self, vectors: Float[Tensor, "p k"], products: tuple[Float[Tensor, " p"], ...]
+        self, vectors: Float[Tensor, "p k"], products: tuple[Float[Tensor, " p"], ...] | None = None
     ) -> Float[Tensor, "p q"]:
         r"""$\nabla_w \langle E_a, U' H(w) U \rangle$ with $U$ held fixed, for every coordinate $a$ of `symmetric`.
 
         Args:
             vectors: $U$, one direction per column.
-            products: `product_graphs(vectors)`.
+            products: `product_graphs(vectors)`, where they are there already.
 
         Returns:
             A matrix `[p, q]`; times `svec(X)` it is $\nabla_w \langle X, U' H(w) U \rangle$ [loss / weight].
         """
+        products = self.product_graphs(vectors) if products is None else products
         rows, columns, scales = triangle(vectors.shape[1])
         gradients = [
             self._pullback(products[j], scale * vectors[:, i])
@@ -117,8 +118,8 @@ class SlicedPoint(Point):
         """The columns of $H U$, without graphs: `curvature_gradients` makes them anew, slice by slice."""
         return tuple(self.hessian_product(vectors).T)
 
-    def curvature_gradients(self, vectors, products):
-        return self._sum(lambda point: point.curvature_gradients(vectors, point.product_graphs(vectors)))
+    def curvature_gradients(self, vectors, products=None):
+        return self._sum(lambda point: point.curvature_gradients(vectors))
 
     def _sum(self, derivative: Callable[[Point], Tensor]) -> Tensor:
         total = derivative(Point(self._parts[0], self.w))
@@ -139,3 +140,9 @@ class Points:
         if self._last is None or not torch.equal(self._last.w, w):
             self._last = self._kind(self.objective, w.clone())
         return self._last
+
+    def gradient(self, w: Float[Tensor, " p"]) -> Float[Tensor, " p"]:
+        """The gradient alone, without a graph unless there is one at `w` already."""
+        if self._last is not None and torch.equal(self._last.w, w):
+            return self._last.gradient
+        return value_and_gradient(self.objective, w)[1]

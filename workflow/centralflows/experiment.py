@@ -179,7 +179,9 @@ class Experiment:
                 *common,
                 relaxation_time=1.0 / settings.substeps,
                 critical_threshold=settings.critical_threshold,
+                third_derivatives=settings.third_derivatives,
                 held_slack=settings.held_slack,
+                tolerance=settings.tolerance,
             )
             integrator = Integrator(settings.method, settings.substeps)
         elif process == "stable":

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from .complementarity import Solution, solve_sdcp
 from .derivatives import Point, Points
+from .edge import Block, Edge, edge, gram
 from .optimizers import Optimizer
 from .optimizers.base import State
 from .spectrum import Spectrum, Tracker
@@ -33,10 +34,13 @@ class Frame(NamedTuple):
     Attributes:
         values: effective eigenvalues at the solve `[m]`, largest first.
         vectors: orthonormal eigenvectors `[p, m]` of the symmetrised effective Hessian.
+        edge: the critical modes' expansion about the point of the solve; None where there are none, or where each
+            velocity evaluates their derivatives itself.
     """
 
     values: Float[Tensor, " m"]
     vectors: Float[Tensor, "p m"]
+    edge: Edge | None = None
 
 
 class Oscillation(NamedTuple):
@@ -79,9 +83,9 @@ class Oscillation(NamedTuple):
 
 
 class Snapshot(NamedTuple):
-    """What a velocity learned on its way: the point, diag(P) `[p]` or `[1]`, and the oscillation if there is one."""
+    """What a velocity learned on its way: the gradient, diag(P) `[p]` or `[1]`, and the oscillation if there is one."""
 
-    point: Point
+    gradient: Float[Tensor, " p"]
     preconditioner: Float[Tensor, " *p"]
     oscillation: Oscillation | None
 
@@ -114,16 +118,20 @@ class Flow(ABC):
         """The state that a unit of time starts from, and the spectrum there."""
         return state, tracker.update(self.points.at(w), self.preconditioner(time, w, state))
 
+    def frame(self, time: float, w: Tensor, state: State, spectrum: Spectrum, before: Frame | None = None) -> Frame:
+        """What stays fixed from this solve of the spectrum to the next, given the frame of the unit of time before."""
+        return Frame(spectrum.values, spectrum.vectors)
+
     @abstractmethod
     def velocity(self, time: Time, w: Tensor, state: State, frame: Frame) -> tuple[Tensor, State, Snapshot]:
         """(dw/dt, ds/dt, snapshot) at a time [optimizer steps]."""
 
     def _smooth_velocity(self, time: Time, w: Tensor, state: State) -> tuple[Tensor, State, Snapshot]:
         """The velocity where nothing oscillates."""
-        point = self.points.at(w)
+        gradient = self.points.gradient(w)
         preconditioner = self.preconditioner(time, w, state)
-        drift = self.optimizer.drift(self.step(time), state, point.gradient)
-        return -point.gradient / preconditioner, drift, Snapshot(point, preconditioner, None)
+        drift = self.optimizer.drift(self.step(time), state, gradient)
+        return -gradient / preconditioner, drift, Snapshot(gradient, preconditioner, None)
 
 
 @dataclass(frozen=True)
@@ -151,16 +159,22 @@ class CentralFlow(Flow):
     Attributes:
         relaxation_time: $\tau$ [optimizer steps].
         critical_threshold: modes with a larger effective eigenvalue enter the complementarity problem.
-        held_slack: what is kept of $A$ while the eigenvectors are held between two solves. "rayleigh" keeps its diagonal
-            (the Rayleigh quotients), which is the published discretisation; "full" keeps all of it, which makes the
-            velocity independent of the choice of basis.
+        third_derivatives: "followed" expands the critical block once per unit of time and extrapolates third derivatives
+            while they turn out right (see `edge`); "fresh" evaluates Hessian products and third derivatives at every
+            velocity, as the published discretisation does.
+        held_slack: what is kept of $A$ while the eigenvectors are held between two solves, where third derivatives are
+            fresh. "rayleigh" keeps its diagonal (the Rayleigh quotients), which is the published discretisation; "full"
+            keeps all of it, which makes the velocity independent of the choice of basis.
+        tolerance: on the relative error of followed third derivatives.
 
     Source: arXiv:2410.24206, the central flow; its complementarity problem divided by the step.
     """
 
     relaxation_time: float = 0.25
     critical_threshold: float = 1.95
+    third_derivatives: Literal["followed", "fresh"] = "fresh"
     held_slack: Literal["rayleigh", "full"] = "rayleigh"
+    tolerance: float = 1e-2
 
     name: ClassVar[str] = "central"
     averages: ClassVar[bool] = True
@@ -168,54 +182,81 @@ class CentralFlow(Flow):
     # A mode this far below the critical threshold at the last solve is not looked at before the next one.
     margin: ClassVar[float] = 0.15
 
+    def frame(self, time, w, state, spectrum, before=None):
+        frame = super().frame(time, w, state, spectrum)
+        if self.third_derivatives == "fresh":
+            return frame
+        values, past = spectrum.values.tolist(), frame.values.tolist() if before is None else before.values.tolist()
+        # A mode that goes on rising as it did enters before it is past the threshold: later, it would enter with a jump.
+        rises = [max(0.0, now - then) for now, then in zip(values, past, strict=False)]
+        rises += [0.0] * (len(values) - len(rises))
+        critical = [i for i, rise in enumerate(rises) if values[i] + rise > self.critical_threshold]
+        if not critical:
+            return frame
+        point, preconditioner = self.points.at(w), self.preconditioner(time, w, state)
+        past_edge = None if before is None else before.edge
+        return frame._replace(
+            edge=edge(time, point, preconditioner, spectrum, critical, past_edge, tolerance=self.tolerance)
+        )
+
     def velocity(self, time, w, state, frame):
-        dw, drift, smooth = self._smooth_velocity(time, w, state)
-        point, preconditioner, _ = smooth
-        basis, graphs = self._critical(point, preconditioner, frame)
-        if not graphs:
-            return dw, drift, smooth
+        if self.third_derivatives == "fresh":
+            point = self.points.at(w)  # first, so that its gradient is not evaluated twice
+            smooth = self._smooth_velocity(time, w, state)
+            block = self._fresh(point, smooth[2].preconditioner, frame)
+        else:
+            smooth = self._smooth_velocity(time, w, state)
+            block = None if frame.edge is None else Block.expanded(frame.edge, float(time), w, smooth[2].preconditioner)
+        return smooth if block is None else self._constrained(time, w, state, smooth, block)
 
-        step = self.step(time)
-        curvature_gradients = point.curvature_gradients(basis, graphs)
-        products = torch.stack([graph.detach() for graph in graphs]).T
+    def _constrained(
+        self, time: Time, w: Tensor, state: State, smooth: tuple[Tensor, State, Snapshot], block: Block
+    ) -> tuple[Tensor, State, Snapshot]:
+        """A smooth velocity, with what keeps the critical modes at the edge added to it."""
+        (dw, drift, snapshot), step = smooth, self.step(time)
         # What one unit of each coordinate of X adds to the velocity.
-        dw_x = self._penalty(curvature_gradients, preconditioner)
-        drift_x = self.optimizer.drift_curvature(step, state, point.gradient, products)
+        dw_x = self._penalty(block.gradients, snapshot.preconditioner)
+        drift_x = self.optimizer.drift_curvature(step, state, snapshot.gradient, block.products)
 
-        def slack_rate(dw: Tensor, step_rate: float, drift: State) -> ndarray:
-            """d svec(U' (2P - H) U)/dt along a velocity, with U held fixed."""
-            rate = self.optimizer.preconditioner_rate(step, state, step_rate, drift).to(w)
-            return svec(2 * gram(basis, rate[:, None] * basis)) - gram(curvature_gradients, dw)
-
-        curvatures = gram(basis, products)
-        curvatures = (curvatures + curvatures.T) / 2
-        slack = 2 * np.eye(len(curvatures)) - curvatures
-        if self.held_slack == "rayleigh":
-            slack = np.diag(np.diag(slack))
-        rate = slack_rate(dw, 1.0, drift)
-        coordinates = range(dw_x.shape[1])
-        rate_x = [slack_rate(dw_x[:, a], 0.0, tuple(d[..., a] for d in drift_x)) for a in coordinates]
+        # The change of svec(U' (2P - H) U) along the smooth velocity, and along each of those.
+        along = [(1.0, drift)]
+        if state:
+            along += [(0.0, tuple(d[..., a] for d in drift_x)) for a in range(dw_x.shape[1])]
+        rates = [self.optimizer.preconditioner_rate(step, state, each, ds).to(w) for each, ds in along]
+        growth = block.growth(torch.stack(rates, dim=1))
+        rate = growth[:, 0] - (block.gradients.T @ dw).double().cpu().numpy()
+        rate_x = -gram(block.gradients, dw_x)
+        if state:
+            rate_x = rate_x + growth[:, 1:]
 
         tau = self.relaxation_time
-        solution = solve_sdcp(slack + tau * smat(rate), tau * np.stack(rate_x, axis=1))
+        solution = solve_sdcp(block.slack + tau * smat(rate), tau * rate_x)
         x = torch.as_tensor(svec(solution.x), dtype=w.dtype, device=w.device)
         dw = dw + dw_x @ x
         drift = tuple(d + d_x @ x for d, d_x in zip(drift, drift_x, strict=True))
-        return dw, drift, Snapshot(point, preconditioner, Oscillation(basis, products, curvatures, solution))
+        oscillation = Oscillation(block.basis, block.products, block.curvatures, solution)
+        return dw, drift, snapshot._replace(oscillation=oscillation)
 
     def _penalty(self, curvature_gradients: Float[Tensor, "p q"], preconditioner: Tensor) -> Float[Tensor, "p q"]:
         r"""$-\tfrac12 P^{-1} \nabla_w \langle H, \Sigma \rangle$ per coordinate of $X$."""
         return -0.5 * curvature_gradients / preconditioner[:, None]
 
-    def _critical(
-        self, point: Point, preconditioner: Tensor, frame: Frame
-    ) -> tuple[Float[Tensor, "p k"], tuple[Float[Tensor, " p"], ...]]:
-        """The critical directions U with U' P U = I, and the columns of H U with their graphs."""
-        near = frame.values > self.critical_threshold - self.margin
-        basis = frame.vectors[:, near] * preconditioner[:, None].rsqrt()
-        products = point.product_graphs(basis)
-        critical = [i for i, product in enumerate(products) if basis[:, i] @ product > self.critical_threshold]
-        return basis[:, critical], tuple(products[i] for i in critical)
+    def _fresh(self, point: Point, preconditioner: Tensor, frame: Frame) -> Block | None:
+        """The critical block evaluated at a point, None where no mode is critical."""
+        near = (frame.values > self.critical_threshold - self.margin).nonzero()[:, 0]
+        basis = (frame.vectors.T[near] * preconditioner.rsqrt()).T
+        graphs = point.product_graphs(basis)
+        critical = [i for i, graph in enumerate(graphs) if basis[:, i] @ graph > self.critical_threshold]
+        if not critical:
+            return None
+        basis, graphs = basis.T[critical].T, tuple(graphs[i] for i in critical)
+        products = torch.stack([graph.detach() for graph in graphs]).T
+        curvatures = gram(basis, products)
+        curvatures = (curvatures + curvatures.T) / 2
+        slack = 2 * np.eye(len(curvatures)) - curvatures
+        if self.held_slack == "rayleigh":
+            slack = np.diag(np.diag(slack))
+        return Block(basis, products, curvatures, slack, point.curvature_gradients(basis, graphs))
 
 
 @dataclass(frozen=True)
@@ -238,8 +279,3 @@ class AblatedFlow(CentralFlow):
 
     def _penalty(self, curvature_gradients, preconditioner):
         return torch.zeros_like(curvature_gradients)
-
-
-def gram(a: Tensor, b: Tensor) -> ndarray:
-    """a' b, summed in float64: rounding in float32 would make the complementarity problem lose its monotonicity."""
-    return (a.double().T @ b.double()).cpu().numpy()

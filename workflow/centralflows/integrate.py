@@ -111,7 +111,7 @@ def flow_trajectory(
         Unsolved: the complementarity problem was not (see `complementarity`).
         Stopped: a limit was reached, or a unit of time took more evaluations than the integrator allows.
     """
-    w, state = start.w, start.state
+    w, state, frame = start.w, start.state, None
     for t in range(steps):
         with observer.at(t):
             point = flow.points.at(w)
@@ -120,7 +120,7 @@ def flow_trajectory(
             sharpness = spectrum.values[0].item()
             if sharpness > stop_at_sharpness:
                 raise Stopped(f"effective sharpness {sharpness:.1f} passed {stop_at_sharpness:g} at step {t}")
-            frame = Frame(spectrum.values, spectrum.vectors)
+            frame = flow.frame(float(t), w, state, spectrum, frame)
             following, following_state, snapshot = integrator.advance(flow, float(t), w, state, frame)
             record = observer.record(
                 t, w, state, point.loss, point.gradient, snapshot.preconditioner, spectrum, point, snapshot.oscillation

@@ -27,12 +27,14 @@ class Spectrum(NamedTuple):
         vectors: orthonormal eigenvectors `[p, m]`.
         residuals: |A v - lambda v| / |lambda_1|, `[m]`.
         products: how many operator-vector products were spent.
+        images: A v `[p, m]`, to rounding.
     """
 
     values: Float[Tensor, " m"]
     vectors: Float[Tensor, "p m"]
     residuals: Float[Tensor, " m"]
     products: int
+    images: Float[Tensor, "p m"]
 
 
 def leading_eigenpairs(
@@ -42,13 +44,14 @@ def leading_eigenpairs(
     wanted: int,
     tolerance: float,
     threshold: float = -torch.inf,
+    least: int = 0,
     iterations: int = 200,
 ) -> Spectrum:
-    r"""The `b` leading eigenpairs by block LOBPCG, of which the first `wanted` must converge.
+    r"""The `b` leading eigenpairs by a block Davidson iteration, of which the first `wanted` must converge.
 
-    Each iteration minimises over the span of the current vectors, their residuals and the previous change. Vectors that
-    have converged send no residual, so a good guess costs `b` products and little more. Columns beyond `wanted`
-    need not converge: they widen the gap, and they catch a mode that overtakes.
+    Each iteration finds the best vectors in the span of the guess and of all residuals so far. Vectors that have converged
+    send no residual, so a good guess costs `b` products and little more. Columns beyond `wanted` need not converge:
+    they widen the gap, and they catch a mode that overtakes.
 
     Args:
         operator: a symmetric operator, applied to columns.
@@ -57,84 +60,118 @@ def leading_eigenpairs(
         tolerance: on the residual relative to the largest eigenvalue; ten times as much for values below `threshold`.
             (The error of a value is of the order of its residual squared.)
         threshold: values from which on the tolerance counts in full.
+        least: iterations that are made in any case; the columns beyond `wanted` move in them even if all others stand.
         iterations: where to stop without convergence; the residuals returned tell.
 
     Raises:
         Diverged: the operator returns something that is not finite.
 
-    Source: A. V. Knyazev, "Toward the optimal preconditioned eigensolver", SIAM J. Sci. Comput. 23 (2001), without
-    preconditioner; soft locking as in Knyazev et al. (2007).
+    Source: E. R. Davidson, J. Comput. Phys. 17 (1975), in blocks and without preconditioner, which makes it a block
+    Lanczos iteration that keeps its vectors; thick restarts after A. Stathopoulos, Y. Saad, K. Wu, "Dynamic thick
+    restarting of the Davidson, and the implicitly restarted Arnoldi methods", SIAM J. Sci. Comput. 19 (1998).
     """
-
-    # Vectors are rows in here: contiguous, which makes the dense algebra several times faster than columns.
-    def apply(rows: Tensor) -> Tensor:
-        return operator(rows.T).T
-
-    width = guess.shape[1]
-    vectors = torch.linalg.qr(guess)[0].T.contiguous()
-    images = apply(vectors)
-    products = width
-    vectors, images, values, change, change_images = _rayleigh_ritz(vectors, images, width)
-    best, stalled, floor = torch.inf, 0, 1e3 * torch.finfo(values.dtype).eps
+    space = _Space(operator, guess)
+    # Rounding sets a floor under the residual: near it, few iterations without progress are allowed.
+    best, stalled, floor = torch.inf, 0, 1e3 * torch.finfo(guess.dtype).eps
     for iteration in range(iterations):
-        residual, norms = _residual(vectors, images, values)
-        norms = torch.where(values < threshold, 0.1 * norms, norms)
-        worst = norms[:wanted].max().item()
-        # Rounding sets a floor under the residual: near it, few iterations without progress are allowed.
+        residual, norms = space.residuals()
+        loose = torch.where(space.values < threshold, 0.1 * norms, norms)
+        worst = loose[:wanted].max().item()
         stalled = 0 if worst < 0.9 * best else stalled + 1
         best = min(best, worst)
-        # The columns beyond `wanted` get one iteration at least: without it they would not move once the others stand.
-        done = worst <= tolerance and (iteration > 0 or wanted == width)
-        if done or stalled >= (3 if worst < floor else 20):
+        if (worst <= tolerance and iteration >= least) or stalled >= (3 if worst < floor else 20):
             break
         if stalled and stalled % 3 == 0:
-            # Images are carried along, not recomputed, and errors in them grow once the change is small: start afresh.
-            vectors = torch.linalg.qr(vectors.T)[0].T.contiguous()
-            vectors, images, values, change, change_images = _rayleigh_ritz(vectors, apply(vectors), width)
-            products += width
-            residual, norms = _residual(vectors, images, values)
-            norms = torch.where(values < threshold, 0.1 * norms, norms)
-        directions = _unit(residual[norms > tolerance])
-        directions = _unit(directions - (directions @ vectors.T) @ vectors)
-        products += len(directions)
-        space = torch.cat([vectors, directions, change])
-        space_images = torch.cat([images, apply(directions), change_images])
-        vectors, images, values, change, change_images = _rayleigh_ritz(space, space_images, width)
-    return Spectrum(values, vectors.T, _residual(vectors, images, values)[1], products)
+            space.restart(fresh=True)
+        else:
+            space.extend(_unit(residual[loose > tolerance]))
+    vectors, images = space.ritz()
+    return Spectrum(space.values, vectors.T, norms, space.products, images.T)
 
 
-def _residual(vectors: Tensor, images: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
-    """Residuals of eigenpairs, and their norms relative to the largest eigenvalue."""
-    residual = images - values[:, None] * vectors
-    return residual, residual.norm(dim=1) / values.abs().max().clamp_min(torch.finfo(values.dtype).tiny)
+class _Space:
+    """A growing subspace with the images of its vectors, and the best approximations to eigenpairs in it.
 
-
-def _rayleigh_ritz(space: Tensor, images: Tensor, width: int) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """The best `width` vectors of a subspace, their images and values, and how they changed beyond the first rows.
-
-    The change comes scaled to unit length, its images with it. The small matrices are float64; directions of the subspace
-    that are dependent to rounding are dropped.
+    Vectors and images are the even and odd rows of one buffer: contiguous rows make the dense algebra several times faster
+    than columns, and both take part in one matrix product. The small matrices are float64.
     """
-    gram, form = (space @ space.T).double(), (space @ images.T).double()
-    if not torch.isfinite(form).all():
-        raise Diverged("the Hessian is not finite; try a smaller learning rate")
+
+    def __init__(self, operator: Callable[[Tensor], Tensor], guess: Float[Tensor, "p b"]):
+        p, self.width = guess.shape
+        self.operator, self.products = operator, 0
+        self.capacity = 4 * self.width
+        self.buffer = guess.new_empty(2 * self.capacity, p)
+        self._begin(guess.T)
+
+    def _begin(self, rows: Tensor) -> None:
+        self.size = 0
+        self.gram = self.form = torch.zeros(0, 0, dtype=torch.float64, device=rows.device)
+        self.extend(_orthonormal(rows))
+
+    def extend(self, rows: Float[Tensor, "d p"], images: Float[Tensor, "d p"] | None = None) -> None:
+        """Add vectors, applying the operator to them unless their images are known."""
+        if self.size + len(rows) > self.capacity:
+            self.restart()
+        old, new = self.size, self.size + len(rows)
+        if images is None:
+            images = self.operator(rows.T).T
+            self.products += len(rows)
+        self.buffer[2 * old : 2 * new : 2], self.buffer[2 * old + 1 : 2 * new : 2] = rows, images
+        overlaps = (rows @ self.buffer[: 2 * new].T).double()
+        self.gram, self.form = _bordered(self.gram, overlaps[:, 0::2]), _bordered(self.form, overlaps[:, 1::2])
+        self.size = new
+        self._solve()
+
+    def _solve(self) -> None:
+        """Rayleigh-Ritz; directions of the subspace that are dependent to rounding are dropped."""
+        if not torch.isfinite(self.form).all():
+            raise Diverged("the Hessian is not finite; try a smaller learning rate")
+        scale, rotation = torch.linalg.eigh(self.gram)
+        keep = scale > scale[-1] * self.size * 10 * torch.finfo(self.buffer.dtype).eps
+        whiten = rotation[:, keep] / scale[keep].sqrt()
+        values, mix = torch.linalg.eigh(whiten.T @ self.form @ whiten)
+        self.mix = (whiten @ mix.flip(1)).T
+        self.values = values.flip(0)[: self.width].to(self.buffer.dtype)
+
+    def ritz(self, count: int | None = None) -> tuple[Float[Tensor, "b p"], Float[Tensor, "b p"]]:
+        """The best vectors and their images."""
+        mix = self.mix[: count or self.width].to(self.buffer.dtype)
+        rows = self.buffer[: 2 * self.size]
+        return mix @ rows[0::2], mix @ rows[1::2]
+
+    def residuals(self) -> tuple[Float[Tensor, "b p"], Float[Tensor, " b"]]:
+        """A v - lambda v for each pair, and their norms relative to the largest eigenvalue."""
+        mix = self.mix[: self.width]
+        both = torch.stack([-self.values.double()[:, None] * mix, mix], dim=2).flatten(1)
+        residual = both.to(self.buffer.dtype) @ self.buffer[: 2 * self.size]
+        tiny = torch.finfo(residual.dtype).tiny
+        return residual, residual.norm(dim=1) / self.values.abs().max().clamp_min(tiny)
+
+    def restart(self, *, fresh: bool = False) -> None:
+        """Keep the best vectors only: twice the width, or where they are `fresh`, the width, with images applied anew."""
+        vectors, images = self.ritz(self.width if fresh else 2 * self.width)
+        if fresh:
+            self._begin(vectors)
+        else:
+            self.size, self.gram, self.form = 0, self.gram[:0, :0], self.form[:0, :0]
+            self.extend(vectors, images)
+
+
+def _bordered(matrix: Float[Tensor, "r r"], rows: Float[Tensor, "d s"]) -> Float[Tensor, "s s"]:
+    """The symmetric matrix with further rows below, s = r + d long."""
+    r = len(matrix)
+    corner = (rows[:, r:] + rows[:, r:].T) / 2
+    upper, lower = torch.cat([matrix, rows[:, :r].T], dim=1), torch.cat([rows[:, :r], corner], dim=1)
+    return torch.cat([upper, lower])
+
+
+def _orthonormal(rows: Float[Tensor, "d p"]) -> Float[Tensor, "d p"]:
+    """An orthonormal basis of the span of some rows: themselves, turned as little as possible, where they nearly are one."""
+    gram = (rows @ rows.T).double()
     scale, rotation = torch.linalg.eigh((gram + gram.T) / 2)
-    keep = scale > scale[-1] * len(space) * 10 * torch.finfo(space.dtype).eps
-    whiten = rotation[:, keep] / scale[keep].sqrt()
-    values, mix = torch.linalg.eigh(whiten.T @ ((form + form.T) / 2) @ whiten)
-    mix = (whiten @ mix.flip(1)[:, :width]).T.to(space.dtype)
-    beyond = mix[:, width:]
-    change, change_images = beyond @ space[width:], beyond @ images[width:]
-    size = change.norm(dim=1, keepdim=True).clamp_min(torch.finfo(space.dtype).tiny)
-    vectors, new_images = mix @ space, mix @ images
-    # A change near rounding is noise, and its image, which is not recomputed, no longer belongs to it.
-    moved = (
-        size[:, 0] > 300 * torch.finfo(space.dtype).eps
-        if len(space) > width
-        else torch.zeros(width, dtype=torch.bool, device=space.device)
-    )
-    values = values.flip(0)[:width].to(space.dtype)
-    return vectors, new_images, values, (change / size)[moved], (change_images / size)[moved]
+    if len(rows) and scale[0] > 0.5 * scale[-1]:
+        return (rotation @ (rotation / scale.sqrt()).T).to(rows.dtype) @ rows
+    return torch.linalg.qr(rows.T)[0].T
 
 
 def _unit(rows: Tensor) -> Tensor:
@@ -145,9 +182,10 @@ def _unit(rows: Tensor) -> Tensor:
 class Tracker:
     """Follows all eigenvalues of the effective Hessian above a threshold, and at least one below it.
 
-    The block it iterates on carries one guard vector more than the modes reported. The guard gets a little seeded noise
-    at every solve, so that a mode without any coupling to the block, which a warm-started solver would never see, is
-    found within a few steps after it rises.
+    Eigenvectors are extrapolated from the last two solves, so that along a smooth trajectory one product for each is
+    usually enough. At every `guarded`-th solve the block carries one guard vector more than the modes reported, with a
+    little seeded noise, and is iterated on twice at least, so that a mode without any coupling to the block, which a
+    warm-started solver would never see, is found within a few steps after it rises.
 
     Attributes:
         threshold: modes above it are tracked; the count grows until the smallest tracked one is below. Infinity keeps
@@ -155,9 +193,10 @@ class Tracker:
         minimum, maximum: bounds on the number of modes.
         tolerance: on the relative residual of the tracked modes; those below the threshold are followed less closely.
         seed: of the first guess and of the noise.
+        guarded: solves from one with the guard to the next.
         solves, modes: number of solves so far, and of modes that the last one reported.
-        vectors: eigenvectors of the last solve and the guard, `[p, m + 1]` (`[p, p]` where p modes are tracked). With
-            `solves` and `modes` it is the whole state.
+        vectors: eigenvectors of the last solve and the guard, `[p, m + 1]` (`[p, p]` where p modes are tracked).
+        previous: eigenvectors of the solve before. With `solves`, `modes` and `vectors` it is the whole state.
     """
 
     threshold: float = 1.5
@@ -165,9 +204,11 @@ class Tracker:
     maximum: int = 16
     tolerance: float = 3e-5
     seed: int = 0
+    guarded: int = 4
     solves: int = 0
     modes: int = 0
     vectors: Tensor | None = field(default=None, repr=False)
+    previous: Tensor | None = field(default=None, repr=False)
 
     def update(self, point: Point, preconditioner: Float[Tensor, " *p"]) -> Spectrum:
         """The tracked eigenpairs of the effective Hessian at a point, given diag(P) `[p]` or `[1]`."""
@@ -179,13 +220,20 @@ class Tracker:
         p = len(point.w)
         maximum = min(self.maximum, p)
         modes = min(max(self.modes, self.minimum), maximum)
-        guess = point.w.new_empty(p, 0) if self.vectors is None else self._stirred()
+        guard = int(self.vectors is None or self.solves % self.guarded == 0)
+        guess, spare = self._guess(point.w)
         products = 0
         while True:
-            block = min(modes + 1, p)
+            block = min(modes + guard, p)
+            guess = torch.cat([guess, spare], dim=1)[:, :block]
             guess = torch.cat([guess, self._noise(p, block - guess.shape[1], point.w)], dim=1)
             found = leading_eigenpairs(
-                operator, guess, wanted=modes, tolerance=self.tolerance, threshold=min(self.threshold, 2.0)
+                operator,
+                guess,
+                wanted=modes,
+                tolerance=self.tolerance,
+                threshold=min(self.threshold, 2.0),
+                least=2 * (block > modes),
             )
             products += found.products
             if found.values[modes - 1] < self.threshold:
@@ -195,37 +243,53 @@ class Tracker:
                     message = f"more than {maximum} eigenvalues exceed {self.threshold:g}; the rest is not tracked"
                     warnings.warn(message, stacklevel=2)
                 break
-            modes += 1
+            modes, guard = modes + 1, 1
             guess = found.vectors
-        vectors = found.vectors
+        return self._kept(found, modes, products, spare, point.w.dtype)
+
+    def _kept(self, found: Spectrum, modes: int, products: int, spare: Tensor, dtype: torch.dtype) -> Spectrum:
+        """Remember what the next solve needs of this one, and report it."""
+        vectors, images = found.vectors, found.images
         if self.vectors is not None:
-            vectors = _aligned(vectors, self.vectors)
+            signs = _continuing(vectors, self.vectors)
+            vectors, images = vectors * signs, images * signs
         # One mode below the threshold is enough; a margin keeps the count from flickering.
         below = int((found.values[:modes] > 0.95 * self.threshold).sum()) + 1
-        modes = self.modes = max(min(modes, below), min(self.minimum, maximum))
-        self.vectors = vectors[:, : modes + 1]
+        least = min(self.minimum, self.maximum, len(vectors))
+        modes = max(min(modes, below), least)
+        self.previous = None if self.vectors is None else self.vectors[:, : self.modes]
+        self.modes = modes
+        self.vectors = torch.cat([vectors, spare], dim=1)[:, : modes + 1]
         self.solves += 1
-        worst = found.residuals[:modes].max().item()
-        if worst > 30 * self.tolerance:
+        if found.residuals[:modes].max().item() > 30 * self.tolerance:
             # Without the number, which the records hold, the same warning is shown once and not at every step.
-            cure = "; use dtype float64" if point.w.dtype == torch.float32 else ""
-            warnings.warn(f"eigenpairs do not reach the tolerance {self.tolerance:g}{cure}", stacklevel=2)
-        return Spectrum(found.values[:modes], vectors[:, :modes], found.residuals[:modes], products)
+            cure = "; use dtype float64" if dtype == torch.float32 else ""
+            warnings.warn(f"eigenpairs do not reach the tolerance {self.tolerance:g}{cure}", stacklevel=3)
+        return Spectrum(found.values[:modes], vectors[:, :modes], found.residuals[:modes], products, images[:, :modes])
 
     def _noise(self, p: int, columns: int, like: Tensor) -> Tensor:
         # Drawn on the CPU, so that every device starts from the same vectors.
         generator = torch.Generator().manual_seed(self.seed + 1_000_003 * self.solves + columns)
         return torch.randn(p, columns, generator=generator, dtype=torch.float64).to(like) / p**0.5
 
-    def _stirred(self) -> Tensor:
-        guess = self.vectors.clone()
-        if guess.shape[1] > self.modes:
-            guess[:, -1:] += 0.1 * self._noise(len(guess), 1, guess)
-        return guess
+    def _guess(self, w: Tensor) -> tuple[Tensor, Tensor]:
+        """The modes expected now, and the guard with a little noise (no column where there is none)."""
+        if self.vectors is None:
+            return w.new_empty(len(w), 0), w.new_empty(len(w), 0)
+        modes, guard = self.vectors[:, : self.modes], self.vectors[:, self.modes :]
+        if guard.shape[1]:
+            guard = guard + 0.1 * self._noise(len(w), 1, w)
+        before = self.previous
+        if before is not None and before.shape == modes.shape:
+            # Within a cluster of values the vectors are arbitrary: those before are turned to the present ones first.
+            left, overlaps, right = torch.linalg.svd((before.T @ modes).double())
+            if overlaps[-1] > 0.7:
+                modes = 2 * modes - before @ (left @ right).to(before)
+        return modes, guard
 
 
-def _aligned(vectors: Tensor, previous: Tensor) -> Tensor:
-    """The same vectors with the signs that continue the previous ones, matched by largest overlap."""
+def _continuing(vectors: Tensor, previous: Tensor) -> Tensor:
+    """The signs with which vectors continue the previous ones, matched by largest overlap."""
     overlaps = previous.T @ vectors
     nearest = overlaps.gather(0, overlaps.abs().argmax(dim=0, keepdim=True))[0]
-    return vectors * torch.where(nearest < 0, -1.0, 1.0).to(vectors.dtype)
+    return torch.where(nearest < 0, -1.0, 1.0).to(vectors.dtype)

@@ -246,14 +246,14 @@ class StationaryFlow(Flow):
         )
         preconditioner = optimizer.preconditioner(step, state).to(w)
         push = point.gradient if oscillation is None else point.gradient + self._penalty(point, oscillation)
-        return -push / preconditioner, held, Snapshot(point, preconditioner, oscillation)
+        return -push / preconditioner, held, Snapshot(point.gradient, preconditioner, oscillation)
 
     def _penalty(self, point: Point, oscillation: Oscillation) -> Float[Tensor, " p"]:
         r"""$\tfrac12 \nabla_w \langle H, \bar\Sigma \rangle$ with $\bar\Sigma$ held."""
         variances, directions = oscillation.principal()
         active = variances > 1e-9 * variances[0]
         root = directions[:, active] * torch.as_tensor(variances[active]).sqrt().to(directions)
-        gradients = point.curvature_gradients(root, point.product_graphs(root))
+        gradients = point.curvature_gradients(root)
         return 0.5 * gradients @ torch.as_tensor(svec(np.eye(active.sum()))).to(gradients)
 
 
