@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(CURDIR)/$(VENV)/bin
 RUN := PATH="$(BIN):$$PATH"
 
-.PHONY: figures smoke test gallery lint lock clean
+.PHONY: figures smoke test gallery animations lint lock clean
 
 figures: $(VENV)/.ready
 	$(RUN) snakemake --cores $(CORES)
@@ -27,9 +27,13 @@ $(VENV)/.tested: $(VENV)/.ready $(SOURCES)
 retest: $(VENV)/.ready
 	$(RUN) python -m pytest && touch $(VENV)/.tested
 
-# Copies of the default profile's figures for the README.
+# The default profile's gallery and pictures, for the README and for readers of the repository.
 gallery: figures
-	mkdir -p figures/gallery && cp figures/default/*.png figures/gallery/
+	mkdir -p figures/gallery && rm -f figures/gallery/*.png && cp figures/default/*.png figures/gallery/
+	sed 's|<img src="|<img src="gallery/|' figures/default/README.md > figures/README.md
+
+animations: $(VENV)/.ready
+	$(RUN) snakemake --cores $(CORES) animations
 
 lint: $(VENV)/.ready
 	$(RUN) ruff check . && $(RUN) ruff format --check . && $(RUN) snakefmt --check Snakefile workflow

@@ -16,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from centralflows import config, config_docs
+from centralflows.catalogue import CATALOGUE
 from centralflows.config import Config, ConfigError, Trajectory, load
 
 ROOT = Path(__file__).parents[2]
@@ -556,3 +557,9 @@ def test_a_figure_is_refused_what_it_cannot_be_drawn_from(figures, message):
     with pytest.raises(config.ConfigError) as error:
         config.load(VALID | {"figures": figures})
     assert f"  {message}" in str(error.value)
+
+
+@pytest.mark.parametrize("profile", ["config", "smoke", "paper"])
+def test_every_profile_draws_every_figure(profile):
+    loaded = load(ROOT / "config" / f"{profile}.yaml")
+    assert {figure.draw or slug for slug, figure in loaded.figures.items()} == set(CATALOGUE)

@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ import xarray as xr
 import yaml
 
 from centralflows import provenance
+from centralflows.catalogue import CATALOGUE
 from centralflows.trajectory import PROCESSES, VARIABLES, open_trajectory
 
 ROOT = Path(__file__).parents[2]
@@ -23,10 +25,12 @@ SMOKE = ROOT / "config" / "smoke.yaml"
 RUNS = ("mlp", "cnn", "transformer")
 
 
-def snakemake(folder: Path, *arguments: str, config: Path = SMOKE) -> subprocess.CompletedProcess:
+def snakemake(
+    folder: Path, *arguments: str, config: Path = SMOKE, targets: Sequence[str] = ()
+) -> subprocess.CompletedProcess:
     """A `snakemake` call in a folder of its own."""
     command = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile"), "--directory", str(folder)]
-    command += ["--cores", "2", "--configfile", str(config), *arguments]
+    command += [*targets, "--cores", "2", "--configfile", str(config), *arguments]
     environment = os.environ | {
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
         "PYTHONHASHSEED": "random",
@@ -120,7 +124,28 @@ def test_only_what_depends_on_a_change_runs_again(built, tmp_path):
     assert done.returncode == 0, done.stderr
     stats = [line.split() for line in (done.stdout + done.stderr).splitlines()]
     counts = {words[0]: int(words[1]) for words in stats if len(words) == 2 and words[1].isdigit()}
-    assert counts == {"flow": 1, "analysis": 1, "all": 1, "total": 3}
+    # The flow, and what is drawn from it or counts it.
+    again = ("flow", "analysis", "figure_gd_loss_zoo", "scorecard", "gallery", "all")
+    assert counts == dict.fromkeys(again, 1) | {"total": len(again)}
+
+
+def test_a_figure_is_rebuilt_alone(copy):
+    pictures = [copy / "figures" / "smoke" / f"gd-loss-zoo.{kind}" for kind in ("svg", "png")]
+    before = [picture.read_bytes() for picture in pictures]
+    pictures[0].unlink()
+    done = snakemake(copy, "--quiet", "rules", targets=["figure_gd_loss_zoo"])
+    assert done.returncode == 0, done.stderr
+    assert [picture.read_bytes() for picture in pictures] == before
+
+
+def test_the_gallery_shows_every_figure_and_the_claims(built):
+    page = (built / "figures" / "smoke" / "README.md").read_text()
+    for slug in CATALOGUE:
+        assert (built / "figures" / "smoke" / f"{slug}.png").stat().st_size < 150_000
+        assert (built / "figures" / "smoke" / f"{slug}.svg").stat().st_size < 1_000_000
+        assert f'<img src="{slug}.png"' in page and f"figure_{slug.replace('-', '_')}" in page
+    card = json.loads((built / "results" / "smoke" / "scorecard.json").read_text())
+    assert all(f"**{name}**" in page for name in card["claims"] if any(name in run for run in card["runs"].values()))
 
 
 def broken(tmp_path: Path, **changes) -> Path:
