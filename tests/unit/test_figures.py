@@ -78,12 +78,18 @@ def test_every_figure_is_drawn_labelled_and_small(slug, runs, tmp_path):
         assert axes.get_ylabel() or axes.get_title()
         assert axes.lines or axes.collections
         assert all(np.isfinite(limit) for limit in axes.get_xlim() + axes.get_ylim())
-    again = figures.draw(slug, chosen(slug, runs))
     for kind, most in (("png", 150_000), ("svg", 1_000_000)):
-        for copy, drawn in (("a", figure), ("b", again)):
-            figures.save(drawn, tmp_path / f"{copy}.{kind}")
-        assert (tmp_path / f"a.{kind}").read_bytes() == (tmp_path / f"b.{kind}").read_bytes()
+        figures.save(figure, tmp_path / f"a.{kind}")
         assert (tmp_path / f"a.{kind}").stat().st_size < most
+    plt.close(figure)
+
+
+@pytest.mark.parametrize("slug", ["precond-quadratic", "gd-central-flow", "rmsprop-precond-speed"])
+def test_the_same_figure_has_the_same_bytes(slug, runs, tmp_path):
+    for kind in ("png", "svg"):
+        for copy in ("a", "b"):
+            figures.save(figures.draw(slug, chosen(slug, runs)), tmp_path / f"{copy}.{kind}")
+        assert (tmp_path / f"a.{kind}").read_bytes() == (tmp_path / f"b.{kind}").read_bytes()
     plt.close("all")
 
 
