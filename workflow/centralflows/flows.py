@@ -200,13 +200,14 @@ class CentralFlow(Flow):
         )
 
     def velocity(self, time, w, state, frame):
-        if self.third_derivatives == "fresh":
+        held = frame.edge
+        if self.third_derivatives == "followed" and (held is None or held.third.steady or float(time) == held.time):
+            smooth = self._smooth_velocity(time, w, state)
+            block = None if held is None else Block.expanded(held, float(time), w, smooth[2].preconditioner)
+        else:
             point = self.points.at(w)  # first, so that its gradient is not evaluated twice
             smooth = self._smooth_velocity(time, w, state)
             block = self._fresh(point, smooth[2].preconditioner, frame)
-        else:
-            smooth = self._smooth_velocity(time, w, state)
-            block = None if frame.edge is None else Block.expanded(frame.edge, float(time), w, smooth[2].preconditioner)
         return smooth if block is None else self._constrained(time, w, state, smooth, block)
 
     def _constrained(
