@@ -545,7 +545,7 @@ class Spectrum(Strict):
     """least number tracked"""
     maximum: Annotated[int, Field(ge=1, le=64)] = 16
     """most that can be tracked"""
-    tolerance: Annotated[float, Field(gt=0, le=1e-2), AlsoText] = 3e-5
+    tolerance: Annotated[float, Field(gt=0, le=1e-2), AlsoText] = 8e-5
     """on the residual relative to the largest eigenvalue"""
     hessian_every: Natural = 0
     """steps between solves for the eigenvalues of the Hessian itself, where each weight has a step size of its own (0:

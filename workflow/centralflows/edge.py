@@ -79,6 +79,7 @@ class Edge(NamedTuple):
         basis: $U = P^{-1/2} V$ `[p, k]`.
         products: $H U$ `[p, k]`.
         product_rates: its change per unit of time, that of $U$ included.
+        pairs: `pairs` of the basis.
         curvatures: $U' H U$ `[k, k]`.
         third: $T$.
     """
@@ -89,6 +90,7 @@ class Edge(NamedTuple):
     basis: Float[Tensor, "p k"]
     products: Float[Tensor, "p k"]
     product_rates: Float[Tensor, "p k"]
+    pairs: Float[Tensor, "*p q"]
     curvatures: Float[ndarray, "k k"]
     third: Third
 
@@ -97,8 +99,11 @@ class Edge(NamedTuple):
 
     def curvatures_at(self, time: float, w: Float[Tensor, " p"]) -> Float[ndarray, "k k"]:
         r"""$C + \int T' dw$, to second order in the time since the start."""
-        moved = self.third.at((time + self.time) / 2).T @ (w - self.w)
-        return self.curvatures + smat(moved.double().cpu().numpy())
+        third, moved = self.third, w - self.w
+        change = third.gradients.T @ moved
+        if third.extrapolated:
+            change = change + ((time + self.time) / 2 - third.measured) * (third.rates.T @ moved)
+        return self.curvatures + smat(change.double().cpu().numpy())
 
 
 def edge(
@@ -131,7 +136,8 @@ def edge(
             third = third.corrected(time, point.curvature_gradients(basis), root, tolerance)
     curvatures = gram(vectors, images)
     curvatures = (curvatures + curvatures.T) / 2
-    return Edge(time, point.w.detach(), vectors, basis, products, rates, curvatures, third)
+    held = pairs(basis, preconditioner)
+    return Edge(time, point.w.detach(), vectors, basis, products, rates, held, curvatures, third)
 
 
 def _rotation(before: Float[Tensor, "p j"], vectors: Float[Tensor, "p k"]) -> Float[ndarray, "k k"] | None:
@@ -164,6 +170,7 @@ class Block(NamedTuple):
         basis, products, curvatures: $U$, $H U$ and $U' H U$.
         slack: $A = U' (2P - H) U$.
         gradients: of $U' H U$ with $U$ held, in the coordinates of `symmetric`.
+        pairs: `pairs` of the basis.
     """
 
     basis: Float[Tensor, "p k"]
@@ -171,23 +178,37 @@ class Block(NamedTuple):
     curvatures: Float[ndarray, "k k"]
     slack: Float[ndarray, "k k"]
     gradients: Float[Tensor, "p q"]
+    pairs: Float[Tensor, "*p q"]
 
     @classmethod
     def expanded(cls, edge: Edge, time: float, w: Tensor, preconditioner: Tensor) -> Block:
         """What an expansion says of a time and a point near its own."""
         curvatures = edge.curvatures_at(time, w)
-        slack = 2 * gram(edge.basis, preconditioner[:, None] * edge.basis) - curvatures
-        return cls(edge.basis, edge.products_at(time), curvatures, (slack + slack.T) / 2, edge.third.at(time))
+        slack = smat(2 * gram(edge.pairs, preconditioner[:, None])[:, 0]) - curvatures
+        return cls(edge.basis, edge.products_at(time), curvatures, slack, edge.third.at(time), edge.pairs)
 
     def growth(self, rates: Float[Tensor, "*p c"]) -> Float[ndarray, "q c"]:
         """svec(2 U' diag(r) U) for each column r."""
-        if len(rates) == 1:
-            return 2 * np.outer(svec(gram(self.basis, self.basis)), rates[0].double().cpu().numpy())
-        rows, columns, scales = triangle(self.basis.shape[1])
-        pairs = [scale * self.basis[:, i] * self.basis[:, j] for i, j, scale in zip(rows, columns, scales, strict=True)]
-        return 2 * gram(torch.stack(pairs).T, rates)
+        return 2 * gram(self.pairs, rates)
 
 
-def gram(a: Tensor, b: Tensor) -> ndarray:
-    """a' b, summed in float64: rounding in float32 would make the complementarity problem lose its monotonicity."""
-    return (a.double().T @ b.double()).cpu().numpy()
+def pairs(basis: Float[Tensor, "p k"], preconditioner: Float[Tensor, " *p"]) -> Float[Tensor, "*p q"]:
+    """What gives svec(U' diag(r) U) when multiplied with an r of the shape of diag(P)."""
+    if len(preconditioner) == 1:
+        return torch.as_tensor(svec(gram(basis, basis)), device=basis.device)[None]
+    rows, columns, scales = triangle(basis.shape[1])
+    products = [scale * basis[:, i] * basis[:, j] for i, j, scale in zip(rows, columns, scales.tolist(), strict=True)]
+    return torch.stack(products).T
+
+
+def gram(a: Float[Tensor, "p j"], b: Float[Tensor, "p k"]) -> Float[ndarray, "j k"]:
+    """a' b with blocks of 1024 rows summed in float64: rounding of one long float32 sum would make the complementarity
+    problem lose its monotonicity, and a float64 copy of both costs more than the product."""
+    whole = len(a) - len(a) % 1024
+    total = (a[whole:].double().T @ b[whole:].double()).cpu()
+    if whole and a.dtype == b.dtype == torch.float32:
+        blocks = [x[:whole].T.unflatten(1, (-1, 1024)).transpose(0, 1) for x in (a, b)]
+        total = total + torch.bmm(blocks[0], blocks[1].transpose(1, 2)).double().sum(0).cpu()
+    elif whole:
+        total = total + (a[:whole].double().T @ b[:whole].double()).cpu()
+    return total.numpy()

@@ -202,7 +202,7 @@ class Tracker:
     threshold: float = 1.5
     minimum: int = 1
     maximum: int = 16
-    tolerance: float = 3e-5
+    tolerance: float = 8e-5
     seed: int = 0
     guarded: int = 4
     solves: int = 0
