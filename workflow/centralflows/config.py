@@ -569,13 +569,14 @@ class Integration(Strict):
 
 
 class Central(Integration):
-    """The central flow, and the ablated one. The relaxation time is one substep. The published discretisation is `{method:
+    """The central flow, and the ablated one. The relaxation time is 1/substeps. The published discretisation is `{method:
     euler, substeps: 4, third_derivatives: fresh}`."""
 
     method: FixedStep = "heun2"
     """fixed-step method of torchdiffeq"""
-    substeps: Count = 2
-    """equal steps per unit of time"""
+    substeps: Count = 3
+    """equal steps per unit of time at the edge of stability; with followed third derivatives fewer below it and more above, in
+    proportion to the sharpness"""
     critical_threshold: Annotated[float, Field(gt=0, le=2), AlsoText] = 1.95
     """modes with a larger effective eigenvalue enter the complementarity problem"""
     third_derivatives: Literal["followed", "fresh"] = "followed"
