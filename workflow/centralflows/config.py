@@ -583,7 +583,7 @@ class Spectrum(Strict):
     """least number tracked"""
     maximum: Annotated[int, Field(ge=1, le=64)] = 16
     """most that can be tracked"""
-    tolerance: Annotated[float, Field(gt=0, le=1e-2), AlsoText] = 3e-5
+    tolerance: Annotated[float, Field(gt=0, le=1e-2), AlsoText] = 8e-5
     """on the residual relative to the largest eigenvalue"""
     hessian_every: Natural = 0
     """steps between solves for the eigenvalues of the Hessian itself, where each weight has a step size of its own (0:
@@ -607,13 +607,14 @@ class Integration(Strict):
 
 
 class Central(Integration):
-    """The central flow, and the ablated one. The relaxation time is one substep. The published discretisation is `{method:
+    """The central flow, and the ablated one. The relaxation time is 1/substeps. The published discretisation is `{method:
     euler, substeps: 4, third_derivatives: fresh}`."""
 
     method: FixedStep = "heun2"
     """fixed-step method of torchdiffeq"""
-    substeps: Count = 2
-    """equal steps per unit of time"""
+    substeps: Count = 3
+    """equal steps per unit of time at the edge of stability; with followed third derivatives fewer below it and more above, in
+    proportion to the sharpness"""
     critical_threshold: Annotated[float, Field(gt=0, le=2), AlsoText] = 1.95
     """modes with a larger effective eigenvalue enter the complementarity problem"""
     third_derivatives: Literal["followed", "fresh"] = "followed"

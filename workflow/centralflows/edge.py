@@ -4,7 +4,7 @@ With $U$ the critical eigenvectors there, $C = U' H(w) U$ and its gradients $T_a
 all that a central flow needs of second and third derivatives within a unit of time: $C$ follows from $T$ to first order in
 the change of $w$, and $H U$ and $T$, which change slowly, are extrapolated in time from what they were before, the
 rotation of $U$ included. So a unit costs third derivatives at one point at most, and none while those extrapolated
-turn out right.
+turn out right. Where they change too fast to be followed, velocities evaluate their own.
 """
 
 from __future__ import annotations
@@ -21,7 +21,52 @@ from .derivatives import Point
 from .spectrum import Spectrum
 from .symmetric import smat, svec, triangle
 
-LONGEST = 8  # units of time between two evaluations of third derivatives
+LONGEST = 8.0  # units of time between two evaluations of third derivatives
+STEADY = 0.1  # relative error of followed third derivatives beyond which each velocity evaluates its own
+
+
+class Third(NamedTuple):
+    r"""Third derivatives followed in time.
+
+    Attributes:
+        gradients: $T$ as evaluated last, in the basis of now and the coordinates of `symmetric` `[p, q]`.
+        rates: its change per unit of time between the last two evaluations, the rotation of $U$ included.
+        measured: when it was evaluated last.
+        interval: units of time from that to the next evaluation.
+        extrapolated: whether the rates would have helped at the last evaluation.
+        steady: whether it was known well enough then.
+    """
+
+    gradients: Float[Tensor, "p q"]
+    rates: Float[Tensor, "p q"]
+    measured: float
+    interval: float = 1.0
+    extrapolated: bool = True
+    steady: bool = False
+
+    def at(self, time: float) -> Float[Tensor, "p q"]:
+        return (
+            torch.add(self.gradients, self.rates, alpha=time - self.measured) if self.extrapolated else self.gradients
+        )
+
+    def corrected(self, time: float, gradients: Float[Tensor, "p q"], root: Tensor, tolerance: float) -> Third:
+        """The same after another evaluation.
+
+        Args:
+            root: of diag(P) `[*p, 1]`: errors are measured in the norm of the velocity.
+            tolerance: on the relative error. As that of an extrapolation grows with the square of the interval, the
+                interval is doubled where a fourth of the tolerance is kept.
+        """
+        gap, change = time - self.measured, gradients - self.gradients
+        sizes = [(part / root).norm() for part in (change, change - gap * self.rates, gradients)]
+        held, extrapolated, whole = torch.stack(sizes).tolist()
+        error = min(held, extrapolated) / whole
+        interval = self.interval
+        if error <= tolerance / 4:
+            interval = min(2 * interval, LONGEST)
+        elif error > tolerance:
+            interval = max(interval / 2, 1.0)
+        return Third(gradients, change / gap, time, interval, extrapolated < held, error <= STEADY)
 
 
 class Edge(NamedTuple):
@@ -34,11 +79,9 @@ class Edge(NamedTuple):
         basis: $U = P^{-1/2} V$ `[p, k]`.
         products: $H U$ `[p, k]`.
         product_rates: its change per unit of time, that of $U$ included.
+        pairs: `pairs` of the basis.
         curvatures: $U' H U$ `[k, k]`.
-        gradients: $T$ in the coordinates of `symmetric` `[p, q]`.
-        gradient_rates: its change per unit of time.
-        measured: when the third derivatives were evaluated last.
-        interval: units of time from that to the next evaluation.
+        third: $T$.
     """
 
     time: float
@@ -47,22 +90,20 @@ class Edge(NamedTuple):
     basis: Float[Tensor, "p k"]
     products: Float[Tensor, "p k"]
     product_rates: Float[Tensor, "p k"]
+    pairs: Float[Tensor, "*p q"]
     curvatures: Float[ndarray, "k k"]
-    gradients: Float[Tensor, "p q"]
-    gradient_rates: Float[Tensor, "p q"]
-    measured: float
-    interval: float
-
-    def gradients_at(self, time: float) -> Float[Tensor, "p q"]:
-        return torch.add(self.gradients, self.gradient_rates, alpha=time - self.time)
+    third: Third
 
     def products_at(self, time: float) -> Float[Tensor, "p k"]:
         return torch.add(self.products, self.product_rates, alpha=time - self.time)
 
     def curvatures_at(self, time: float, w: Float[Tensor, " p"]) -> Float[ndarray, "k k"]:
         r"""$C + \int T' dw$, to second order in the time since the start."""
-        moved = self.gradients_at((time + self.time) / 2).T @ (w - self.w)
-        return self.curvatures + smat(moved.double().cpu().numpy())
+        third, moved = self.third, w - self.w
+        change = third.gradients.T @ moved
+        if third.extrapolated:
+            change = change + ((time + self.time) / 2 - third.measured) * (third.rates.T @ moved)
+        return self.curvatures + smat(change.double().cpu().numpy())
 
 
 def edge(
@@ -79,63 +120,47 @@ def edge(
 
     Args:
         critical: which modes of the spectrum take part.
-        tolerance: on the error of extrapolated third derivatives, relative and in the norm of the velocity. As it grows
-            with the square of the interval, the interval is doubled where a fourth of the tolerance is kept.
+        tolerance: on the relative error of third derivatives that are followed.
     """
     root = preconditioner.sqrt()[:, None]
     vectors, images = spectrum.vectors.T[critical].T, spectrum.images.T[critical].T
     basis, products = vectors / root, root * images
-    curvatures = (vectors.double().T @ images.double()).cpu().numpy()
-    turned = None if before is None else _turned(before, vectors, time)
-    if turned is None:
+    rotation = None if before is None else _rotation(before.vectors, vectors)
+    if rotation is None:
         gradients = point.curvature_gradients(basis)
-        rates, still, measured, interval = torch.zeros_like(gradients), torch.zeros_like(products), time, 1.0
+        third, rates = Third(gradients, torch.zeros_like(gradients), time), torch.zeros_like(products)
     else:
-        expected, rates, still = turned
-        still = (products - still) / (time - before.time)
-        measured, interval = before.measured, before.interval
-        if time - measured < interval:
-            gradients = expected
-        else:
-            gradients, gap = point.curvature_gradients(basis), time - measured
-            missed = gradients - expected
-            rates = rates + missed / gap
-            error = ((missed / root).norm() / (gradients / root).norm()).item()
-            longer = min(2 * interval, LONGEST) if error <= tolerance / 4 else interval
-            measured, interval = time, longer if error <= tolerance else max(1.0, interval / 2)
-    return Edge(
-        time,
-        point.w.detach(),
-        vectors,
-        basis,
-        products,
-        still,
-        (curvatures + curvatures.T) / 2,
-        gradients,
-        rates,
-        measured,
-        interval,
-    )
+        third = _turned(before.third, rotation)
+        rates = (products - _rows(rotation.T, before.products)) / (time - before.time)
+        if time - third.measured >= third.interval:
+            third = third.corrected(time, point.curvature_gradients(basis), root, tolerance)
+    curvatures = gram(vectors, images)
+    curvatures = (curvatures + curvatures.T) / 2
+    held = pairs(basis, preconditioner)
+    return Edge(time, point.w.detach(), vectors, basis, products, rates, held, curvatures, third)
 
 
-def _turned(before: Edge, vectors: Float[Tensor, "p k"], time: float) -> tuple[Tensor, Tensor, Tensor] | None:
-    """(gradients at a time, their rates, products before) of an earlier expansion in the basis of new vectors.
+def _rotation(before: Float[Tensor, "p j"], vectors: Float[Tensor, "p k"]) -> Float[ndarray, "k k"] | None:
+    """The R that takes vectors nearest to new ones, which are arbitrary within a cluster of eigenvalues.
 
-    None where the vectors span something else. Within a cluster of eigenvalues they are arbitrary up to a rotation.
+    None where there is none, as they span something else.
     """
-    if before.vectors.shape != vectors.shape:
+    if before.shape != vectors.shape:
         return None
-    left, overlaps, right = np.linalg.svd((before.vectors.T @ vectors).double().cpu().numpy())
-    if overlaps[-1] < 0.9:
-        return None
-    rotation = left @ right
-    units = np.eye(before.gradients.shape[1])
-    congruence = np.stack([svec(rotation @ smat(unit) @ rotation.T) for unit in units])
-    turns = [torch.as_tensor(turn).to(vectors) for turn in (congruence, congruence, rotation.T)]
-    turned = before.gradients_at(time), before.gradient_rates, before.products
-    # As rows, which are contiguous.
-    gradients, rates, products = ((turn @ part.T).T for turn, part in zip(turns, turned, strict=True))
-    return gradients, rates, products
+    left, overlaps, right = np.linalg.svd(gram(before, vectors))
+    return left @ right if overlaps[-1] > 0.9 else None
+
+
+def _turned(third: Third, rotation: Float[ndarray, "k k"]) -> Third:
+    r"""Third derivatives in the basis $U R$: $\langle X, R' C R \rangle = \langle R X R', C \rangle$."""
+    units = np.eye(third.gradients.shape[1])
+    turn = np.stack([svec(rotation @ smat(unit) @ rotation.T) for unit in units])
+    return third._replace(gradients=_rows(turn, third.gradients), rates=_rows(turn, third.rates))
+
+
+def _rows(matrix: Float[ndarray, "c b"], columns: Float[Tensor, "p b"]) -> Float[Tensor, "p c"]:
+    """columns @ matrix', computed on rows, which are contiguous."""
+    return (torch.as_tensor(matrix).to(columns) @ columns.T).T
 
 
 class Block(NamedTuple):
@@ -145,6 +170,7 @@ class Block(NamedTuple):
         basis, products, curvatures: $U$, $H U$ and $U' H U$.
         slack: $A = U' (2P - H) U$.
         gradients: of $U' H U$ with $U$ held, in the coordinates of `symmetric`.
+        pairs: `pairs` of the basis.
     """
 
     basis: Float[Tensor, "p k"]
@@ -152,23 +178,37 @@ class Block(NamedTuple):
     curvatures: Float[ndarray, "k k"]
     slack: Float[ndarray, "k k"]
     gradients: Float[Tensor, "p q"]
+    pairs: Float[Tensor, "*p q"]
 
     @classmethod
     def expanded(cls, edge: Edge, time: float, w: Tensor, preconditioner: Tensor) -> Block:
         """What an expansion says of a time and a point near its own."""
         curvatures = edge.curvatures_at(time, w)
-        slack = 2 * gram(edge.basis, preconditioner[:, None] * edge.basis) - curvatures
-        return cls(edge.basis, edge.products_at(time), curvatures, (slack + slack.T) / 2, edge.gradients_at(time))
+        slack = smat(2 * gram(edge.pairs, preconditioner[:, None])[:, 0]) - curvatures
+        return cls(edge.basis, edge.products_at(time), curvatures, slack, edge.third.at(time), edge.pairs)
 
     def growth(self, rates: Float[Tensor, "*p c"]) -> Float[ndarray, "q c"]:
         """svec(2 U' diag(r) U) for each column r."""
-        if len(rates) == 1:
-            return 2 * np.outer(svec(gram(self.basis, self.basis)), rates[0].double().cpu().numpy())
-        rows, columns, scales = triangle(self.basis.shape[1])
-        pairs = [scale * self.basis[:, i] * self.basis[:, j] for i, j, scale in zip(rows, columns, scales, strict=True)]
-        return 2 * gram(torch.stack(pairs).T, rates)
+        return 2 * gram(self.pairs, rates)
 
 
-def gram(a: Tensor, b: Tensor) -> ndarray:
-    """a' b, summed in float64: rounding in float32 would make the complementarity problem lose its monotonicity."""
-    return (a.double().T @ b.double()).cpu().numpy()
+def pairs(basis: Float[Tensor, "p k"], preconditioner: Float[Tensor, " *p"]) -> Float[Tensor, "*p q"]:
+    """What gives svec(U' diag(r) U) when multiplied with an r of the shape of diag(P)."""
+    if len(preconditioner) == 1:
+        return torch.as_tensor(svec(gram(basis, basis)), device=basis.device)[None]
+    rows, columns, scales = triangle(basis.shape[1])
+    products = [scale * basis[:, i] * basis[:, j] for i, j, scale in zip(rows, columns, scales.tolist(), strict=True)]
+    return torch.stack(products).T
+
+
+def gram(a: Float[Tensor, "p j"], b: Float[Tensor, "p k"]) -> Float[ndarray, "j k"]:
+    """a' b with blocks of 1024 rows summed in float64: rounding of one long float32 sum would make the complementarity
+    problem lose its monotonicity, and a float64 copy of both costs more than the product."""
+    whole = len(a) - len(a) % 1024
+    total = (a[whole:].double().T @ b[whole:].double()).cpu()
+    if whole and a.dtype == b.dtype == torch.float32:
+        blocks = [x[:whole].T.unflatten(1, (-1, 1024)).transpose(0, 1) for x in (a, b)]
+        total = total + torch.bmm(blocks[0], blocks[1].transpose(1, 2)).double().sum(0).cpu()
+    elif whole:
+        total = total + (a[:whole].double().T @ b[:whole].double()).cpu()
+    return total.numpy()

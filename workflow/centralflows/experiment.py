@@ -183,7 +183,8 @@ class Experiment:
                 held_slack=settings.held_slack,
                 tolerance=settings.tolerance,
             )
-            integrator = Integrator(settings.method, settings.substeps)
+            followed = settings.third_derivatives == "followed"
+            integrator = Integrator(settings.method, settings.substeps, proportional=followed)
         elif process == "stable":
             settings = self.stable
             flow, limit, tracker = StableFlow(*common), settings.stop_at_sharpness, self.tracker(threshold=math.inf)

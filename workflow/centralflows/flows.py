@@ -19,7 +19,7 @@ from torch import Tensor
 
 from .complementarity import Solution, solve_sdcp
 from .derivatives import Point, Points
-from .edge import Block, Edge, edge, gram
+from .edge import Block, Edge, edge, gram, pairs
 from .optimizers import Optimizer
 from .optimizers.base import State
 from .spectrum import Spectrum, Tracker
@@ -200,13 +200,14 @@ class CentralFlow(Flow):
         )
 
     def velocity(self, time, w, state, frame):
-        if self.third_derivatives == "fresh":
+        held = frame.edge
+        if self.third_derivatives == "followed" and (held is None or held.third.steady or float(time) == held.time):
+            smooth = self._smooth_velocity(time, w, state)
+            block = None if held is None else Block.expanded(held, float(time), w, smooth[2].preconditioner)
+        else:
             point = self.points.at(w)  # first, so that its gradient is not evaluated twice
             smooth = self._smooth_velocity(time, w, state)
             block = self._fresh(point, smooth[2].preconditioner, frame)
-        else:
-            smooth = self._smooth_velocity(time, w, state)
-            block = None if frame.edge is None else Block.expanded(frame.edge, float(time), w, smooth[2].preconditioner)
         return smooth if block is None else self._constrained(time, w, state, smooth, block)
 
     def _constrained(
@@ -219,15 +220,11 @@ class CentralFlow(Flow):
         drift_x = self.optimizer.drift_curvature(step, state, snapshot.gradient, block.products)
 
         # The change of svec(U' (2P - H) U) along the smooth velocity, and along each of those.
-        along = [(1.0, drift)]
-        if state:
-            along += [(0.0, tuple(d[..., a] for d in drift_x)) for a in range(dw_x.shape[1])]
-        rates = [self.optimizer.preconditioner_rate(step, state, each, ds).to(w) for each, ds in along]
-        growth = block.growth(torch.stack(rates, dim=1))
-        rate = growth[:, 0] - (block.gradients.T @ dw).double().cpu().numpy()
+        growth = self.optimizer.preconditioner_rate(step, state, 1.0, drift).to(w)[:, None]
+        rate = block.growth(growth)[:, 0] - (block.gradients.T @ dw).double().cpu().numpy()
         rate_x = -gram(block.gradients, dw_x)
         if state:
-            rate_x = rate_x + growth[:, 1:]
+            rate_x = rate_x + block.growth(self.optimizer.preconditioner_rates(step, state, drift_x).to(w))
 
         tau = self.relaxation_time
         solution = solve_sdcp(block.slack + tau * smat(rate), tau * rate_x)
@@ -256,7 +253,8 @@ class CentralFlow(Flow):
         slack = 2 * np.eye(len(curvatures)) - curvatures
         if self.held_slack == "rayleigh":
             slack = np.diag(np.diag(slack))
-        return Block(basis, products, curvatures, slack, point.curvature_gradients(basis, graphs))
+        gradients = point.curvature_gradients(basis, graphs)
+        return Block(basis, products, curvatures, slack, gradients, pairs(basis, preconditioner))
 
 
 @dataclass(frozen=True)

@@ -32,6 +32,8 @@ class Integrator:
     Attributes:
         method: of torchdiffeq, with fixed or adaptive steps. Euler with 4 substeps is the published discretisation.
         substeps: least number of equal steps per unit of time; of an adaptive method, the first step is as long as these.
+        proportional: `substeps` are those at the edge of stability; the error, which depends on their length times the
+            sharpness, allows for fewer below it, and asks for more above.
         substeps_per_sharpness: further substeps for a stiff flow, per unit of effective sharpness (Euler is stable from
             1/2 on; 2 keeps its error small and allows for growth within the unit).
         rtol, atol: error tolerances of an adaptive method, per step.
@@ -44,6 +46,7 @@ class Integrator:
     rtol: float = 1e-5
     atol: float = 1e-7
     evaluations: int = 10_000
+    proportional: bool = False
 
     def __post_init__(self):
         if self.method not in FIXED_STEP + ADAPTIVE:
@@ -51,7 +54,10 @@ class Integrator:
 
     def count(self, frame: Frame) -> int:
         """Number of substeps at a frame."""
-        return max(self.substeps, math.ceil(self.substeps_per_sharpness * float(frame.values[0])))
+        sharpness = float(frame.values[0])
+        if self.proportional:
+            return max(1, round(self.substeps * sharpness / 2))
+        return max(self.substeps, math.ceil(self.substeps_per_sharpness * sharpness))
 
     def advance(self, flow: Flow, time: float, w: Tensor, state: State, frame: Frame) -> tuple[Tensor, State, Snapshot]:
         """(w, s) one unit of time later, and the snapshot at the start of the unit.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -61,7 +62,8 @@ class Observer:
     def check(self, w: Tensor, loss: Tensor, gradient: Tensor) -> None:
         """Raise `Diverged`, with the first quantity that is not finite, unless all are."""
         for name, quantity in (("weights are", w), ("loss is", loss), ("gradient is", gradient)):
-            if not torch.isfinite(quantity).all():
+            # A sum is not finite if a term is not, and takes one pass; one that overflows is looked at again.
+            if not math.isfinite(quantity.sum()) and not torch.isfinite(quantity).all():
                 raise Diverged(f"the {name} not finite; try a smaller learning rate")
 
     def record(
@@ -79,7 +81,7 @@ class Observer:
         """The record of a step whose quantities have been checked."""
         values: dict[str, Any] = {
             "loss": loss.item(),
-            "gradient_norm_squared": gradient.double().square().sum().item(),
+            "gradient_norm_squared": torch.linalg.vector_norm(gradient, dtype=torch.float64).item() ** 2,
             "step_size": 1.0 / preconditioner.double().mean().item(),
         }
         if self.outputs is not None:

@@ -46,6 +46,7 @@ def leading_eigenpairs(
     threshold: float = -torch.inf,
     least: int = 0,
     iterations: int = 200,
+    workspace: Tensor | None = None,
 ) -> Spectrum:
     r"""The `b` leading eigenpairs by a block Davidson iteration, of which the first `wanted` must converge.
 
@@ -62,6 +63,7 @@ def leading_eigenpairs(
         threshold: values from which on the tolerance counts in full.
         least: iterations that are made in any case; the columns beyond `wanted` move in them even if all others stand.
         iterations: where to stop without convergence; the residuals returned tell.
+        workspace: memory to work in, `[8 b, p]` or more rows. Asking the system for it anew costs as much as the algebra.
 
     Raises:
         Diverged: the operator returns something that is not finite.
@@ -70,7 +72,7 @@ def leading_eigenpairs(
     Lanczos iteration that keeps its vectors; thick restarts after A. Stathopoulos, Y. Saad, K. Wu, "Dynamic thick
     restarting of the Davidson, and the implicitly restarted Arnoldi methods", SIAM J. Sci. Comput. 19 (1998).
     """
-    space = _Space(operator, guess)
+    space = _Space(operator, guess, workspace)
     # Rounding sets a floor under the residual: near it, few iterations without progress are allowed.
     best, stalled, floor = torch.inf, 0, 1e3 * torch.finfo(guess.dtype).eps
     for iteration in range(iterations):
@@ -96,11 +98,11 @@ class _Space:
     than columns, and both take part in one matrix product. The small matrices are float64.
     """
 
-    def __init__(self, operator: Callable[[Tensor], Tensor], guess: Float[Tensor, "p b"]):
+    def __init__(self, operator: Callable[[Tensor], Tensor], guess: Float[Tensor, "p b"], workspace: Tensor | None):
         p, self.width = guess.shape
         self.operator, self.products = operator, 0
         self.capacity = 4 * self.width
-        self.buffer = guess.new_empty(2 * self.capacity, p)
+        self.buffer = guess.new_empty(2 * self.capacity, p) if workspace is None else workspace
         self._begin(guess.T)
 
     def _begin(self, rows: Tensor) -> None:
@@ -196,19 +198,21 @@ class Tracker:
         guarded: solves from one with the guard to the next.
         solves, modes: number of solves so far, and of modes that the last one reported.
         vectors: eigenvectors of the last solve and the guard, `[p, m + 1]` (`[p, p]` where p modes are tracked).
+        workspace: memory of the solver.
         previous: eigenvectors of the solve before. With `solves`, `modes` and `vectors` it is the whole state.
     """
 
     threshold: float = 1.5
     minimum: int = 1
     maximum: int = 16
-    tolerance: float = 3e-5
+    tolerance: float = 8e-5
     seed: int = 0
     guarded: int = 4
     solves: int = 0
     modes: int = 0
     vectors: Tensor | None = field(default=None, repr=False)
     previous: Tensor | None = field(default=None, repr=False)
+    workspace: Tensor | None = field(default=None, repr=False, compare=False)
 
     def update(self, point: Point, preconditioner: Float[Tensor, " *p"]) -> Spectrum:
         """The tracked eigenpairs of the effective Hessian at a point, given diag(P) `[p]` or `[1]`."""
@@ -222,11 +226,15 @@ class Tracker:
         modes = min(max(self.modes, self.minimum), maximum)
         guard = int(self.vectors is None or self.solves % self.guarded == 0)
         guess, spare = self._guess(point.w)
+        if guard and spare.shape[1]:
+            spare = spare + 0.1 * self._noise(p, 1, point.w)
         products = 0
         while True:
             block = min(modes + guard, p)
-            guess = torch.cat([guess, spare], dim=1)[:, :block]
-            guess = torch.cat([guess, self._noise(p, block - guess.shape[1], point.w)], dim=1)
+            guess = _beside(guess, spare)[:, :block]
+            guess = _beside(guess, self._noise(p, block - guess.shape[1], point.w))
+            if self.workspace is None or len(self.workspace) < 8 * block:
+                self.workspace = guess.new_empty(8 * block, p)
             found = leading_eigenpairs(
                 operator,
                 guess,
@@ -234,6 +242,7 @@ class Tracker:
                 tolerance=self.tolerance,
                 threshold=min(self.threshold, 2.0),
                 least=2 * (block > modes),
+                workspace=self.workspace,
             )
             products += found.products
             if found.values[modes - 1] < self.threshold:
@@ -259,7 +268,7 @@ class Tracker:
         modes = max(min(modes, below), least)
         self.previous = None if self.vectors is None else self.vectors[:, : self.modes]
         self.modes = modes
-        self.vectors = torch.cat([vectors, spare], dim=1)[:, : modes + 1]
+        self.vectors = _beside(vectors, spare)[:, : modes + 1]
         self.solves += 1
         if found.residuals[:modes].max().item() > 30 * self.tolerance:
             # Without the number, which the records hold, the same warning is shown once and not at every step.
@@ -273,19 +282,22 @@ class Tracker:
         return torch.randn(p, columns, generator=generator, dtype=torch.float64).to(like) / p**0.5
 
     def _guess(self, w: Tensor) -> tuple[Tensor, Tensor]:
-        """The modes expected now, and the guard with a little noise (no column where there is none)."""
+        """The modes expected now, and the guard (no column where there is none)."""
         if self.vectors is None:
             return w.new_empty(len(w), 0), w.new_empty(len(w), 0)
         modes, guard = self.vectors[:, : self.modes], self.vectors[:, self.modes :]
-        if guard.shape[1]:
-            guard = guard + 0.1 * self._noise(len(w), 1, w)
         before = self.previous
         if before is not None and before.shape == modes.shape:
             # Within a cluster of values the vectors are arbitrary: those before are turned to the present ones first.
             left, overlaps, right = torch.linalg.svd((before.T @ modes).double())
             if overlaps[-1] > 0.7:
-                modes = 2 * modes - before @ (left @ right).to(before)
+                modes = 2 * modes - ((left @ right).T.to(before) @ before.T).T
         return modes, guard
+
+
+def _beside(left: Float[Tensor, "p a"], right: Float[Tensor, "p b"]) -> Float[Tensor, "p c"]:
+    """Both as one, stored as rows."""
+    return torch.cat([left.T, right.T]).T
 
 
 def _continuing(vectors: Tensor, previous: Tensor) -> Tensor:

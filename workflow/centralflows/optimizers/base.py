@@ -89,6 +89,11 @@ class Optimizer(ABC):
         rate = torch.full_like(step, step_rate)
         return torch.func.jvp(lambda t, *s: self.preconditioner(t, s), (step, *state), (rate, *state_rate))[1]
 
+    def preconditioner_rates(self, step: Tensor, state: State, state_rates: State) -> Float[Tensor, "*p q"]:
+        r"""$dP/dt$ along several changes of the state, the columns of `[size, q]`, with the step counter held."""
+        columns = zip(*(rates.unbind(-1) for rates in state_rates), strict=True)
+        return torch.stack([self.preconditioner_rate(step, state, 0.0, rates) for rates in columns], dim=-1)
+
 
 def as_schedule(lr: float | Schedule) -> Schedule:
     """A learning rate as a function of the step counter."""

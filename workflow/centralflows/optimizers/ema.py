@@ -68,14 +68,22 @@ class SquaredGradientAverage(Optimizer):
             scale * (self.square(products[:, i] + products[:, j]) - self.square(products[:, i] - products[:, j])) / 4
             for i, j, scale in zip(rows, columns, scales.tolist(), strict=True)
         ]
-        return ((1 - self.beta2) / self.beta2 * torch.stack(squares, dim=-1),)
+        return ((1 - self.beta2) / self.beta2 * torch.stack(squares).T,)
 
-    def preconditioner_rate(self, step: Tensor, state: State, step_rate: float, state_rate: State) -> Tensor:
-        (nu,), (nu_rate,) = state, state_rate
+    def _slope(self, step: Tensor, nu: Tensor) -> Tensor:
+        """dP / dnu."""
         weight = 1 - self.beta2**step if self.bias_correction else 1.0
         tiny = torch.finfo(nu.dtype).tiny
         slope = torch.where(nu > tiny * weight, 0.5 * (weight * nu.clamp_min(tiny)).rsqrt(), 0.0)
-        rate = slope * nu_rate / as_schedule(self.lr)(step)
+        return slope / as_schedule(self.lr)(step)
+
+    def preconditioner_rates(self, step: Tensor, state: State, state_rates: State) -> Tensor:
+        (nu,), (nu_rates,) = state, state_rates
+        return (self._slope(step, nu) * nu_rates.T).T
+
+    def preconditioner_rate(self, step: Tensor, state: State, step_rate: float, state_rate: State) -> Tensor:
+        (nu,), (nu_rate,) = state, state_rate
+        rate = self._slope(step, nu) * nu_rate
         if step_rate:
             rate = (
                 rate + step_rate * torch.func.jvp(lambda t: self.preconditioner(t, state), (step,), (step / step,))[1]
