@@ -37,7 +37,7 @@ def test_sharpening_ends_where_the_edge_has_been_passed_by_the_factor():
 
 
 def test_the_first_blow_is_around_the_fall():
-    # The fall is at step 17, its minimum one step later: four steps, but at least eight, to both sides, within the cycle.
+    # The fall is at step 17, its minimum one step later: four steps, but at least 15, to both sides, within the cycle.
     assert windows.first_blow(midpoint(WAVE)) == (10, 23)
     slow = [1.0] + [2.0 + 0.01 * t for t in range(40)] + [1.9 - 0.01 * t for t in range(5)] + [1.9] * 60
     assert windows.first_blow(midpoint(slow)) == (41 - 16, 41 + 16)

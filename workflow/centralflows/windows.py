@@ -40,7 +40,7 @@ def cycle(midpoint: xr.Dataset, count: int = 1) -> Window | None:
 def first_blow(midpoint: xr.Dataset) -> Window | None:
     """The first spike: as many steps before the sharpness falls below 2 as after it, within the first cycle.
 
-    As many as four times what the sharpness then needs to its minimum.
+    As many as four times what the sharpness then needs to its minimum, and 15 at least.
     """
     whole = cycle(midpoint)
     if whole is None:
@@ -50,7 +50,7 @@ def first_blow(midpoint: xr.Dataset) -> Window | None:
     if fall is None:
         return whole
     after = values.sel(step=slice(fall, None))
-    reach = max(8, 4 * (int(after.step[after.values.argmin()]) - fall))
+    reach = max(15, 4 * (int(after.step[after.values.argmin()]) - fall))
     return max(whole[0], fall - reach), min(whole[1], fall + reach)
 
 

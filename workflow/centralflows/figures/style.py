@@ -88,7 +88,8 @@ def finish(axes: Axes, *, title: str, ylabel: str = "", xlabel: str = "step", le
 def shared_legend(figure: Figure, *axes: Axes) -> None:
     """One legend below all panels, of the distinct lines of some of them: it cannot cover a curve."""
     lines = {label: line for panel in axes for line, label in zip(*panel.get_legend_handles_labels(), strict=True)}
-    columns = min(len(lines), max(2, int(figure.get_figwidth() / 1.9)))
+    rows = -(-len(lines) // max(2, int(figure.get_figwidth() / 1.7)))
+    columns = -(-len(lines) // rows)  # as even as can be
     figure.legend(lines.values(), lines.keys(), loc="outside lower center", ncols=columns, handlelength=2.2)
 
 
