@@ -230,7 +230,7 @@ def measure(runs: dict[str, dict[str, Any]] = RUNS, log: Any = None) -> dict[str
         for process in PROCESSES:
             found["processes"][name][process] = process_cost(begun, process)
             print(name, process, found["processes"][name][process], file=log)
-        modes = max(1, *(int(k) for k in found["processes"][name]["central"] if k.isdigit()))
+        modes = max([1, *(int(k) for k in found["processes"][name]["central"] if k.isdigit())])
         found["textbook"][name] = {"modes": modes, "gradient_equivalents": textbook(begun, modes)}
     found["store_share"] = store_share(experiment(RUNS["mlp 32, gd, small lr"]))
     found["growth"] = growth()
