@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(CURDIR)/$(VENV)/bin
 RUN := PATH="$(BIN):$$PATH"
 
-.PHONY: figures smoke test gallery animations lint lock clean
+.PHONY: figures smoke test benchmark gallery animations lint lock clean
 
 figures: $(VENV)/.ready
 	$(RUN) snakemake --cores $(CORES)
@@ -26,6 +26,10 @@ $(VENV)/.tested: $(VENV)/.ready $(SOURCES)
 .PHONY: retest
 retest: $(VENV)/.ready
 	$(RUN) python -m pytest && touch $(VENV)/.tested
+
+# What each process costs on this machine, some minutes on one core; results/benchmarks/ has JSON, table and figure.
+benchmark: $(VENV)/.ready
+	$(RUN) snakemake --cores 1 --force benchmark
 
 # The default profile's gallery and pictures, for the README and for readers of the repository.
 gallery: figures

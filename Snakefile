@@ -22,6 +22,7 @@ include: "workflow/rules/flow.smk"
 include: "workflow/rules/analysis.smk"
 include: "workflow/rules/figures.smk"
 include: "workflow/rules/numerics.smk"
+include: "workflow/rules/benchmark.smk"
 
 
 rule all:

@@ -10,7 +10,7 @@ import pytest
 import centralflows
 
 PACKAGE = Path(centralflows.__file__).parent
-CHAIN = ("objective", "derivatives", "optimizers", "spectrum", "complementarity", "flows", "integrate")
+CHAIN = ("objective", "derivatives", "optimizers", "spectrum", "complementarity", "edge", "flows", "integrate")
 LIGHT = (
     "trajectory",
     "metrics",

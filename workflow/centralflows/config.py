@@ -620,7 +620,7 @@ class Central(Integration):
     third_derivatives: Literal["followed", "fresh"] = "followed"
     """followed: evaluated at most once per unit of time, and extrapolated while that is accurate; fresh: at every evaluation of
     the velocity, as in the published discretisation"""
-    tolerance: Annotated[float, Field(gt=0, le=0.1), AlsoText] = 1e-2
+    tolerance: Annotated[float, Field(gt=0, le=0.1), AlsoText] = 3e-2
     """on the relative error of third derivatives that are followed"""
     held_slack: Literal["rayleigh", "full"] = "rayleigh"
     """what is kept of the slack between two solves of the spectrum where third derivatives are fresh; rayleigh is the published

@@ -174,7 +174,7 @@ class CentralFlow(Flow):
     critical_threshold: float = 1.95
     third_derivatives: Literal["followed", "fresh"] = "fresh"
     held_slack: Literal["rayleigh", "full"] = "rayleigh"
-    tolerance: float = 1e-2
+    tolerance: float = 3e-2
 
     name: ClassVar[str] = "central"
     averages: ClassVar[bool] = True

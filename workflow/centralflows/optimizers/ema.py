@@ -84,7 +84,7 @@ class SquaredGradientAverage(Optimizer):
     def preconditioner_rate(self, step: Tensor, state: State, step_rate: float, state_rate: State) -> Tensor:
         (nu,), (nu_rate,) = state, state_rate
         rate = self._slope(step, nu) * nu_rate
-        if step_rate:
+        if step_rate and (self.bias_correction or callable(self.lr)):
             rate = (
                 rate + step_rate * torch.func.jvp(lambda t: self.preconditioner(t, state), (step,), (step / step,))[1]
             )

@@ -1,0 +1,86 @@
+"""Tables and figure of the benchmark. `python -m centralflows.benchmark_report` puts the tables into `docs/performance.md`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from matplotlib.figure import Figure
+
+ROOT = Path(__file__).parents[2]
+MEASURED, MANUAL = ROOT / "results" / "benchmarks" / "benchmark.json", ROOT / "docs" / "performance.md"
+BEGIN, END = "<!-- benchmark: begin -->", "<!-- benchmark: end -->"
+COUNTS = ("gradients", "graphs", "products", "product_graphs", "third")
+
+
+def rows(measured: Mapping[str, Any]) -> list[tuple[str, str, str, Mapping[str, float]]]:
+    """(run, process, critical modes, costs) of everything that was timed."""
+    return [
+        (run, process, k, costs)
+        for run, processes in measured["processes"].items()
+        for process, by_modes in processes.items()
+        if isinstance(by_modes, Mapping)
+        for k, costs in by_modes.items()
+        if isinstance(costs, Mapping)
+    ]
+
+
+def table(measured: Mapping[str, Any]) -> str:
+    """Everything as Markdown."""
+    machine = measured["machine"]
+    versions = ", ".join(f"{name} {number}" for name, number in machine["versions"].items())
+    lines = [
+        f"{machine['processor']}, {machine['device']}, {machine['threads']} thread; {versions}.",
+        "",
+        "| network | p | process | critical | steps | gradient equivalents | tracked | "
+        + " | ".join(name.replace("_", " ") for name in COUNTS)
+        + " |",
+        "| --- " * (7 + len(COUNTS)) + "|",
+    ]
+    for run, process, k, costs in rows(measured):
+        p = measured["processes"][run]["p"]
+        counts = " | ".join(f"{costs.get(name, 0):g}" for name in COUNTS)
+        shown = k if process == "central" else ""
+        lines.append(
+            f"| {run} | {p:,} | {process} | {shown} | {costs['steps']} | {costs['gradient_equivalents']:g} | "
+            f"{costs['tracked_modes']:g} | {counts} |"
+        )
+    lines += ["", "| network | modes | textbook step, gradient equivalents |", "| --- | --- | --- |"]
+    lines += [f"| {run} | {t['modes']} | {t['gradient_equivalents']:g} |" for run, t in measured["textbook"].items()]
+    lines += ["", "| p | n | k | gradient [ms] | k products [ms] | third derivatives [ms] |", "| --- " * 6 + "|"]
+    lines += [
+        f"| {g['p']:,} | {g['n']} | {g['k']} | {g['gradient_ms']:.2f} | {g['products_ms']:.1f} | {g['third_ms']:.1f} |"
+        for part in measured["growth"].values()
+        for g in part
+    ]
+    lines += ["", "| width | chunk size | memory of third derivatives [MiB] |", "| --- | --- | --- |"]
+    lines += [f"| {m['width']} | {m['chunk_size'] or 'all'} | {m['mib']:g} |" for m in measured["memory"]]
+    return "\n".join([*lines, "", f"Writing the store takes {measured['store_share']:.1%} of a central flow's time."])
+
+
+def draw(measured: Mapping[str, Any]) -> Figure:
+    """Gradient equivalents per process and network."""
+    found = rows(measured)
+    figure = Figure(figsize=(8, 0.22 * len(found) + 1), layout="constrained")
+    axes = figure.subplots()
+    labels = [f"{run}: {process}{f', k = {k}' if process == 'central' else ''}" for run, process, k, _ in found]
+    axes.barh(labels, [costs["gradient_equivalents"] for *_, costs in found])
+    axes.set(xscale="log", xlabel="time per step [full-batch gradients]")
+    axes.invert_yaxis()
+    axes.grid(axis="x", alpha=0.3)
+    return figure
+
+
+def main() -> None:
+    """Bring the manual up to date with what was measured last."""
+    text = MANUAL.read_text(encoding="utf-8")
+    before, _, rest = text.partition(BEGIN)
+    _, _, after = rest.partition(END)
+    measured = json.loads(MEASURED.read_text(encoding="utf-8"))
+    MANUAL.write_text(f"{before}{BEGIN}\n\n{table(measured)}\n\n{END}{after}", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

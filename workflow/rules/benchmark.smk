@@ -1,0 +1,19 @@
+"""What each process costs; no part of a profile, asked for by name."""
+
+
+rule benchmark:
+    """Gradient equivalents per process and network, growth, memory."""
+    output:
+        measured="results/benchmarks/benchmark.json",
+        table="results/benchmarks/benchmark.md",
+        figure="results/benchmarks/benchmark.svg",
+        seal="results/benchmarks/benchmark.json.seal.json",
+    log:
+        "logs/benchmark.log",
+    conda:
+        "../../envs/environment.yaml"
+    params:
+        cfg=sorted_json({"threads": 1}),
+        source=source_digest("workflow/scripts/benchmark.py"),
+    script:
+        "../scripts/benchmark.py"

@@ -1,0 +1,16 @@
+"""Measure what each process costs, as JSON, table and figure."""
+
+import json
+
+from centralflows.benchmark import measure
+from centralflows.benchmark_report import draw, table
+from centralflows.jobs import job
+from centralflows.runtime import prepare
+
+with job(snakemake) as this:
+    prepare("cpu", this.config["threads"])
+    measured = measure(log=this.log)
+    this.output("measured").write_text(json.dumps(measured, indent=2) + "\n")
+    this.output("table").write_text(table(measured) + "\n")
+    draw(measured).savefig(this.output("figure"))
+    this.seal("seal", "measured", "table", "figure", threads=this.config["threads"])
