@@ -143,21 +143,6 @@ def learning_rates(runs: Runs, *, window: Window | None = None) -> Figure:
     return figure
 
 
-def ablation(run: Run, *, window: Window | None = None) -> Figure:
-    """Loss (at the midpoints), sharpness and effective step size: discrete, central flow, and without the penalty."""
-    shown = cut(run, window)
-    figure, (loss, sharpness, step) = new(3, height=2.8)
-    panels.line(loss, shown, "discrete", shown["midpoint"].loss)
-    panels.line(step, shown, "discrete", shown["discrete"].step_size)
-    for flow in ("central", "ablated"):
-        panels.line(loss, shown, flow, shown[flow].loss)
-        panels.line(step, shown, flow, shown[flow].step_size)
-    panels.sharpness(sharpness, shown, ("central", "ablated"))
-    finish_steps(loss, step)
-    shared_legend(figure, loss)
-    return figure
-
-
 def acceleration(runs: Runs, *, window: Window | None = None) -> Figure:
     """The same three quantities at several learning rates, from a common point and a common step size."""
     figure, (loss, sharpness, step) = new(3, height=2.8)
@@ -173,14 +158,9 @@ def acceleration(runs: Runs, *, window: Window | None = None) -> Figure:
             panels.line(panel, shown, "discrete", discrete, color=color, label=label)
             panels.line(panel, shown, "central", flow, **({} if i == 0 else {"label": None}))
     finish(sharpness, title="sharpness", ylabel="top Hessian eigenvalue")
-    finish_steps(loss, step)
+    panels.finish_steps(loss, step)
     shared_legend(figure, loss)
     return figure
-
-
-def finish_steps(loss: Axes, step: Axes) -> None:
-    finish(loss, title="training loss (discrete: at midpoints)", ylabel="loss")
-    finish(step, title="effective step size", ylabel=r"weight$^2$ / loss")
 
 
 def _memory(run: Run) -> str:
