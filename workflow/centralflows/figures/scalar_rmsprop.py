@@ -48,9 +48,7 @@ def one_cycle(run: Run, *, window: Window | None = None) -> Figure:
 
 def memories_cycle(runs: Runs, *, window: Window | None = None) -> Figure:
     """The same of runs with several memories of nu that start from one point, for one cycle of the slowest."""
-    cycles = [windows.cycle(run["midpoint"], 1) or windows.cycle(run["midpoint"], 2) for run in runs.values()]
-    stop = max((c[1] for c in cycles if c), default=None)
-    found = window or (None if stop is None else (0, stop))
+    found = window or windows.restarted([run["midpoint"] for run in runs.values()])
     return _cycle({_memory(run): run for run in runs.values()}, found)
 
 
