@@ -85,7 +85,7 @@ def learning_rates(runs: Mapping[str, Run]) -> list[dict[str, Any]]:
         groups.setdefault(json.dumps([optimizer, kept], sort_keys=True), []).append((lr, name))
     cards = []
     for members in groups.values():
-        members = sorted(set(members))
+        members = sorted(dict(reversed(members)).items())  # one run for each learning rate, the first
         edges = [at_edge(runs[name]) for _, name in members]
         if len(members) < 2 or any(edge is None for edge in edges):
             continue
