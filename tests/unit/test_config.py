@@ -15,9 +15,10 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from centralflows import config, config_docs
+from centralflows import config, config_docs, schema
 from centralflows.catalogue import CATALOGUE
-from centralflows.config import Config, ConfigError, Trajectory, load
+from centralflows.config import Config, ConfigError, load
+from centralflows.schema import Trajectory
 
 ROOT = Path(__file__).parents[2]
 VALID = {
@@ -503,7 +504,7 @@ def test_the_example_of_the_manual_is_valid():
     loaded = load(example())
     # what the manual says of it
     assert (loaded.runs["deep"].optimizer.name, loaded.runs["deep"].optimizer.lr) == ("gd", 0.03)
-    assert loaded.runs["sorting"].dataset == config.Sorting(name="sorting", examples=100, test_examples=40)
+    assert loaded.runs["sorting"].dataset == schema.Sorting(name="sorting", examples=100, test_examples=40)
 
 
 def test_the_mistakes_in_the_manual_are_real():

@@ -10,9 +10,9 @@ import torch
 from torch import nn
 
 from centralflows import GradientDescent, Objective
-from centralflows.config import PUBLISHED
 from centralflows.cost import counted
 from centralflows.experiment import Experiment
+from centralflows.schema import PUBLISHED
 
 STEPS = 40
 

@@ -8,10 +8,10 @@ import torch
 from torch import nn
 
 from centralflows import Experiment, GradientDescent, Objective, RMSProp
-from centralflows.config import Central, Spectrum
 from centralflows.criteria import cross_entropy
 from centralflows.errors import Diverged
 from centralflows.probe import WrongDerivatives
+from centralflows.schema import Central, Spectrum
 from centralflows.trajectory import PROCESSES
 
 
@@ -85,7 +85,7 @@ def test_all_processes_start_from_the_same_weights():
 
 
 def test_a_flow_that_grows_stiff_ends_and_says_so():
-    from centralflows.config import Stable
+    from centralflows.schema import Stable
 
     made = Experiment(objective(), GradientDescent(0.5), 50, stable=Stable(stop_at_sharpness=0.1))
     stable = made.run("stable")["stable"]

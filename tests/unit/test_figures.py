@@ -10,7 +10,7 @@ import torch
 from matplotlib import pyplot as plt
 from PIL import Image
 
-from centralflows import Experiment, GradientDescent, Objective, RMSProp, ScalarRMSProp, config, figures
+from centralflows import Experiment, GradientDescent, Objective, RMSProp, ScalarRMSProp, figures, schema
 from centralflows.catalogue import CATALOGUE, MANY, NEEDS
 from centralflows.criteria import CRITERIA
 from centralflows.discrete import Start
@@ -37,7 +37,7 @@ def run(optimizer, flows) -> dict:
         optimizer,
         40,
         examples=inputs[:3],
-        spectrum=config.Spectrum(minimum=3, hessian_every=4),
+        spectrum=schema.Spectrum(minimum=3, hessian_every=4),
         warm_start=4,
         coordinates=6,
     )

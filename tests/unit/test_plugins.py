@@ -8,7 +8,7 @@ from importlib import metadata
 import pytest
 import torch
 
-from centralflows import config, optimizers, plugins
+from centralflows import config, optimizers, plugins, schema
 from centralflows.optimizers.contract import check
 
 MODULE = '''
@@ -57,7 +57,7 @@ def test_an_optimizer_from_outside_is_built_with_its_options(module):
     state = (torch.tensor([2.0], dtype=torch.float64),)
     assert made.preconditioner(torch.tensor(2.0, dtype=torch.float64), state).item() == pytest.approx(2 / 0.05)
     check(made)
-    assert config.Run.model_validate(run.model_dump(mode="json")) == run  # as jobs receive it
+    assert schema.Run.model_validate(run.model_dump(mode="json")) == run  # as jobs receive it
 
 
 @pytest.mark.parametrize(

@@ -126,7 +126,7 @@ def test_the_sensitivity_to_the_width_is_shown():
 
 
 def test_larger_learning_rates_are_compared_at_the_same_loss():
-    runs = {"slow": run(lr=0.1), "fast": run(lr=0.2, fall=1.5), "other": run(lr=0.4, seed=3)}
+    runs = {"slow": run(lr=0.1), "same": run(lr=0.1), "fast": run(lr=0.2, fall=1.5), "other": run(lr=0.4, seed=3)}
     (group,) = learning_rates(runs)
     assert group["runs"] == ["slow", "fast"] and group["verdict"] == HOLDS
     np.testing.assert_allclose(group["sharpness"], [21.0, 10.5], rtol=1e-12)

@@ -10,10 +10,10 @@ import torch
 from torch import nn
 
 from centralflows import Experiment, GradientDescent, Objective, RMSProp, ScalarRMSProp, config
-from centralflows.config import Stable
 from centralflows.discrete import advanced, start
 from centralflows.metrics import first_not_above, upward_crossing
 from centralflows.pipeline import store_discrete, store_flow, stored_state
+from centralflows.schema import Stable
 from centralflows.trajectory import open_trajectory
 
 OPTIMIZERS = [GradientDescent(0.1), ScalarRMSProp(0.01, 0.9, bias_correction=True), RMSProp(1e-3, 0.9, eps=1e-6)]

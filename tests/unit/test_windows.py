@@ -70,3 +70,9 @@ def test_rank_one_is_the_longest_time_of_one_direction():
 def test_the_first_cycles_end_with_a_crossing():
     assert windows.early(midpoint(WAVE), cycles=1) == (0, 23)
     assert windows.early(midpoint(WAVE), cycles=2) is None
+
+
+def test_restarted_runs_are_shown_until_the_slowest_comes_back():
+    quick, slow = [2.0, 2.2, 1.8, 2.1, 2.2, 2.2, 2.2], [2.0, 2.1, 2.2, 1.8, 1.9, 2.0, 2.2]
+    assert windows.restarted([midpoint(quick), midpoint(slow)]) == (0, 6)
+    assert windows.restarted([midpoint([2.0, 2.1])]) is None

@@ -14,10 +14,10 @@ import torch
 import xarray as xr
 from torch import nn
 
-from .config import PUBLISHED
 from .experiment import Experiment
 from .objective import Objective
 from .optimizers import GradientDescent, Optimizer, RMSProp, ScalarRMSProp
+from .schema import PUBLISHED
 
 ROOT = Path(__file__).parents[2]
 MEASURED = ROOT / "results" / "agreement.json"

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from . import config, data
+from . import data, schema
 from .baseline import textbook_step
 from .cost import counted
 from .derivatives import Points, value_and_gradient
@@ -93,7 +93,7 @@ PROCESSES = ("discrete", "midpoint", "stable", "central")
 
 
 def experiment(run: dict[str, Any], **changes: Any) -> Experiment:
-    settings = config.Run.model_validate({"outputs": 0, **run, **changes})
+    settings = schema.Run.model_validate({"outputs": 0, **run, **changes})
     return build(settings, data.build(settings.dataset))
 
 

@@ -236,7 +236,7 @@ CATALOGUE: dict[str, Drawing] = {
     ),
     "scalar-rmsprop-ablation": Drawing(
         "Without the curvature penalty the flow goes into sharper regions, takes smaller steps, and is slower.",
-        "scalar_rmsprop.ablation",
+        "central.ablation",
         SCALAR,
         ("central", "ablated"),
         needs=ONE,
@@ -312,7 +312,7 @@ CATALOGUE: dict[str, Drawing] = {
     ),
     "rmsprop-ablation": Drawing(
         "Without the curvature penalty RMSProp's flow goes into sharper regions and takes smaller steps.",
-        "rmsprop.ablation",
+        "central.ablation",
         RMSPROP,
         ("central", "ablated"),
         needs=("Hessian",),

@@ -14,8 +14,9 @@ from typing import Any, get_args, get_origin
 from pydantic import BaseModel
 
 from .catalogue import CATALOGUE, MANY
-from .config import LARGEST, Config, Figure, Run
+from .config import Config, Figure
 from .config_messages import DOTTED_PATH, models_in
+from .schema import LARGEST, Run
 
 FOLDER = Path(__file__).parents[2] / "config"
 PATH = "package.module:Name"

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from . import config, plugins
+from . import plugins, schema
 from .errors import UnusableData
 
 
@@ -89,7 +89,7 @@ cross_entropy = MaskedMean(log_losses)
 CRITERIA = {"mse": mean_squared_error, "cross-entropy": cross_entropy}
 
 
-def build(criterion: config.Criterion) -> Callable[[Tensor, Tensor], Tensor]:
+def build(criterion: schema.Criterion) -> Callable[[Tensor, Tensor], Tensor]:
     """The configured criterion. One of the user's own keeps its `weight(labels)`, if it has one.
 
     Raises:

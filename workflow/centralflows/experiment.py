@@ -18,7 +18,7 @@ from jaxtyping import Float, Int64
 from numpy import ndarray
 from torch import Tensor
 
-from . import config, criteria, models, optimizers
+from . import criteria, models, optimizers, schema
 from .accuracies import accuracies
 from .data.examples import Dataset
 from .derivatives import Points, value_and_gradient
@@ -69,10 +69,10 @@ class Experiment:
     steps: int
     initial_weights: Float[Tensor, " p"] | Float[ndarray, " p"] | None = None
     examples: Tensor | None = None
-    spectrum: config.Spectrum = field(default_factory=config.Spectrum)
-    central: config.Central = field(default_factory=config.Central)
-    stable: config.Stable = field(default_factory=config.Stable)
-    stationary: config.Stationary = field(default_factory=config.Stationary)
+    spectrum: schema.Spectrum = field(default_factory=schema.Spectrum)
+    central: schema.Central = field(default_factory=schema.Central)
+    stable: schema.Stable = field(default_factory=schema.Stable)
+    stationary: schema.Stationary = field(default_factory=schema.Stationary)
     seed: int = 0
     warm_start: int = 0
     begin: Start | None = None
@@ -306,7 +306,7 @@ class _Collected(NamedTuple):
 
 
 def build(
-    run: config.Run, dataset: Dataset, device: torch.device | str = "cpu", begin: Start | None = None
+    run: schema.Run, dataset: Dataset, device: torch.device | str = "cpu", begin: Start | None = None
 ) -> Experiment:
     """The experiment that a configuration describes, on a device; where it starts from another run, from `begin`."""
     network = models.build(run.model, dataset, seed=run.seed)

@@ -11,7 +11,7 @@ from typing import Any, TextIO
 import torch
 from torch import Tensor
 
-from . import config, metrics
+from . import metrics, schema
 from .data.examples import Dataset
 from .discrete import Start, advanced
 from .errors import Stopped, UserError
@@ -118,7 +118,7 @@ def stored_state(path: Path, state_names: tuple[str, ...], step: int = 0) -> Sta
     return Start(torch.from_numpy(row.weights.values), state, int(store.attrs["first_step"]) - 1 + int(row.saved_step))
 
 
-def begin(settings: config.Trajectory, dataset: Dataset, device: torch.device, discrete: Path, midpoint: Path) -> Start:
+def begin(settings: schema.Trajectory, dataset: Dataset, device: torch.device, discrete: Path, midpoint: Path) -> Start:
     """Where a run begins that starts from another one, whose stores these are.
 
     The other run's own optimizer goes the last steps from where its state was kept, so any step can be reached.
@@ -159,7 +159,7 @@ class NoStart(UserError):
     """The run to start from has no such step."""
 
 
-def _step(wanted: config.Start, discrete: Path, midpoint: Path) -> int:
+def _step(wanted: schema.Start, discrete: Path, midpoint: Path) -> int:
     loss = open_trajectory(discrete).loss
     if wanted.step is not None:
         step, name = wanted.step, f"step {wanted.step}"

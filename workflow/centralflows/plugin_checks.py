@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
-from . import config, criteria, data, models, optimizers, plugins
+from . import criteria, data, models, optimizers, plugins, schema
 from .data.classes import output_units
 from .data.examples import Dataset
 from .errors import UserError
@@ -27,7 +27,7 @@ class Unusable(UserError):
     """A part does not do what the others need of it."""
 
 
-def mistakes(runs: Mapping[str, config.Run]) -> list[str]:
+def mistakes(runs: Mapping[str, schema.Run]) -> list[str]:
     """What is wrong with the parts of runs that their users bring, as `key: message`.
 
     Every dataset of a user's own is made once, whole; of the others a few examples are enough.
@@ -59,7 +59,7 @@ class _Trial:
         failures: what is wrong, by key of the run.
     """
 
-    def __init__(self, run: config.Run, datasets: dict[str, Dataset | Exception]):
+    def __init__(self, run: schema.Run, datasets: dict[str, Dataset | Exception]):
         self.failures: dict[str, str] = {}
         for key, part in run.plugins.items():
             self._tried(key, lambda part=part: plugins.sources(part.name))
@@ -70,7 +70,7 @@ class _Trial:
                 warnings.simplefilter("ignore")  # the jobs will say it
                 self._learning(run, datasets)
 
-    def _learning(self, run: config.Run, datasets: dict[str, Dataset | Exception]) -> None:
+    def _learning(self, run: schema.Run, datasets: dict[str, Dataset | Exception]) -> None:
         """Dataset, network and criterion, each and then together."""
         dataset = self._tried("dataset", lambda: _once(datasets, run.dataset))
         criterion = self._tried("criterion", lambda: criteria.build(run.criterion))
@@ -103,7 +103,7 @@ class _Trial:
         return None
 
 
-def _once(datasets: dict[str, Dataset | Exception], settings: config.Dataset) -> Dataset:
+def _once(datasets: dict[str, Dataset | Exception], settings: schema.Dataset) -> Dataset:
     """The dataset made at most once, or the error that making it gave."""
     key = repr(settings)
     if key not in datasets:
@@ -116,7 +116,7 @@ def _once(datasets: dict[str, Dataset | Exception], settings: config.Dataset) ->
     return datasets[key]
 
 
-def _made(settings: config.Dataset) -> Dataset:
+def _made(settings: schema.Dataset) -> Dataset:
     if not settings.needs_full:
         return data.build(settings)
     # The full CIFAR-10 may not be there before its rule has run; the images of its subset are alike.

@@ -85,7 +85,7 @@ def learning_rates(runs: Mapping[str, Run]) -> list[dict[str, Any]]:
         groups.setdefault(json.dumps([optimizer, kept], sort_keys=True), []).append((lr, name))
     cards = []
     for members in groups.values():
-        members = sorted(set(members))
+        members = sorted(dict(reversed(members)).items())  # one run for each learning rate, the first
         edges = [at_edge(runs[name]) for _, name in members]
         if len(members) < 2 or any(edge is None for edge in edges):
             continue
@@ -93,10 +93,9 @@ def learning_rates(runs: Mapping[str, Run]) -> list[dict[str, Any]]:
         losses = [runs[name]["midpoint"].loss.dropna("step") for _, name in members]
         level = max(float(loss.min()) for loss in losses)
         steps = [int(loss.step[int(np.argmax(loss.values <= level))]) for loss in losses]
-        sharpness = [
-            float(runs[name]["midpoint"].hessian_eigenvalues.isel(mode=0).sel(step=step))
-            for (_, name), step in zip(members, steps, strict=True)
-        ]
+        # Of RMSProp the Hessian's own eigenvalues are known now and then only.
+        known = [runs[name]["midpoint"].hessian_eigenvalues.isel(mode=0).dropna("step") for _, name in members]
+        sharpness = [float(s.sel(step=step, method="nearest")) for s, step in zip(known, steps, strict=True)]
         right = np.diff(sharpness) < 0
         cards.append(
             {

@@ -5,6 +5,8 @@ Each function returns [start, stop), or None where the run does not show what is
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import xarray as xr
 
@@ -35,6 +37,13 @@ def cycle(midpoint: xr.Dataset, count: int = 1) -> Window | None:
     if start is None:
         return None
     return start, int(sharpness.step[-1]) + 1 if stop is None else stop + 1
+
+
+def restarted(midpoints: Sequence[xr.Dataset]) -> Window | None:
+    """Of runs that start at an upward crossing of 2: until the last of them comes to its next."""
+    ends = [upward_crossing(midpoint.effective_eigenvalues.isel(mode=0), 1) for midpoint in midpoints]
+    found = [end for end in ends if end is not None]
+    return (int(midpoints[0].step[0]), max(found) + 1) if found else None
 
 
 def first_blow(midpoint: xr.Dataset) -> Window | None:

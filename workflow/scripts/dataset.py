@@ -4,13 +4,13 @@ from pathlib import Path
 
 from pydantic import TypeAdapter
 
-from centralflows import config, data
+from centralflows import data, schema
 from centralflows.data.examples import save
 from centralflows.jobs import job
 
 with job(snakemake) as this:
     files = {name: Path(file) for name, file in snakemake.input.items()}
-    dataset = data.build(TypeAdapter(config.Dataset).validate_python(this.config["dataset"]), files)
+    dataset = data.build(TypeAdapter(schema.Dataset).validate_python(this.config["dataset"]), files)
     save(this.output("dataset"), dataset)
     about = {name: getattr(dataset, name) for name in ("description", "source", "licence")}
     this.seal("seal", "dataset", dataset=about)

@@ -1,11 +1,11 @@
 """Run the discrete optimizer; store its trajectory and that of its midpoints."""
 
-from centralflows.config import Trajectory
 from centralflows.data.examples import load
 from centralflows.experiment import build
 from centralflows.jobs import job
 from centralflows.pipeline import begin, store_discrete
 from centralflows.runtime import prepare
+from centralflows.schema import Trajectory
 
 with job(snakemake) as this:
     settings = Trajectory.model_validate(this.config)

@@ -1,11 +1,11 @@
 """Integrate a flow beside the stored discrete run; store its trajectory."""
 
-from centralflows.config import Trajectory
 from centralflows.data.examples import load
 from centralflows.experiment import build
 from centralflows.jobs import job
 from centralflows.pipeline import store_flow
 from centralflows.runtime import prepare
+from centralflows.schema import Trajectory
 
 with job(snakemake) as this:
     settings = Trajectory.model_validate(this.config)

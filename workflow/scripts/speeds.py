@@ -1,11 +1,11 @@
 """Compare preconditioners along the stored central flow of one run."""
 
-from centralflows.config import Trajectory
 from centralflows.data.examples import load
 from centralflows.experiment import build
 from centralflows.jobs import job
 from centralflows.pipeline import store_speeds
 from centralflows.runtime import prepare
+from centralflows.schema import Trajectory
 
 with job(snakemake) as this:
     settings = Trajectory.model_validate(this.config)

@@ -11,13 +11,13 @@ import pytest
 import torch
 from pydantic import TypeAdapter
 
-from centralflows import config, data, models
+from centralflows import data, models, schema
 from centralflows.config_messages import models_in
 from centralflows.criteria import mean_squared_error
 from centralflows.data import FROM_FILES, MADE, sst2
 from centralflows.data.examples import MASKED, load, save
 
-DATASETS = [model for model in models_in(config.Dataset) if model is not config.DatasetPlugin]
+DATASETS = [model for model in models_in(schema.Dataset) if model is not schema.DatasetPlugin]
 NAMES = [get_args(model.model_fields["name"].annotation)[0] for model in DATASETS]
 BINARY = [model for model in DATASETS if "binary" in model.model_fields]
 TWO_CLASSES = {"cifar10": {"classes": 2}, "digits": {"classes": 2}}
@@ -35,7 +35,7 @@ def sentences(tmp_path_factory):
 def configured(name, sentences, **options):
     options = {"path": sentences} | options if name == "sst2" else options
     raw = {"name": name, "examples": 20, "test_examples": 20} | options
-    return TypeAdapter(config.Dataset).validate_python(raw)
+    return TypeAdapter(schema.Dataset).validate_python(raw)
 
 
 def test_each_name_has_one_builder():
@@ -106,8 +106,8 @@ def test_two_classes_are_learnt_by_one_unit(name, sentences):
 def test_networks_accept_what_fits_them(name, model, options, binary, sentences):
     options = configured(name, sentences, binary=binary, **options)
     built = data.build(options)
-    assert model in config.networks_for(options.kind)
-    network = models.build(TypeAdapter(config.Model).validate_python({"name": model}), built, seed=0)
+    assert model in schema.networks_for(options.kind)
+    network = models.build(TypeAdapter(schema.Model).validate_python({"name": model}), built, seed=0)
     outputs = network(torch.from_numpy(built.inputs))
     assert outputs.shape == (*built.labels.shape, built.classes)
     loss = mean_squared_error(outputs, torch.from_numpy(built.labels))
@@ -122,7 +122,7 @@ def test_networks_accept_what_fits_them(name, model, options, binary, sentences)
 @pytest.mark.parametrize("name", ["sorting", "copying"])
 def test_the_transformer_predicts_symbols(name, sentences):
     built = data.build(configured(name, sentences))
-    network = models.build(config.Transformer(name="transformer"), built, seed=0)
+    network = models.build(schema.Transformer(name="transformer"), built, seed=0)
     assert network(torch.from_numpy(built.inputs)).shape == (20, 15, 4)
 
 

@@ -5,8 +5,8 @@ import hashlib
 import numpy as np
 import pytest
 
-from centralflows.config import Sst2
 from centralflows.data import build, sst2
+from centralflows.schema import Sst2
 
 TRAIN = 'sentence\tlabel\na fine film \t1\ndull \t0\nso "good\t1\nnaïve , and long \t0\n'
 DEV = "sentence\tlabel\nbad \t0\ngood \t1\n"

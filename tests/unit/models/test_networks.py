@@ -9,7 +9,7 @@ import pytest
 import torch
 from pydantic import TypeAdapter
 
-from centralflows import Objective, config, models
+from centralflows import Objective, models, schema
 from centralflows.criteria import cross_entropy
 from centralflows.data.examples import Dataset
 from centralflows.derivatives import Point
@@ -41,7 +41,7 @@ WITH_ACTIVATION = sorted(set(TINY) - {"lstm"})
 
 
 def model(name: str, **options):
-    return TypeAdapter(config.Model).validate_python({"name": name, **options})
+    return TypeAdapter(schema.Model).validate_python({"name": name, **options})
 
 
 def dataset(name: str, *, n: int = 5, shape: tuple[int, ...] | None = None, classes: int = 3) -> Dataset:
@@ -78,7 +78,7 @@ def test_the_default_has_the_parameters_that_it_should(name):
 
 
 def test_every_network_of_the_configuration_can_be_built():
-    assert set(NETWORKS) == {name for kind in ("images", "points", "tokens") for name in config.networks_for(kind)}
+    assert set(NETWORKS) == {name for kind in ("images", "points", "tokens") for name in schema.networks_for(kind)}
 
 
 @pytest.mark.parametrize("name", NETWORKS)
@@ -206,7 +206,7 @@ def test_outputs_start_at_zero(name):
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_it_runs_from_a_configuration(name):
-    run = TypeAdapter(config.Run).validate_python(
+    run = TypeAdapter(schema.Run).validate_python(
         {
             "dataset": {"name": "sorting" if name in TOKENS else "cifar10"},
             "model": {"name": name, **TINY[name]},

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from .. import config, plugins
+from .. import plugins, schema
 from ..errors import UnusableData
 from . import cifar10, contract, copying, digits, points, sorting, sst2
 from .examples import Dataset
@@ -16,15 +16,15 @@ __all__ = ["Dataset", "build"]
 Files = Mapping[str, Path]
 
 
-def _cifar10(_: config.Dataset, files: Files, options: dict[str, Any]) -> Dataset:
+def _cifar10(_: schema.Dataset, files: Files, options: dict[str, Any]) -> Dataset:
     return cifar10.select(cifar10.load(files.get("cifar10", cifar10.SUBSET)), **options)
 
 
-def _sst2(dataset: config.Dataset, files: Files, options: dict[str, Any]) -> Dataset:
+def _sst2(dataset: schema.Dataset, files: Files, options: dict[str, Any]) -> Dataset:
     return sst2.sst2(files or sst2.files(dataset.path), **options)
 
 
-FROM_FILES: dict[str, Callable[[config.Dataset, Files, dict[str, Any]], Dataset]] = {
+FROM_FILES: dict[str, Callable[[schema.Dataset, Files, dict[str, Any]], Dataset]] = {
     "cifar10": _cifar10,
     "sst2": _sst2,
 }
@@ -41,7 +41,7 @@ MADE: dict[str, Callable[..., Dataset]] = {
 """Datasets that depend on their options alone, by name."""
 
 
-def build(dataset: config.Dataset, files: Files | None = None) -> Dataset:
+def build(dataset: schema.Dataset, files: Files | None = None) -> Dataset:
     """The configured dataset.
 
     Args:
@@ -52,7 +52,7 @@ def build(dataset: config.Dataset, files: Files | None = None) -> Dataset:
         UnusableData: the dataset cannot be had so, or is not what it should be; the message has the cure.
         PluginError: one of the user's own cannot be made.
     """
-    if isinstance(dataset, config.DatasetPlugin):
+    if isinstance(dataset, schema.DatasetPlugin):
         return _own(dataset)
     options = dataset.model_dump(exclude={"name"})
     if dataset.name in MADE:
@@ -60,7 +60,7 @@ def build(dataset: config.Dataset, files: Files | None = None) -> Dataset:
     return FROM_FILES[dataset.name](dataset, files or {}, options)
 
 
-def _own(dataset: config.DatasetPlugin) -> Dataset:
+def _own(dataset: schema.DatasetPlugin) -> Dataset:
     """The dataset that a function of the user returns."""
     made = plugins.make(dataset.name, **dataset.options)
     if faults := contract.faults(made):

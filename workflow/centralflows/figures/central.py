@@ -115,6 +115,24 @@ def gradient_norm(run: Run, *, window: Window | None = None) -> Figure:
     )
 
 
+def ablation(run: Run, *, window: Window | None = None) -> Figure:
+    """Loss (at the midpoints), sharpness and effective step size: discrete, central flow, and without the penalty.
+
+    Where each weight has its own, the step size is their harmonic mean.
+    """
+    shown = cut(run, window)
+    figure, (loss, sharpness, step) = new(3, height=2.8)
+    panels.line(loss, shown, "discrete", shown["midpoint"].loss)
+    panels.line(step, shown, "discrete", shown["discrete"].step_size)
+    for flow in ("central", "ablated"):
+        panels.line(loss, shown, flow, shown[flow].loss)
+        panels.line(step, shown, flow, shown[flow].step_size)
+    panels.sharpness(sharpness, shown, ("central", "ablated"))
+    panels.finish_steps(loss, step)
+    shared_legend(figure, loss)
+    return figure
+
+
 def liveliest(run: Run) -> int:
     """The output unit that moves most on the first test example."""
     return int(np.argmax(run["discrete"].outputs.isel(example=0).std("step").values))

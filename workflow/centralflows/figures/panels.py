@@ -122,3 +122,9 @@ def clip(axes: Axes, *values: xr.DataArray, factor: float = 1.6) -> None:
     top = max((float(np.nanmax(v)) for v in values if np.isfinite(v).any()), default=1.0)
     if top > 0:
         axes.set_ylim(0, factor * top)
+
+
+def finish_steps(loss: Axes, step: Axes) -> None:
+    """Titles of panels of loss and effective step size."""
+    finish(loss, title="training loss (discrete: at midpoints)", ylabel="loss")
+    finish(step, title="effective step size", ylabel=r"weight$^2$ / loss")

@@ -15,7 +15,6 @@ from ..windows import Window
 from . import panels
 from .central import NO_RANK, liveliest
 from .runs import NotShown, Run, Runs, cut, learning_rate
-from .scalar_rmsprop import finish_steps
 from .style import CENTRAL, LINES, MODES, finish, note, shared_legend
 from .style import panels as new
 
@@ -143,22 +142,6 @@ def speeds(runs: Runs, *, window: Window | None = None) -> Figure:
         panel.set_yscale("log")
         finish(panel, title=learning_rate(run), ylabel=r"$|\nabla L|^2_{P^{-1}}$ [loss / step]" if i == 0 else "")
     shared_legend(figure, axes[0])
-    return figure
-
-
-def ablation(run: Run, *, window: Window | None = None) -> Figure:
-    """Loss (at the midpoints), sharpness and step size: RMSProp, central flow, and without the penalty."""
-    shown = cut(run, window)
-    figure, (loss, sharpness, step) = new(3, height=2.8)
-    panels.line(loss, shown, "discrete", shown["midpoint"].loss)
-    panels.line(step, shown, "discrete", shown["discrete"].step_size)
-    for flow in ("central", "ablated"):
-        panels.line(loss, shown, flow, shown[flow].loss)
-        panels.line(step, shown, flow, shown[flow].step_size)
-    panels.sharpness(sharpness, shown, ("central", "ablated"))
-    finish_steps(loss, step)
-    step.set_title("harmonic mean of the step sizes")
-    shared_legend(figure, loss)
     return figure
 
 

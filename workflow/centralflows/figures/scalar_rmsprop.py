@@ -48,9 +48,7 @@ def one_cycle(run: Run, *, window: Window | None = None) -> Figure:
 
 def memories_cycle(runs: Runs, *, window: Window | None = None) -> Figure:
     """The same of runs with several memories of nu that start from one point, for one cycle of the slowest."""
-    cycles = [windows.cycle(run["midpoint"], 1) or windows.cycle(run["midpoint"], 2) for run in runs.values()]
-    stop = max((c[1] for c in cycles if c), default=None)
-    found = window or (None if stop is None else (0, stop))
+    found = window or windows.restarted([run["midpoint"] for run in runs.values()])
     return _cycle({_memory(run): run for run in runs.values()}, found)
 
 
@@ -143,21 +141,6 @@ def learning_rates(runs: Runs, *, window: Window | None = None) -> Figure:
     return figure
 
 
-def ablation(run: Run, *, window: Window | None = None) -> Figure:
-    """Loss (at the midpoints), sharpness and effective step size: discrete, central flow, and without the penalty."""
-    shown = cut(run, window)
-    figure, (loss, sharpness, step) = new(3, height=2.8)
-    panels.line(loss, shown, "discrete", shown["midpoint"].loss)
-    panels.line(step, shown, "discrete", shown["discrete"].step_size)
-    for flow in ("central", "ablated"):
-        panels.line(loss, shown, flow, shown[flow].loss)
-        panels.line(step, shown, flow, shown[flow].step_size)
-    panels.sharpness(sharpness, shown, ("central", "ablated"))
-    finish_steps(loss, step)
-    shared_legend(figure, loss)
-    return figure
-
-
 def acceleration(runs: Runs, *, window: Window | None = None) -> Figure:
     """The same three quantities at several learning rates, from a common point and a common step size."""
     figure, (loss, sharpness, step) = new(3, height=2.8)
@@ -173,14 +156,9 @@ def acceleration(runs: Runs, *, window: Window | None = None) -> Figure:
             panels.line(panel, shown, "discrete", discrete, color=color, label=label)
             panels.line(panel, shown, "central", flow, **({} if i == 0 else {"label": None}))
     finish(sharpness, title="sharpness", ylabel="top Hessian eigenvalue")
-    finish_steps(loss, step)
+    panels.finish_steps(loss, step)
     shared_legend(figure, loss)
     return figure
-
-
-def finish_steps(loss: Axes, step: Axes) -> None:
-    finish(loss, title="training loss (discrete: at midpoints)", ylabel="loss")
-    finish(step, title="effective step size", ylabel=r"weight$^2$ / loss")
 
 
 def _memory(run: Run) -> str:

@@ -41,6 +41,7 @@ LINES = {
 }
 
 PANEL = (3.2, 2.5)  # inches
+LONGEST = 1600  # pixels of the longer side of a PNG
 DENSE = 20_000  # points of a panel beyond which its lines are drawn as pixels within the SVG
 
 _RC = {
@@ -85,6 +86,12 @@ def finish(axes: Axes, *, title: str, ylabel: str = "", xlabel: str = "step", le
     sns.despine(ax=axes)
 
 
+def headroom(axes: Axes, share: float = 0.45) -> None:
+    """Room for a legend above the curves."""
+    bottom, top = axes.get_ylim()
+    axes.set_ylim(bottom, top + share * (top - bottom))
+
+
 def shared_legend(figure: Figure, *axes: Axes) -> None:
     """One legend below all panels, of the distinct lines of some of them: it cannot cover a curve."""
     lines = {label: line for panel in axes for line, label in zip(*panel.get_legend_handles_labels(), strict=True)}
@@ -102,7 +109,8 @@ def save(figure: Figure, path: Path) -> None:
     """Write a figure as SVG or PNG (of 256 colours, a third of the size); the same figure has the same bytes."""
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.suffix == ".png":
-        picture(figure, dpi=_RC["savefig.dpi"]).quantize(256, dither=Image.Dither.NONE).save(path, optimize=True)
+        dpi = min(_RC["savefig.dpi"], LONGEST / max(figure.get_size_inches()))
+        picture(figure, dpi=dpi).quantize(256, dither=Image.Dither.NONE).save(path, optimize=True)
         return
     buffer = io.BytesIO()
     figure.savefig(buffer, format="svg", metadata={"Date": None})
@@ -110,7 +118,7 @@ def save(figure: Figure, path: Path) -> None:
     path.write_bytes(re.sub(rb"[ \t]+\n", b"\n", buffer.getvalue()))
 
 
-def picture(figure: Figure, *, dpi: int) -> Image.Image:
+def picture(figure: Figure, *, dpi: float) -> Image.Image:
     """The figure as pixels."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=dpi)

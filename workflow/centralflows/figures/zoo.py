@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from ..windows import Window
 from . import panels
 from .runs import Run, Runs, cut, learning_rate, network
-from .style import MODES, finish
+from .style import MODES, finish, headroom
 from .style import panels as new
 
 
@@ -24,7 +24,8 @@ def edge_of_stability(runs: Runs, *, window: Window | None = None) -> Figure:
             top = run["midpoint"].hessian_eigenvalues.isel(mode=0)
             panels.line(sharpness, run, "discrete", top, color=color, label=label)
             panels.edge(sharpness, run, color=color, label="")
-        finish(loss, title=name, xlabel="", ylabel="training loss" if column == 0 else "", legend="best")
+        headroom(loss)
+        finish(loss, title=name, xlabel="", ylabel="training loss" if column == 0 else "", legend="upper right")
         finish(sharpness, title="", ylabel="sharpness" if column == 0 else "")
     return figure
 
@@ -39,7 +40,8 @@ def predicted_losses(runs: Runs, *, window: Window | None = None) -> Figure:
             panels.line(panel, run, "discrete", run["discrete"].loss, color=color, alpha=0.6, lw=1.0, label=label)
             style = {"lw": 1.3, "label": "central flow" if i == 0 else None}
             panels.line(panel, run, "central", run["central"].predicted_loss, **style)
-        finish(panel, title=name, ylabel="training loss", legend="best")
+        headroom(panel)
+        finish(panel, title=name, ylabel="training loss", legend="upper right")
     for panel in axes[len(columns) :]:
         panel.set_axis_off()
     return figure

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from .. import config, plugins
+from .. import plugins, schema
 from ..data.examples import Dataset
 from ..errors import UserError
 from .cnn import cnn
@@ -36,7 +36,7 @@ class Unfitting(UserError, ValueError):
     """The network cannot be built for this dataset."""
 
 
-def build(model: config.Model, dataset: Dataset, *, seed: int) -> nn.Module:
+def build(model: schema.Model, dataset: Dataset, *, seed: int) -> nn.Module:
     """The configured network for a dataset, float32, on the CPU: the same weights for a seed on every device.
 
     Raises:
@@ -45,7 +45,7 @@ def build(model: config.Model, dataset: Dataset, *, seed: int) -> nn.Module:
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        if isinstance(model, config.ModelPlugin):
+        if isinstance(model, schema.ModelPlugin):
             return _own(model, dataset)
         if dataset.kind not in model.takes:
             kind = dataset.kind or f"arrays of shape {list(dataset.inputs.shape[1:])}"
@@ -58,7 +58,7 @@ def build(model: config.Model, dataset: Dataset, *, seed: int) -> nn.Module:
             raise Unfitting(f"model {model.name!r} does not fit the dataset ({dataset.description}): {error}") from None
 
 
-def _own(model: config.ModelPlugin, dataset: Dataset) -> nn.Module:
+def _own(model: schema.ModelPlugin, dataset: Dataset) -> nn.Module:
     """The network that a class or function of the user makes; what the options say of sizes goes before the dataset."""
     made = plugins.make(model.name, **plugins.accepted(model.name, _sizes(dataset)) | model.options)
     if not isinstance(made, nn.Module):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .. import config, plugins
+from .. import plugins, schema
 from . import schedules
 from .base import Optimizer, Schedule
 from .gd import GradientDescent
@@ -14,7 +14,7 @@ __all__ = ["GradientDescent", "Optimizer", "RMSProp", "ScalarRMSProp", "build"]
 RULES = {"gd": GradientDescent, "scalar-rmsprop": ScalarRMSProp, "rmsprop": RMSProp}
 
 
-def build(settings: config.OptimizerConfig) -> Optimizer:
+def build(settings: schema.OptimizerConfig) -> Optimizer:
     """The configured optimizer."""
     lr = _schedule(settings.lr, settings.schedule)
     if settings.name in RULES:
@@ -25,7 +25,7 @@ def build(settings: config.OptimizerConfig) -> Optimizer:
     return made
 
 
-def _schedule(lr: float, schedule: config.Schedule | None) -> float | Schedule:
+def _schedule(lr: float, schedule: schema.Schedule | None) -> float | Schedule:
     if schedule is None:
         return lr
     return getattr(schedules, schedule.name)(lr, **schedule.model_dump(exclude={"name"}))
