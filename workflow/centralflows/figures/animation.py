@@ -10,7 +10,7 @@ from PIL import Image
 
 from .style import picture
 
-FRAMES, SECONDS, REST, DPI = 60, 6.0, 1.5, 80
+FRAMES, SECONDS, REST, DPI = 60, 6.0, 1.5, 80.0
 
 
 def animate(figure: Figure, path: Path, *, frames: int = FRAMES) -> None:

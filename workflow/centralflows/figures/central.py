@@ -53,7 +53,7 @@ def one_variance(run: Run, *, window: Window | None = None) -> Figure:
     panels.sharpness(sharpness, shown, ("stable", "central"))
     panels.edge(sharpness, shown)
     level = float(EDGE / shown["midpoint"].step_size.max())
-    sharpness.set_ylim(0.75 * level, 1.3 * level)
+    sharpness.set_ylim(0.6 * level, 1.6 * level)
     _variance(variance, shown, 0)
     panels.distances(distance, shown, ("stable", "central"))
     shared_legend(figure, sharpness, variance)

@@ -109,7 +109,7 @@ def save(figure: Figure, path: Path) -> None:
     """Write a figure as SVG or PNG (of 256 colours, a third of the size); the same figure has the same bytes."""
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.suffix == ".png":
-        dpi = min(_RC["savefig.dpi"], LONGEST / max(figure.get_size_inches()))
+        dpi = min(float(_RC["savefig.dpi"]), LONGEST / max(figure.get_size_inches()))
         picture(figure, dpi=dpi).quantize(256, dither=Image.Dither.NONE).save(path, optimize=True)
         return
     buffer = io.BytesIO()
