@@ -190,16 +190,14 @@ def sealed(name, path):
     return {name: ancient(path), f"{name}_seal": f"{path}.seal.json"}
 
 
-def trajectories(run):
+def analysis_inputs(wildcards):
+    """Trajectories of a run, by process."""
+    run = wildcards.run
     return {
         key: path
         for process in processes(run)
         for key, path in sealed(process, f"{RESULTS}/{run}/{process}.zarr").items()
     }
-
-
-def analysis_inputs(wildcards):
-    return trajectories(wildcards.run)
 
 
 def dataset_inputs(wildcards):

@@ -13,9 +13,8 @@ from ..metrics import EDGE
 from .runs import Run, names
 from .style import LINES, MODES, finish
 
-LOSS, HESSIAN = "training loss", "Hessian eigenvalue"
+LOSS = "training loss"
 DISPLACEMENT = r"displacement along $u_1$"
-EFFECTIVE = r"effective sharpness, $\lambda_1(P^{-1}H)$"
 
 
 def line(axes: Axes, run: Run, process: str, values: xr.DataArray, **style: Any) -> None:

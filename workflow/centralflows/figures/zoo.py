@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Iterator
+from typing import Any
 
 from matplotlib.figure import Figure
 
@@ -23,7 +24,7 @@ def edge_of_stability(runs: Runs, *, window: Window | None = None) -> Figure:
             panels.line(loss, run, "discrete", run["discrete"].loss, color=color, label=label)
             top = run["midpoint"].hessian_eigenvalues.isel(mode=0)
             panels.line(sharpness, run, "discrete", top, color=color, label=label)
-            panels.edge(sharpness, run, color=color, label="")
+            panels.edge(sharpness, run, color=color)
         headroom(loss)
         finish(loss, title=name, xlabel="", ylabel="training loss" if column == 0 else "", legend="upper right")
         finish(sharpness, title="", ylabel="sharpness" if column == 0 else "")
@@ -47,15 +48,15 @@ def predicted_losses(runs: Runs, *, window: Window | None = None) -> Figure:
     return figure
 
 
-def by_network(runs: Runs, name: Callable[[Run], str] = network) -> dict[str, list[Run]]:
+def by_network(runs: Runs) -> dict[str, list[Run]]:
     """The runs by the name of their network, in their order."""
     columns: dict[str, list[Run]] = {}
     for run in runs.values():
-        columns.setdefault(name(run), []).append(run)
+        columns.setdefault(network(run), []).append(run)
     return columns
 
 
-def _members(members: list[Run], window: Window | None):
+def _members(members: list[Run], window: Window | None) -> Iterator[tuple[Any, str, Run]]:
     """Colour, label and shown steps of each run of a column."""
     for i, run in enumerate(members):
         yield MODES[i % len(MODES)], learning_rate(run), cut(run, window)
