@@ -1,6 +1,7 @@
 """The figures of the paper: what each claims, and what it is drawn from. Data only, so that the configuration can read it.
 
-One table, and so one file, however long. `figures.draw` finds the function of each by its name in that package. Captions stand in `workflow/report/<slug>.rst`.
+One table, and so one file, however long. `figures.draw` finds the function of each by its name in that package. Captions
+stand in `workflow/report/<slug>.rst`.
 """
 
 from __future__ import annotations
