@@ -219,6 +219,7 @@ NAME_RULE = "must be made of lower-case letters, digits and hyphens, the first n
         ("runs/mlp/dataset", {"name": "a:b.c"}, f"runs.mlp.dataset.name: {PATH_RULE} (got 'a:b.c')"),
         ("runs/mlp/dataset", {"name": "a:b", "files": {1}},
          "runs.mlp.dataset.files: must be made of numbers, text, lists and mappings (got a list)"),
+        ("runs/mlp/chunk_size", "all", "runs.mlp.chunk_size: must be 'auto' (got 'all')"),
         ("runs/mlp/chunk_size", 0, "runs.mlp.chunk_size: must be greater than or equal to 1 (got 0)"),
         ("figures/gd-eos/run", "mpl", "figures.gd-eos.run: no run is called 'mpl'; did you mean 'mlp'?"),
         ("figures/gd-eos/run", "x", "figures.gd-eos.run: no run is called 'x'; there are mlp, sort"),

@@ -37,7 +37,7 @@ def test_each_process_has_its_variables_and_records():
         assert all(dataset[name].attrs["units"] for name in names)
 
 
-def labelled(chunk_size: int | None = None) -> tuple[Objective, tuple[torch.Tensor, torch.Tensor]]:
+def labelled(chunk_size: int | str = "auto") -> tuple[Objective, tuple[torch.Tensor, torch.Tensor]]:
     """An objective with class labels of 20 examples, one of them masked, and 7 test examples."""
     torch.manual_seed(1)
     network = nn.Sequential(nn.Linear(4, 8), nn.GELU(), nn.Linear(8, 3))
@@ -47,7 +47,7 @@ def labelled(chunk_size: int | None = None) -> tuple[Objective, tuple[torch.Tens
     return made, (torch.randn(7, 4), torch.randint(3, (7,)))
 
 
-@pytest.mark.parametrize("chunk_size", [None, 6])
+@pytest.mark.parametrize("chunk_size", ["auto", 6])
 def test_accuracies_are_those_of_the_stored_weights(chunk_size):
     made, test = labelled(chunk_size)
     experiment = Experiment(made, GradientDescent(0.5), 8, accuracy_every=3, test=test)

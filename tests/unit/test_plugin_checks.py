@@ -144,7 +144,7 @@ def test_networks_of_the_package_learn_datasets_of_ones_own():
 
 
 @pytest.mark.parametrize("name", ["mine:masked", "mine:Masked"])
-@pytest.mark.parametrize("chunk_size", [None, 5])
+@pytest.mark.parametrize("chunk_size", ["auto", 5])
 def test_a_criterion_keeps_its_options_and_its_weight(name, chunk_size):
     """Of 12 labels 7 are masked, so slices of 5 weigh 0, 3 and 2 of 5."""
     settings = run(
@@ -155,7 +155,7 @@ def test_a_criterion_keeps_its_options_and_its_weight(name, chunk_size):
     outputs = made.outputs(made.initial_weights)
     expected = 3 * (outputs - made.targets[:, None]).square().sum(-1)[7:].mean()
     torch.testing.assert_close(made(made.initial_weights), expected, rtol=1e-6, atol=0)  # sums of 15 terms in float32
-    assert len(made.parts) == (1 if chunk_size is None else 2)
+    assert len(made.parts) == (1 if chunk_size == "auto" else 2)
     assert mistakes({"a": settings}) == []
 
 

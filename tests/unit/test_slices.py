@@ -11,8 +11,10 @@ from torch import nn
 
 from centralflows import Experiment, GradientDescent, Objective
 from centralflows.criteria import CRITERIA
-from centralflows.derivatives import Point, Points, SlicedPoint, value_and_gradient
-from centralflows.probe import WrongDerivatives, probe
+from centralflows.derivatives import Point, Points, value_and_gradient
+from centralflows.errors import OutOfMemory
+from centralflows.objective import NotSliceable
+from centralflows.probe import probe
 
 # Sums of at most a few hundred terms of order one, in another order.
 CLOSE = {"rtol": 1e-12, "atol": 1e-13}
@@ -23,7 +25,7 @@ def half_square(f, y):
     return 0.5 * (f - y).square().sum(-1).mean()
 
 
-def objective(criterion: str, chunk_size: int | None = None) -> Objective:
+def objective(criterion: str, chunk_size: int | str = "auto") -> Objective:
     """Of 11 sequences of 4 tokens in 3 classes, some masked, or of 11 points that a criterion of the user compares."""
     torch.manual_seed(0)
     network = nn.Sequential(nn.Linear(5, 6), nn.GELU(), nn.Linear(6, 3)).double()
@@ -42,7 +44,7 @@ def test_loss_and_all_derivatives_are_those_of_the_whole(criterion, chunk_size):
     w = whole.initial_weights
     u = torch.randn(whole.p, 3, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
     points = Points(whole).at(w), Points(sliced).at(w)
-    assert [type(point) for point in points] == [Point, SlicedPoint]
+    assert (len(whole.parts), len(sliced.parts) > 1) == (1, chunk_size < N)
     torch.testing.assert_close(sliced(w), whole(w), **CLOSE)
     torch.testing.assert_close(value_and_gradient(sliced, w), value_and_gradient(whole, w), **CLOSE)
     graphs = [point.product_graphs(u) for point in points]
@@ -66,7 +68,6 @@ def test_without_directions_there_are_no_products():
 def test_one_slice_is_the_whole():
     made = objective("mse", N)
     assert made.parts == (made,)
-    assert type(Points(made).at(made.initial_weights)) is Point
     with pytest.raises(ValueError, match="chunk_size must be at least 1"):
         objective("mse", 0)
 
@@ -90,7 +91,7 @@ def test_a_flow_in_slices_is_the_flow():
         sharpness = float(torch.linalg.eigvalsh(torch.func.hessian(made)(made.initial_weights))[-1])
         return Experiment(made, GradientDescent(2.1 / sharpness), 6).run()
 
-    whole, sliced = run(None), run(4)
+    whole, sliced = run("auto"), run(4)
     assert whole["central"]["rank"].max() > 0
     for process, dataset in whole.items():
         # The eigen-solver stops at a residual of 3e-5 and so may stop elsewhere; eigenvalues err by its square.
@@ -131,7 +132,7 @@ def test_memory_falls_with_the_slices(order):
     network = nn.Sequential(nn.Linear(2, 3), nn.Tanh(), nn.Linear(3, 1))
     inputs, targets = torch.randn(6400, 2), torch.randn(6400, 1)
     peaks = []
-    for chunk_size in (None, 1600, 400):
+    for chunk_size in (6400, 1600, 400):
         made = Objective(network, inputs, targets, half_square, chunk_size=chunk_size)
         u = torch.eye(made.p)[:, :2]
         with Peak() as peak:
@@ -147,7 +148,85 @@ def test_memory_falls_with_the_slices(order):
 def test_a_criterion_that_is_no_mean_is_refused():
     made = objective("user")
     summed = Objective(made.network, made.inputs, made.targets, lambda f, y: (f - y).square().sum(), chunk_size=4)
-    with pytest.raises(WrongDerivatives, match="must average over them"):
+    with pytest.raises(NotSliceable, match="must average over them"):
         probe(summed, made.initial_weights)
     probe(objective("user", 4), made.initial_weights)
     probe(objective("cross-entropy", 4), made.initial_weights)
+
+
+class Bounded(nn.Module):
+    """A network with memory for so many examples at a time: for more, torch is asked for a terabyte that it cannot have."""
+
+    def __init__(self, most: int):
+        super().__init__()
+        self.layer, self.most, self.seen = nn.Linear(2, 3), most, []
+
+    def forward(self, x):
+        self.seen.append(len(x))
+        if len(x) > self.most:
+            torch.empty(2**50, dtype=torch.uint8)
+        return torch.tanh(self.layer(x)).square()
+
+
+def bounded(most: int, chunk_size: int | str = "auto") -> Objective:
+    torch.manual_seed(0)
+    return Objective(Bounded(most), torch.randn(40, 2), torch.randn(40, 3), half_square, chunk_size=chunk_size)
+
+
+def test_slices_are_halved_until_memory_suffices():
+    made, whole = bounded(8), bounded(40)
+    w = made.initial_weights
+    with pytest.warns(UserWarning, match="memory runs out with slices of") as warned:
+        found = value_and_gradient(made, w)
+    sizes = [str(warning.message).split()[-1] for warning in warned]
+    assert sizes == ["20", "10", "5"] and made.chunk_size == 5
+    torch.testing.assert_close(found, value_and_gradient(whole, w))
+
+
+@pytest.mark.parametrize("derivative", ["hessian_product", "product_graphs", "curvature_gradients"])
+def test_memory_may_run_out_at_any_derivative(derivative, monkeypatch):
+    made, whole = objective("mse"), objective("mse", N)
+    w = made.initial_weights
+    u = torch.randn(made.p, 2, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    point, real = Points(made).at(w), getattr(Point, derivative)
+
+    def bounded(self, *arguments):
+        if isinstance(self, Point) and len(made.parts) == 1:
+            torch.empty(2**50, dtype=torch.uint8)
+        return real(self, *arguments)
+
+    monkeypatch.setattr(Point, derivative, bounded)
+    with pytest.warns(UserWarning, match="slices of 11 examples; going on with 6"):
+        found = getattr(point, derivative)(u)
+    monkeypatch.undo()
+    expected = getattr(Points(whole).at(w), derivative)(u)
+    torch.testing.assert_close(found, expected, **CLOSE)
+
+
+def test_a_size_that_was_given_stays():
+    made = bounded(8, 10)
+    with pytest.raises(OutOfMemory, match="memory runs out with chunk_size 10; make it smaller"):
+        value_and_gradient(made, made.initial_weights)
+
+
+def test_a_single_example_is_the_least():
+    made = bounded(0)
+    made.cut(2)
+    with (
+        pytest.warns(UserWarning, match="slices of 2 examples; going on with 1"),
+        pytest.raises(OutOfMemory, match="a single example"),
+    ):
+        value_and_gradient(made, made.initial_weights)
+
+
+def test_other_errors_pass():
+    made = bounded(40)
+    with pytest.raises(RuntimeError, match="split_sizes"):
+        value_and_gradient(made, torch.zeros(made.p + 1))
+
+
+def test_a_criterion_that_is_no_mean_is_not_cut():
+    made = bounded(8)
+    summed = Objective(made.network, made.inputs, made.targets, lambda f, y: (f - y).square().sum())
+    with pytest.raises(NotSliceable, match="must average over them"):
+        value_and_gradient(summed, summed.initial_weights)

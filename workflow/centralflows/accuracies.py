@@ -32,7 +32,7 @@ def accuracies(objective: Objective, test: tuple[Tensor, Tensor] | None = None) 
 
 
 def _accuracy(objective: Objective, inputs: Tensor, labels: Tensor, w: Tensor) -> float:
-    slices = inputs.split(objective.chunk_size or len(inputs))
+    slices = inputs.split(objective.chunk_size)
     return accuracy(torch.cat([_outputs(objective, part, w) for part in slices]), labels).item()
 
 

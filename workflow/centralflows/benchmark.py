@@ -193,7 +193,7 @@ def growth() -> dict[str, list[dict[str, float]]]:
     }
 
 
-def peak_memory(width: int, chunk_size: int | None) -> float:
+def peak_memory(width: int, chunk_size: int) -> float:
     """Peak memory [MiB] of third derivatives of 3 vectors on an MLP with 1,000 examples, in a process of its own."""
     code = f"from centralflows.benchmark import _memory; print(_memory({width}, {chunk_size}))"
     paths = os.pathsep.join(filter(None, [str(ROOT / "workflow"), os.environ.get("PYTHONPATH")]))
@@ -203,7 +203,7 @@ def peak_memory(width: int, chunk_size: int | None) -> float:
     return float(done.stdout)
 
 
-def _memory(width: int, chunk_size: int | None) -> float:
+def _memory(width: int, chunk_size: int) -> float:
     torch.set_num_threads(1)
     run = RUNS["mlp 32, gd"] | {"dataset": CIFAR | {"examples": 1000}, "model": {"name": "mlp", "width": width}}
     made = experiment(run, warm_start=0, chunk_size=chunk_size)
@@ -240,7 +240,7 @@ def measure(runs: dict[str, dict[str, Any]] = RUNS, log: Any = None) -> dict[str
         else [
             {"width": width, "chunk_size": size, "mib": peak_memory(width, size)}
             for width in (32, 128)
-            for size in (None, 250, 50)
+            for size in (1000, 250, 50)
         ]
     )
     return found

@@ -120,8 +120,8 @@ def _keys(parts: list[type[BaseModel]]) -> str:
 
 def _values(node: dict[str, Any]) -> str:
     """The values that a JSON schema allows, in words."""
-    if "anyOf" in node:
-        return " or ".join(_values(part) for part in node["anyOf"] if part.get("type") != "null")
+    if either := node.get("anyOf") or node.get("oneOf"):
+        return " or ".join(_values(part) for part in either if part.get("type") != "null")
     if "const" in node or "enum" in node:
         return ", ".join(f"`{value}`" for value in node.get("enum", [node.get("const")]))
     if node["type"] == "array":

@@ -17,7 +17,10 @@ PLUGIN = "[plugin]"
 BUILT_IN, DOTTED = "[name]", "[path]"
 """Tags of text, where text will do as well."""
 
-_BETWEEN = {"[key]", PLUGIN, BUILT_IN, DOTTED}  # what pydantic puts between the keys of a path
+NUMBER = "[number]"
+"""Tag of a number, where a word will do as well."""
+
+_BETWEEN = {"[key]", PLUGIN, BUILT_IN, DOTTED, NUMBER}  # what pydantic puts between the keys of a path
 
 DOTTED_PATH = r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*$"
 

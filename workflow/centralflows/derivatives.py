@@ -6,12 +6,13 @@ One backward pass per product, rather than one batched pass, is both the fastest
 every pair through the graphs of all products) and free of batching rules, so it works for every differentiable layer.
 
 An objective that is a sum over slices of its examples has `parts`, the functions that add up to it. Its derivatives are
-summed over them, and only the graph of one slice is held at a time.
+summed over them, and only the graph of one slice is held at a time. Where memory runs out, its slices are halved.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TypeVar
 
 import torch
 from jaxtyping import Float
@@ -20,10 +21,15 @@ from torch import Tensor
 from .symmetric import triangle
 
 Function = Callable[[Tensor], Tensor]
+T = TypeVar("T")
 
 
 def value_and_gradient(objective: Function, w: Float[Tensor, " p"]) -> tuple[Float[Tensor, ""], Float[Tensor, " p"]]:
     """L(w) and its gradient, without a graph: all that the discrete optimizer needs."""
+    return _fitted(objective, lambda: _summed(objective, w))
+
+
+def _summed(objective: Function, w: Tensor) -> tuple[Tensor, Tensor]:
     first, *rest = parts_of(objective)
     loss, gradient = _evaluated(first, w)
     for part in rest:
@@ -38,6 +44,22 @@ def _evaluated(function: Function, w: Tensor) -> tuple[Tensor, Tensor]:
         loss = function(w)
         (gradient,) = torch.autograd.grad(loss, w)
     return loss.detach(), gradient
+
+
+def _fitted(objective: Function, derivative: Callable[[], T]) -> T:
+    """What a derivative of an objective returns, its slices halved until it fits into memory."""
+    while True:
+        try:
+            return derivative()
+        except RuntimeError as error:
+            if not (_ran_out_of_memory(error) and hasattr(objective, "halve")):
+                raise
+        # Out here the frames of the attempt are gone, and with them the graphs that filled the memory.
+        objective.halve()
+
+
+def _ran_out_of_memory(error: RuntimeError) -> bool:
+    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)  # the latter on a CPU
 
 
 def parts_of(objective: Function) -> tuple[Function, ...]:
@@ -128,17 +150,47 @@ class SlicedPoint(Point):
         return total
 
 
+class FittedPoint(Point):
+    """A point of an objective whose slices are halved where memory runs out; then derivatives are those of the new ones."""
+
+    def __init__(self, objective: Function, w: Float[Tensor, " p"]):
+        self.w, self._objective, self._point, self._size = w.detach(), objective, None, 0
+        self.loss, self.gradient = self._of(lambda point: (point.loss, point.gradient))
+
+    def hessian_product(self, vectors):
+        return self._of(lambda point: point.hessian_product(vectors))
+
+    def product_graphs(self, vectors):
+        return self._of(lambda point: point.product_graphs(vectors))
+
+    def curvature_gradients(self, vectors, products=None):
+        return self._of(lambda point: point.curvature_gradients(vectors, products))
+
+    def _of(self, derivative: Callable[[Point], T]) -> T:
+        def attempt() -> T:
+            if self._size != self._objective.chunk_size:
+                self._point = None  # its graph must go before another is made
+                self._point, self._size = _point(self._objective, self.w), self._objective.chunk_size
+            return derivative(self._point)
+
+        return _fitted(self._objective, attempt)
+
+
+def _point(objective: Function, w: Float[Tensor, " p"]) -> Point:
+    return SlicedPoint(objective, w) if len(parts_of(objective)) > 1 else Point(objective, w)
+
+
 class Points:
     """Makes `Point`s of one objective and remembers the last, which solver and integrator often ask for twice."""
 
     def __init__(self, objective: Function):
         self.objective = objective
-        self._kind = SlicedPoint if len(parts_of(objective)) > 1 else Point
+        self._made = FittedPoint if hasattr(objective, "halve") else _point
         self._last: Point | None = None
 
     def at(self, w: Float[Tensor, " p"]) -> Point:
         if self._last is None or not torch.equal(self._last.w, w):
-            self._last = self._kind(self.objective, w.clone())
+            self._last = self._made(self.objective, w.clone())
         return self._last
 
     def gradient(self, w: Float[Tensor, " p"]) -> Float[Tensor, " p"]:

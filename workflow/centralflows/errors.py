@@ -9,6 +9,10 @@ class Diverged(UserError, ArithmeticError):
     """A quantity is no longer finite."""
 
 
+class OutOfMemory(UserError, MemoryError):
+    """A derivative does not fit into memory, however the examples are sliced."""
+
+
 class UnusableData(UserError, ValueError):
     """Data that are missing, damaged, of another form, or too few."""
 

@@ -7,15 +7,23 @@ from __future__ import annotations
 
 import copy
 import math
+import warnings
 from collections.abc import Callable
 from functools import partial
+from typing import Literal
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from .errors import OutOfMemory, UserError
+
 Criterion = Callable[[Tensor, Tensor], Tensor]
+
+
+class NotSliceable(UserError, ValueError):
+    """The loss over all examples is not the sum of what slices of them contribute."""
 
 
 class Objective:
@@ -28,12 +36,15 @@ class Objective:
         targets: what the criterion compares the outputs with.
         criterion: `(outputs, targets) -> loss`, a scalar, differentiable three times. It may average over examples, but not
             depend on their number or on the network otherwise: the derivative probe calls it on the first few.
-        chunk_size: examples per slice; all at once by default. The loss is then the sum of `parts`, and its derivatives
-            (`derivatives`) hold the graph of one slice at a time. A criterion that averages over something else than
-            examples, such as unmasked labels, must say how much of it there is: an attribute `weight(targets)`, a number.
+        chunk_size: examples per slice. The loss is then the sum of `parts`, and its derivatives (`derivatives`) hold the
+            graph of one slice at a time. A criterion that averages over something else than examples, such as unmasked
+            labels, must say how much of it there is: an attribute `weight(targets)`, a number. By default all examples are
+            one slice, and slices are halved where memory runs out.
 
     Attributes:
         p: number of weights.
+        chunk_size: examples per slice now.
+        adapts: whether slices may be halved.
         initial_weights: the network's own weights as one vector `[p]`, in the order of `named_parameters()`.
 
     Raises:
@@ -48,9 +59,10 @@ class Objective:
         targets: Tensor,
         criterion: Criterion,
         *,
-        chunk_size: int | None = None,
+        chunk_size: int | Literal["auto"] = "auto",
     ):
-        if chunk_size is not None and chunk_size < 1:
+        self.adapts = chunk_size == "auto"
+        if not self.adapts and chunk_size < 1:
             raise ValueError(f"chunk_size must be at least 1 (got {chunk_size})")
         network = copy.deepcopy(network)
         parameters = {name: value for name, value in network.named_parameters() if value.requires_grad}
@@ -65,8 +77,7 @@ class Objective:
         self._shapes = {name: value.shape for name, value in parameters.items()}
         self._sizes = [math.prod(shape) for shape in self._shapes.values()]
         self.p = sum(self._sizes)
-        self.chunk_size = chunk_size
-        self._slices = [] if chunk_size is None or chunk_size >= len(inputs) else self._sliced(chunk_size)
+        self.cut(len(inputs) if self.adapts else chunk_size)
         self.initial_weights: Float[Tensor, " p"] = torch.cat([v.detach().reshape(-1) for v in parameters.values()])
 
     def unflatten(self, w: Float[Tensor, " p"]) -> dict[str, Tensor]:
@@ -96,6 +107,47 @@ class Objective:
     def _part(self, inputs: Tensor, targets: Tensor, fraction: float, w: Tensor) -> Tensor:
         return fraction * self.criterion(self.outputs(w, inputs), targets)
 
+    def cut(self, size: int) -> None:
+        """Cut the examples into slices of so many."""
+        self.chunk_size = min(size, len(self.inputs))
+        self._slices = self._sliced(size) if size < len(self.inputs) else []
+
+    def halve(self) -> None:
+        """Go on with slices of half the size, and say so in a warning.
+
+        Raises:
+            OutOfMemory: the size of slices was given, or a slice is one example.
+            NotSliceable: the loss is not a sum over slices.
+        """
+        if not self.adapts:
+            raise OutOfMemory(f"memory runs out with chunk_size {self.chunk_size}; make it smaller, or 'auto'")
+        if self.chunk_size == 1:
+            raise OutOfMemory("memory runs out with a single example at a time")
+        if not self._slices:
+            self.check_slices(self.initial_weights)
+        size = -(-self.chunk_size // 2)
+        warnings.warn(f"memory runs out with slices of {self.chunk_size} examples; going on with {size}", stacklevel=2)
+        self.cut(size)
+
+    def check_slices(self, w: Float[Tensor, " p"], examples: int = 8) -> None:
+        """Compare the loss of the first few examples at once with the sum over slices of different sizes, in float64.
+
+        Raises:
+            NotSliceable: they differ.
+        """
+        small = self.head(examples).to("cpu", torch.float64)
+        with torch.no_grad():
+            w = w.to(small.initial_weights)
+            whole = small(w).item()
+            small.cut(3)
+            sliced = small(w).item()
+        if abs(sliced - whole) > 1e-6 * abs(whole):
+            raise NotSliceable(
+                f"the loss of {len(small.inputs)} examples is {whole:.6g} at once and {sliced:.6g} in slices of 3: for slices "
+                "the network must treat examples one by one, and the criterion must average over them, or have "
+                "`weight(targets)`"
+            )
+
     def _sliced(self, size: int) -> list[tuple[Tensor, Tensor, float]]:
         """Inputs and targets of each slice, and the fraction of the whole mean that it makes."""
         weight = getattr(self.criterion, "weight", None)
@@ -117,9 +169,15 @@ class Objective:
         criterion = self.criterion
         if isinstance(criterion, nn.Module):  # it may hold tensors, such as weights of classes
             criterion = copy.deepcopy(criterion).to(device=device, dtype=dtype)
-        return Objective(network, move(self.inputs), move(self.targets), criterion, chunk_size=self.chunk_size)
+        return Objective(
+            network,
+            move(self.inputs),
+            move(self.targets),
+            criterion,
+            chunk_size="auto" if self.adapts else self.chunk_size,
+        )
 
-    def head(self, examples: int, *, chunk_size: int | None = None) -> Objective:
+    def head(self, examples: int) -> Objective:
         """The objective on the first `examples` examples only (the derivative probe needs no more)."""
         inputs, targets = self.inputs[:examples], self.targets[:examples]
-        return Objective(self.network, inputs, targets, self.criterion, chunk_size=chunk_size)
+        return Objective(self.network, inputs, targets, self.criterion)

@@ -89,14 +89,14 @@ class Observer:
         if self.accuracy_every and step % self.accuracy_every == 0:
             values.update({name: measured(w) for name, measured in self.accuracies.items()})
         if spectrum is not None:
-            values["effective_eigenvalues"] = spectrum.values.cpu().double().numpy()
-            values["eigen_residuals"] = spectrum.residuals.cpu().double().numpy()
+            values["effective_eigenvalues"] = spectrum.values.numpy()
+            values["eigen_residuals"] = spectrum.residuals.numpy()
             values["tracked_modes"] = len(spectrum.values)
             if len(preconditioner) == 1:
-                values["hessian_eigenvalues"] = (preconditioner * spectrum.values).cpu().double().numpy()
+                values["hessian_eigenvalues"] = preconditioner.item() * spectrum.values.numpy()
             elif self.hessian is not None and self.hessian_every and step % self.hessian_every == 0:
                 plain = self.hessian.update(point, torch.ones_like(preconditioner[:1]))
-                values["hessian_eigenvalues"] = plain.values.cpu().double().numpy()
+                values["hessian_eigenvalues"] = plain.values.numpy()
         if state:
             values["state_total"] = state[0].double().sum().item()
         if len(self.coordinates):

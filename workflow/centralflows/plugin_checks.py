@@ -149,7 +149,7 @@ def _loss(criterion: Criterion, outputs: Tensor, labels: Tensor) -> Tensor:
 
 
 def _probed(
-    network: nn.Module, inputs: Tensor, labels: Tensor, criterion: Criterion, chunk_size: int | None
+    network: nn.Module, inputs: Tensor, labels: Tensor, criterion: Criterion, chunk_size: int | str
 ) -> dict[str, float]:
     objective = Objective(network, inputs, labels, criterion, chunk_size=chunk_size)
     return probe(objective, objective.initial_weights)

@@ -31,8 +31,8 @@ def probe(objective: Objective, w: Tensor) -> dict[str, float]:
     """Relative errors of gradient, Hessian-vector product and third derivative near `w`, each below `TOLERANCE`.
 
     Raises:
-        WrongDerivatives: one of them is not; names the layer types that fail on their own. Or an objective in slices is
-            not the sum of its slices.
+        WrongDerivatives: one of them is not; names the layer types that fail on their own.
+        NotSliceable: slices are asked for, and the objective is not the sum over them.
     """
     small = objective.head(EXAMPLES).to("cpu", torch.float64)
     for module in small.network.modules():
@@ -47,8 +47,8 @@ def probe(objective: Objective, w: Tensor) -> dict[str, float]:
                 "two evaluations of the loss at the same weights differ: the network is not deterministic; with dropout, "
                 "call its eval()"
             )
-        if objective.chunk_size:
-            _check_slices(small, w)
+        if not objective.adapts:
+            small.check_slices(w)
     found = derivative_errors(small, w)
     if max(found.values()) <= TOLERANCE:
         return found
@@ -59,16 +59,6 @@ def probe(objective: Objective, w: Tensor) -> dict[str, float]:
         f"derivatives of this network are wrong (relative errors: {listed}; at most {TOLERANCE:g}): {blame}. "
         "Use smooth activations (GELU, SiLU, tanh), and norms of elementary operations (centralflows.models.norms)."
     )
-
-
-def _check_slices(small: Objective, w: Tensor) -> None:
-    """Slices of different sizes must give the loss that all examples give at once."""
-    whole, sliced = small(w).item(), small.head(EXAMPLES, chunk_size=3)(w).item()
-    if abs(sliced - whole) > 1e-6 * abs(whole):
-        raise WrongDerivatives(
-            f"the loss of {len(small.inputs)} examples is {whole:.6g} at once and {sliced:.6g} in slices of 3: with chunk_size "
-            "the network must treat examples one by one, and the criterion must average over them, or have `weight(targets)`"
-        )
 
 
 def derivative_errors(function: Callable[[Tensor], Tensor], x: Tensor) -> dict[str, float]:

@@ -24,7 +24,7 @@ from pydantic import (
     model_validator,
 )
 
-from .config_messages import BUILT_IN, DOTTED, DOTTED_PATH, PLUGIN, models_in, shown
+from .config_messages import BUILT_IN, DOTTED, DOTTED_PATH, NUMBER, PLUGIN, models_in, shown
 
 LARGEST = 2**31 - 1  # a size beyond it is a slip of the keyboard
 
@@ -671,6 +671,12 @@ class Start(Strict):
 Process = Literal["discrete", "stable", "central", "ablated", "stationary", "stationary-ablated"]
 
 
+ChunkSize = Annotated[
+    Annotated[Count, Tag(NUMBER)] | Annotated[Literal["auto"], Tag(BUILT_IN)],
+    Discriminator(lambda value: BUILT_IN if isinstance(value, str) else NUMBER),
+]
+
+
 class Run(Strict):
     """One experiment: a network, a dataset, an optimizer, and the processes that start from the same weights."""
 
@@ -700,9 +706,9 @@ class Run(Strict):
     weights_stride: Natural = 1
     """weights and optimizer state are stored every so many steps (0: at step 0 only); distances to the discrete run exist
     where they are"""
-    chunk_size: Count | None = None
-    """examples per slice: the loss and its derivatives are summed over slices, and memory falls with their size; all at
-    once when left out"""
+    chunk_size: ChunkSize = "auto"
+    """examples per slice: the loss and its derivatives are summed over slices, and memory falls with their size; "auto" takes
+    all at once, and halves slices where memory runs out"""
     outputs: Natural = 3
     """test examples on which the network's outputs are recorded"""
     accuracy_every: Natural = 10

@@ -23,9 +23,9 @@ class Spectrum(NamedTuple):
     """Leading eigenpairs of a symmetric operator, largest first.
 
     Attributes:
-        values: eigenvalues `[m]`.
+        values: eigenvalues `[m]`, in float64 on the host.
         vectors: orthonormal eigenvectors `[p, m]`.
-        residuals: |A v - lambda v| / |lambda_1|, `[m]`.
+        residuals: |A v - lambda v| / |lambda_1|, `[m]`, likewise.
         products: how many operator-vector products were spent.
         images: A v `[p, m]`, to rounding.
     """
@@ -95,7 +95,8 @@ class _Space:
     """A growing subspace with the images of its vectors, and the best approximations to eigenpairs in it.
 
     Vectors and images are the even and odd rows of one buffer: contiguous rows make the dense algebra several times faster
-    than columns, and both take part in one matrix product. The small matrices are float64.
+    than columns, and both take part in one matrix product. The small matrices are float64 and on the host, where their
+    algebra costs an accelerator's queue one wait per iteration and no small kernels.
     """
 
     def __init__(self, operator: Callable[[Tensor], Tensor], guess: Float[Tensor, "p b"], workspace: Tensor | None):
@@ -107,7 +108,7 @@ class _Space:
 
     def _begin(self, rows: Tensor) -> None:
         self.size = 0
-        self.gram = self.form = torch.zeros(0, 0, dtype=torch.float64, device=rows.device)
+        self.gram = self.form = torch.zeros(0, 0, dtype=torch.float64)
         self.extend(_orthonormal(rows))
 
     def extend(self, rows: Float[Tensor, "d p"], images: Float[Tensor, "d p"] | None = None) -> None:
@@ -119,7 +120,7 @@ class _Space:
             images = self.operator(rows.T).T
             self.products += len(rows)
         self.buffer[2 * old : 2 * new : 2], self.buffer[2 * old + 1 : 2 * new : 2] = rows, images
-        overlaps = (rows @ self.buffer[: 2 * new].T).double()
+        overlaps = (rows @ self.buffer[: 2 * new].T).double().cpu()
         self.gram, self.form = _bordered(self.gram, overlaps[:, 0::2]), _bordered(self.form, overlaps[:, 1::2])
         self.size = new
         self._solve()
@@ -133,21 +134,21 @@ class _Space:
         whiten = rotation[:, keep] / scale[keep].sqrt()
         values, mix = torch.linalg.eigh(whiten.T @ self.form @ whiten)
         self.mix = (whiten @ mix.flip(1)).T
-        self.values = values.flip(0)[: self.width].to(self.buffer.dtype)
+        self.values = values.flip(0)[: self.width]
 
     def ritz(self, count: int | None = None) -> tuple[Float[Tensor, "b p"], Float[Tensor, "b p"]]:
         """The best vectors and their images."""
-        mix = self.mix[: count or self.width].to(self.buffer.dtype)
+        mix = self.mix[: count or self.width].to(self.buffer)
         rows = self.buffer[: 2 * self.size]
         return mix @ rows[0::2], mix @ rows[1::2]
 
     def residuals(self) -> tuple[Float[Tensor, "b p"], Float[Tensor, " b"]]:
         """A v - lambda v for each pair, and their norms relative to the largest eigenvalue."""
         mix = self.mix[: self.width]
-        both = torch.stack([-self.values.double()[:, None] * mix, mix], dim=2).flatten(1)
-        residual = both.to(self.buffer.dtype) @ self.buffer[: 2 * self.size]
+        both = torch.stack([-self.values[:, None] * mix, mix], dim=2).flatten(1)
+        residual = both.to(self.buffer) @ self.buffer[: 2 * self.size]
         tiny = torch.finfo(residual.dtype).tiny
-        return residual, residual.norm(dim=1) / self.values.abs().max().clamp_min(tiny)
+        return residual, residual.norm(dim=1).double().cpu() / self.values.abs().max().clamp_min(tiny)
 
     def restart(self, *, fresh: bool = False) -> None:
         """Keep the best vectors only: twice the width, or where they are `fresh`, the width, with images applied anew."""
@@ -169,10 +170,10 @@ def _bordered(matrix: Float[Tensor, "r r"], rows: Float[Tensor, "d s"]) -> Float
 
 def _orthonormal(rows: Float[Tensor, "d p"]) -> Float[Tensor, "d p"]:
     """An orthonormal basis of the span of some rows: themselves, turned as little as possible, where they nearly are one."""
-    gram = (rows @ rows.T).double()
+    gram = (rows @ rows.T).double().cpu()
     scale, rotation = torch.linalg.eigh((gram + gram.T) / 2)
     if len(rows) and scale[0] > 0.5 * scale[-1]:
-        return (rotation @ (rotation / scale.sqrt()).T).to(rows.dtype) @ rows
+        return (rotation @ (rotation / scale.sqrt()).T).to(rows) @ rows
     return torch.linalg.qr(rows.T)[0].T
 
 
@@ -289,7 +290,7 @@ class Tracker:
         before = self.previous
         if before is not None and before.shape == modes.shape:
             # Within a cluster of values the vectors are arbitrary: those before are turned to the present ones first.
-            left, overlaps, right = torch.linalg.svd((before.T @ modes).double())
+            left, overlaps, right = torch.linalg.svd((before.T @ modes).double().cpu())
             if overlaps[-1] > 0.7:
                 modes = 2 * modes - ((left @ right).T.to(before) @ before.T).T
         return modes, guard
