@@ -1,4 +1,7 @@
-"""Tables and figure of the benchmark. `python -m centralflows.benchmark_report` puts the tables into `docs/performance.md`."""
+"""Tables and figure of the benchmark.
+
+`python -m centralflows.benchmark_report` puts the tables of all that is kept in `docs/benchmarks/` into `docs/performance.md`.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ from typing import Any
 from matplotlib.figure import Figure
 
 ROOT = Path(__file__).parents[2]
-MEASURED, MANUAL = ROOT / "results" / "benchmarks" / "benchmark.json", ROOT / "docs" / "performance.md"
+KEPT, MANUAL = ROOT / "docs" / "benchmarks", ROOT / "docs" / "performance.md"
 BEGIN, END = "<!-- benchmark: begin -->", "<!-- benchmark: end -->"
 COUNTS = ("gradients", "graphs", "products", "product_graphs", "third")
 
@@ -34,17 +37,18 @@ def table(measured: Mapping[str, Any]) -> str:
     lines = [
         f"{machine['processor']}, {machine['device']}, {machine['threads']} thread; {versions}.",
         "",
-        "| network | p | process | critical | steps | gradient equivalents | tracked | "
+        "| network | p | n | gradient [ms] | process | critical | steps | gradient equivalents | tracked | "
         + " | ".join(name.replace("_", " ") for name in COUNTS)
         + " |",
-        "| --- " * (7 + len(COUNTS)) + "|",
+        "| --- " * (9 + len(COUNTS)) + "|",
     ]
     for run, process, k, costs in rows(measured):
-        p = measured["processes"][run]["p"]
+        sizes = measured["processes"][run]
         counts = " | ".join(f"{costs.get(name, 0):g}" for name in COUNTS)
         shown = k if process == "central" else ""
         lines.append(
-            f"| {run} | {p:,} | {process} | {shown} | {costs['steps']} | {costs['gradient_equivalents']:g} | "
+            f"| {run} | {sizes['p']:,} | {sizes['n']:,} | {sizes[process]['gradient_ms']:.2f} | {process} | {shown} | "
+            f"{costs['steps']} | {costs['gradient_equivalents']:g} | "
             f"{costs['tracked_modes']:g} | {counts} |"
         )
     lines += ["", "| network | modes | textbook step, gradient equivalents |", "| --- | --- | --- |"]
@@ -55,9 +59,14 @@ def table(measured: Mapping[str, Any]) -> str:
         for part in measured["growth"].values()
         for g in part
     ]
-    lines += ["", "| width | chunk size | memory of third derivatives [MiB] |", "| --- | --- | --- |"]
-    lines += [f"| {m['width']} | {m['chunk_size']} | {m['mib']:g} |" for m in measured["memory"]]
-    return "\n".join([*lines, "", f"Writing the store takes {measured['store_share']:.1%} of a central flow's time."])
+    lines += ["", "| p | chunk size | memory of third derivatives [MiB] |", "| --- | --- | --- |"]
+    lines += [f"| {m['p']:,} | {m['chunk_size']} | {m['mib']:g} |" for m in measured["memory"]]
+    stages = measured["stages"]
+    after = (
+        f"Writing the store takes {measured['store_share']:.1%} of a central flow's time. The analysis of a run of "
+        f"{stages['steps']} steps takes {stages['analysis']:.2f} s, one of its figures {stages['figure']:.2f} s."
+    )
+    return "\n".join([*lines, "", after])
 
 
 def draw(measured: Mapping[str, Any]) -> Figure:
@@ -78,8 +87,11 @@ def main() -> None:
     text = MANUAL.read_text(encoding="utf-8")
     before, _, rest = text.partition(BEGIN)
     _, _, after = rest.partition(END)
-    measured = json.loads(MEASURED.read_text(encoding="utf-8"))
-    MANUAL.write_text(f"{before}{BEGIN}\n\n{table(measured)}\n\n{END}{after}", encoding="utf-8")
+    tables = [
+        f"## {file.stem.replace('-', ' ')}\n\n{table(json.loads(file.read_text(encoding='utf-8')))}"
+        for file in sorted(KEPT.glob("*.json"))
+    ]
+    MANUAL.write_text("\n\n".join([f"{before}{BEGIN}", *tables, f"{END}{after}"]), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -12,8 +12,10 @@ rule benchmark:
         "logs/benchmark.log",
     conda:
         "../../envs/environment.yaml"
+    resources:
+        gpu=gpus(),
     params:
-        cfg=sorted_json({"threads": 1}),
+        cfg=sorted_json({"threads": 1, "device": CONFIG.device}),
         source=source_digest("workflow/scripts/benchmark.py"),
     script:
         "../scripts/benchmark.py"

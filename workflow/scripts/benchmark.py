@@ -8,8 +8,8 @@ from centralflows.jobs import job
 from centralflows.runtime import prepare
 
 with job(snakemake) as this:
-    prepare("cpu", this.config["threads"])
-    measured = measure(log=this.log)
+    device = prepare(this.config["device"], this.config["threads"])
+    measured = measure(device, log=this.log)
     this.output("measured").write_text(json.dumps(measured, indent=2) + "\n")
     this.output("table").write_text(table(measured) + "\n")
     draw(measured).savefig(this.output("figure"))
