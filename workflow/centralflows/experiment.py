@@ -311,7 +311,8 @@ def build(
     """The experiment that a configuration describes, on a device; where it starts from another run, from `begin`."""
     network = models.build(run.model, dataset, seed=run.seed)
     inputs, labels = torch.from_numpy(dataset.inputs), torch.from_numpy(dataset.labels)
-    objective = Objective(network, inputs, labels, criteria.build(run.criterion), chunk_size=run.chunk_size)
+    criterion = criteria.build(run.criterion)
+    objective = Objective(network, inputs, labels, criterion, chunk_size=run.chunk_size, batched=run.model.batched)
     objective = objective.to(device, getattr(torch, run.dtype))
     test_inputs, test_labels = torch.from_numpy(dataset.test_inputs), torch.from_numpy(dataset.test_labels)
     if test_inputs.is_floating_point():

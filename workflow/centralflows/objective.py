@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from .errors import OutOfMemory, UserError
+from .models.convolution import replace_convolutions
 
 Criterion = Callable[[Tensor, Tensor], Tensor]
 
@@ -40,6 +41,8 @@ class Objective:
             graph of one slice at a time. A criterion that averages over something else than examples, such as unmasked
             labels, must say how much of it there is: an attribute `weight(targets)`, a number. By default all examples are
             one slice, and slices are halved where memory runs out.
+        batched: whether derivatives along several vectors are taken in one pass, through the batching rules of torch. It
+            helps networks of many small operations (fully connected, recurrent), and on a GPU most.
 
     Attributes:
         p: number of weights.
@@ -60,6 +63,7 @@ class Objective:
         criterion: Criterion,
         *,
         chunk_size: int | Literal["auto"] = "auto",
+        batched: bool = False,
     ):
         self.adapts = chunk_size == "auto"
         if not self.adapts and chunk_size < 1:
@@ -74,6 +78,9 @@ class Objective:
                 f"all trainable parameters must share one dtype and device, found {sorted(map(str, kinds))}"
             )
         self.network, self.inputs, self.targets, self.criterion = network, inputs, targets, criterion
+        if next(iter(parameters.values())).is_cuda:
+            replace_convolutions(network)  # on a CPU those of torch are as fast
+        self.batched = batched
         self._shapes = {name: value.shape for name, value in parameters.items()}
         self._sizes = [math.prod(shape) for shape in self._shapes.values()]
         self.p = sum(self._sizes)
@@ -180,4 +187,4 @@ class Objective:
     def head(self, examples: int) -> Objective:
         """The objective on the first `examples` examples only (the derivative probe needs no more)."""
         inputs, targets = self.inputs[:examples], self.targets[:examples]
-        return Objective(self.network, inputs, targets, self.criterion)
+        return Objective(self.network, inputs, targets, self.criterion, batched=self.batched)

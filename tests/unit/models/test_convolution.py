@@ -1,0 +1,68 @@
+"""Convolutions as bilinear maps: the values of torch's own, and derivatives of every order that are those of differences."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from centralflows.derivatives import Point
+from centralflows.models.convolution import replace_convolutions
+from centralflows.objective import Objective
+
+LAYERS = {
+    "plain": (nn.Conv2d(4, 6, 3), (2, 4, 7, 6)),
+    "strided": (nn.Conv2d(4, 6, 3, stride=2, padding=1), (2, 4, 8, 7)),
+    "dilated": (nn.Conv2d(4, 6, 2, dilation=2, padding=(1, 0), bias=False), (2, 4, 6, 6)),
+    "grouped": (nn.Conv2d(4, 6, 3, groups=2, padding=1), (2, 4, 5, 5)),
+    "sequence": (nn.Conv1d(4, 4, 3, padding=2, groups=4), (2, 4, 9)),
+    "volume": (nn.Conv3d(2, 3, 2, stride=(1, 2, 1)), (2, 2, 3, 4, 3)),
+    "same": (nn.Conv2d(4, 6, 3, padding="same"), (2, 4, 5, 5)),
+    "reflected": (nn.Conv2d(4, 6, 3, padding=1, padding_mode="reflect"), (2, 4, 5, 5)),
+}
+
+
+def objective(layer: nn.Module, shape: tuple[int, ...], *, ours: bool, batched: bool = False) -> Objective:
+    generator = torch.Generator().manual_seed(0)
+    network = nn.Sequential(nn.Sequential(layer), nn.Tanh(), nn.Flatten()).double()
+    inputs = torch.randn(shape, generator=generator, dtype=torch.float64)
+    targets = torch.zeros(len(inputs), dtype=torch.float64)
+    made = Objective(network, inputs, targets, lambda f, y: f.square().sum(1).mean(), batched=batched)
+    if ours:
+        replace_convolutions(made.network)
+        assert type(made.network[0][0]) is not type(layer)
+    return made
+
+
+@pytest.mark.parametrize("batched", [False, True])
+@pytest.mark.parametrize("kind", LAYERS)
+def test_all_derivatives_are_those_of_torch(kind, batched):
+    """Both are exact: they differ by the order of sums of at most a few hundred terms of order one."""
+    expected, found = (objective(*LAYERS[kind], ours=ours, batched=ours and batched) for ours in (False, True))
+    w = torch.randn(expected.p, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    u = torch.randn(expected.p, 3, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
+    left, right = Point(expected, w), Point(found, w)
+    for derivative in (
+        lambda point: point.loss,
+        lambda point: point.gradient,
+        lambda point: point.hessian_product(u),
+        lambda point: point.curvature_gradients(u),
+    ):
+        torch.testing.assert_close(derivative(right), derivative(left), rtol=1e-10, atol=1e-10)
+
+
+def test_inputs_have_derivatives_too():
+    _, shape = LAYERS["strided"]
+    network = nn.Sequential(nn.Conv2d(4, 6, 3, stride=2, padding=1)).double()
+    replace_convolutions(network)
+    x = torch.randn(shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(network, x) and torch.autograd.gradgradcheck(network, x)
+
+
+def test_a_convolution_of_another_class_stays():
+    class Mine(nn.Conv2d):
+        pass
+
+    network = nn.Sequential(Mine(1, 1, 1), nn.ConvTranspose2d(1, 1, 1))
+    replace_convolutions(network)
+    assert [type(layer) for layer in network] == [Mine, nn.ConvTranspose2d]
