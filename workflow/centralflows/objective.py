@@ -176,13 +176,9 @@ class Objective:
         criterion = self.criterion
         if isinstance(criterion, nn.Module):  # it may hold tensors, such as weights of classes
             criterion = copy.deepcopy(criterion).to(device=device, dtype=dtype)
-        return Objective(
-            network,
-            move(self.inputs),
-            move(self.targets),
-            criterion,
-            chunk_size="auto" if self.adapts else self.chunk_size,
-        )
+        size = "auto" if self.adapts else self.chunk_size
+        inputs, targets = move(self.inputs), move(self.targets)
+        return Objective(network, inputs, targets, criterion, chunk_size=size, batched=self.batched)
 
     def head(self, examples: int) -> Objective:
         """The objective on the first `examples` examples only (the derivative probe needs no more)."""

@@ -56,7 +56,16 @@ def test_inputs_have_derivatives_too():
     network = nn.Sequential(nn.Conv2d(4, 6, 3, stride=2, padding=1)).double()
     replace_convolutions(network)
     x = torch.randn(shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64, requires_grad=True)
-    assert torch.autograd.gradcheck(network, x) and torch.autograd.gradgradcheck(network, x)
+    assert torch.autograd.gradcheck(network, x, check_forward_ad=True) and torch.autograd.gradgradcheck(network, x)
+
+
+@pytest.mark.parametrize("kind", LAYERS)
+def test_forward_mode_goes_through_reverse_mode(kind):
+    expected, found = (objective(*LAYERS[kind], ours=ours) for ours in (False, True))
+    w = torch.randn(expected.p, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    u = torch.randn(expected.p, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
+    products = [torch.func.jvp(torch.func.grad(made), (w,), (u,))[1] for made in (expected, found)]
+    torch.testing.assert_close(*products, rtol=1e-10, atol=1e-10)
 
 
 def test_a_convolution_of_another_class_stays():

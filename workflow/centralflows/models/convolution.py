@@ -35,7 +35,7 @@ class Bilinear(torch.autograd.Function):
     generate_vmap_rule = True
 
     @staticmethod
-    def forward(result: str, shape: torch.Size | None, first: Tensor, second: Tensor, options: Options) -> Tensor:
+    def forward(result: str, shape: tuple[int, ...] | None, first: Tensor, second: Tensor, options: Options) -> Tensor:
         stride, padding, dilation, groups = options
         common = (stride, padding, dilation, False, [0] * len(stride), groups)  # not transposed
         if result == "output":
@@ -48,8 +48,9 @@ class Bilinear(torch.autograd.Function):
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple, output: Tensor) -> None:
-        ctx.result, _, first, second, ctx.options = inputs
+        ctx.result, ctx.shape, first, second, ctx.options = inputs
         ctx.save_for_backward(first, second)
+        ctx.save_for_forward(first, second)
 
     @staticmethod
     def backward(ctx: Any, cotangent: Tensor) -> tuple[Tensor | None, ...]:
@@ -63,6 +64,12 @@ class Bilinear(torch.autograd.Function):
         wanted = ctx.needs_input_grad[2:4]
         found = [gradient(name) if needed else None for name, needed in zip(operands, wanted, strict=True)]
         return None, None, *found, None
+
+    @staticmethod
+    def jvp(ctx: Any, *tangents: Tensor | None) -> Tensor:
+        (first, second), (dfirst, dsecond) = ctx.saved_tensors, tangents[2:4]
+        changes = [(a, b) for a, b in ((dfirst, second), (first, dsecond)) if a is not None and b is not None]
+        return sum(Bilinear.apply(ctx.result, ctx.shape, *change, ctx.options) for change in changes)
 
 
 class _Convolution:
