@@ -14,6 +14,7 @@ from centralflows.discrete import advanced, start
 from centralflows.metrics import first_not_above, upward_crossing
 from centralflows.pipeline import store_discrete, store_flow, stored_state
 from centralflows.schema import Stable
+from centralflows.staging import Staging
 from centralflows.trajectory import open_trajectory
 
 OPTIMIZERS = [GradientDescent(0.1), ScalarRMSProp(0.01, 0.9, bias_correction=True), RMSProp(1e-3, 0.9, eps=1e-6)]
@@ -28,7 +29,9 @@ def experiment(optimizer, steps=9, **options) -> Experiment:
 
 def stored(tmp_path, made, **options):
     paths = tmp_path / "discrete.zarr", tmp_path / "midpoint.zarr"
-    store_discrete(made, *paths, weights_stride=options.pop("weights_stride", 1), attrs={})
+    stride = options.pop("weights_stride", 1)
+    with Staging(paths[0], {}) as staging:
+        store_discrete(made, *paths, weights_stride=stride, attrs={}, staging=staging)
     return paths[0]
 
 
@@ -51,7 +54,9 @@ def test_a_stored_flow_is_the_flow_in_memory(tmp_path, optimizer):
     """Flows start from the store of the discrete run, warm start included."""
     made = experiment(optimizer, warm_start=3)
     path = stored(tmp_path, made)
-    store_flow(made, "central", tmp_path / "central.zarr", discrete=path, weights_stride=1, attrs={})
+    target = tmp_path / "central.zarr"
+    with Staging(target, {}) as staging:
+        store_flow(made, "central", target, discrete=path, weights_stride=1, attrs={}, staging=staging)
     found, expected = open_trajectory(tmp_path / "central.zarr"), made.run("central")["central"]
     np.testing.assert_array_equal(found.weights, expected.weights)
     np.testing.assert_array_equal(found.distance, expected.distance)

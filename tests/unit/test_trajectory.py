@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import tempfile
 import warnings
 from pathlib import Path
 
@@ -11,18 +12,18 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from centralflows import provenance, trajectory
+from centralflows import provenance, writer
 from centralflows.trajectory import (
     PROCESSES,
     SCHEMA_VERSION,
     VARIABLES,
     Record,
     Shape,
-    Writer,
+    canonical,
     open_trajectory,
     to_dataset,
-    write_dataset,
 )
+from centralflows.writer import Writer, write_dataset
 
 SEGMENT = 8
 
@@ -30,10 +31,10 @@ SEGMENT = 8
 @pytest.fixture
 def small(monkeypatch):
     """Segments of 8 steps, two to a file; weights of 5 x 4 bytes in chunks of 3 rows, two chunks to a file."""
-    monkeypatch.setattr(trajectory, "SEGMENT", SEGMENT)
-    monkeypatch.setattr(trajectory, "SHARD", 2 * SEGMENT)
-    monkeypatch.setattr(trajectory, "WEIGHTS_CHUNK", 60)
-    monkeypatch.setattr(trajectory, "WEIGHTS_SHARD", 120)
+    monkeypatch.setattr(writer, "CHUNK", SEGMENT)
+    monkeypatch.setattr(writer, "SHARD", 2 * SEGMENT)
+    monkeypatch.setattr(writer, "WEIGHTS_CHUNK", 60)
+    monkeypatch.setattr(writer, "WEIGHTS_SHARD", 120)
 
 
 def shape(steps: int, *, process: str = "central", stride: int = 1, p: int = 5, dtype: str = "float32") -> Shape:
@@ -51,16 +52,19 @@ def records(shape: Shape, steps: int | None = None) -> list[Record]:
             if VARIABLES[name].dims == ("mode",):
                 sizes = [1 + step % 3]
             values[name] = rng.integers(0, 9) if VARIABLES[name].dtype == "int16" else rng.standard_normal(sizes)
-        weights, *state = (rng.standard_normal(size).astype(shape.weights_dtype) for _, size in shape.kept.values())
+        columns = shape.kept.columns.values()
+        weights, *state = (rng.standard_normal(column.sizes).astype(column.dtype) for column in columns)
         made.append(Record(step, values, weights, tuple(state)))
     return made
 
 
 def write(target: Path, shape: Shape, rows: list[Record]) -> Path:
-    writer = Writer(target, shape, {"config": "{}"})
-    for row in rows:
-        writer.append(row)
-    return writer.publish(closing="done")
+    with tempfile.TemporaryDirectory() as folder:
+        made = Writer(Path(folder) / "growing.zarr", shape, {"config": "{}"})
+        for row in rows:
+            made.append(row)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        return made.publish(target, closing="done")
 
 
 def files(folder: Path) -> dict[str, bytes]:
@@ -87,7 +91,7 @@ def test_a_store_holds_what_was_recorded(tmp_path, small, steps, stride):
 
 @pytest.mark.parametrize("process", PROCESSES)
 def test_every_process_is_stored_at_the_real_sizes(tmp_path, process):
-    sizes = shape(trajectory.SEGMENT + 3, process=process, stride=50, dtype="float64")
+    sizes = shape(writer.CHUNK + 3, process=process, stride=50, dtype="float64")
     accuracies = ("accuracy", "test_accuracy")
     sizes = sizes._replace(coordinates=(1, 3), states=(("nu", sizes.p), ("count", 1)), accuracies=accuracies)
     rows = records(sizes)
@@ -160,33 +164,62 @@ def test_every_variable_says_what_it_is(tmp_path, small, process):
 
 
 def test_nothing_stands_under_the_final_name_before_it_is_whole(tmp_path, small):
-    target = tmp_path / "results" / "x.zarr"
+    target = tmp_path / "x.zarr"
     sizes = shape(3 * SEGMENT)
-    writer = Writer(target, sizes, {})
+    made = Writer(tmp_path / "growing" / "x.zarr", sizes, {})
     for row in records(sizes):
-        writer.append(row)
+        made.append(row)
         assert not target.exists()
-    assert writer.publish() == target
-    assert [path.name for path in target.parent.iterdir()] == ["x.zarr"]  # and nothing beside it
+    assert made.publish(target) == target
+    assert {path.name for path in tmp_path.iterdir()} == {"x.zarr", "growing"}  # and nothing beside it
 
 
-def test_a_writer_that_was_abandoned_leaves_no_trace_in_the_next(tmp_path, small):
+def test_what_was_left_by_a_killed_publication_is_cleared(tmp_path, small):
     target, sizes = tmp_path / "x.zarr", shape(3 * SEGMENT)
-    abandoned = Writer(target, shape(5 * SEGMENT, stride=2), {"config": "other"})
-    for row in records(sizes):
-        abandoned.append(row)
-    assert not target.exists()
+    left = target.with_name(".x.zarr.publishing")
+    left.mkdir()
+    (left / "zarr.json").write_text("{")
     write(target, sizes, records(sizes))
     assert files(target) == files(write(tmp_path / "fresh" / "x.zarr", sizes, records(sizes)))
     assert {path.name for path in tmp_path.iterdir()} == {"x.zarr", "fresh"}
 
 
-def test_an_error_leaves_nothing_behind(tmp_path, small):
-    with pytest.raises(ArithmeticError), Writer(tmp_path / "x.zarr", shape(20), {}) as writer:
-        for row in records(shape(20), 10):
-            writer.append(row)
-        raise ArithmeticError("diverged")
-    assert list(tmp_path.iterdir()) == []
+def test_publishing_leaves_what_grew_as_it_was(tmp_path, small):
+    """So that it can be published again, should the process be killed before the store is sealed."""
+    sizes = shape(5 * SEGMENT + 3, stride=2)
+    made = Writer(tmp_path / "growing.zarr", sizes, {})
+    for row in records(sizes):
+        made.append(row)
+    before = files(made.store)
+    first = files(made.publish(tmp_path / "x.zarr", closing="done"))
+    assert files(made.store) == before
+    assert files(made.publish(tmp_path / "x.zarr", closing="done")) == first
+
+
+@pytest.mark.parametrize("stride", [0, 1, 7])
+def test_files_once_written_never_change(tmp_path, small, stride):
+    sizes = shape(5 * SEGMENT + 3, stride=stride)
+    made, known = Writer(tmp_path / "growing.zarr", sizes, {}), {}
+    for row in records(sizes):
+        made.append(row)
+        now = files(made.store)
+        assert known.items() <= now.items()
+        known = now
+
+
+@pytest.mark.parametrize("stride", [0, 1, 7])
+@pytest.mark.parametrize("step", [0, 1, SEGMENT, 2 * SEGMENT, 2 * SEGMENT + 1, 5 * SEGMENT + 3])
+def test_a_writer_goes_on_from_its_position(tmp_path, small, stride, step):
+    sizes = shape(5 * SEGMENT + 3, stride=stride)
+    rows = records(sizes)
+    first = Writer(tmp_path / "growing.zarr", sizes, {"config": "{}"})
+    for row in rows[:step]:
+        first.append(row)
+    second = Writer(first.store, sizes, {"config": "{}"}, first.position())
+    for row in rows[step:]:
+        second.append(row)
+    second.publish(tmp_path / "x.zarr", closing="done")
+    assert files(tmp_path / "x.zarr") == files(write(tmp_path / "unbroken.zarr", sizes, rows))
 
 
 def test_a_store_replaces_the_one_before(tmp_path, small):
@@ -240,11 +273,9 @@ def test_a_seal_finds_what_reading_does_not(tmp_path, small):
 def test_a_store_has_few_files(tmp_path, steps):
     """At most 70 files up to 4096 steps: one of metadata and one of data per array, of which there are 33 at most."""
     sizes = Shape("central", steps, 8, (3, 4), 50, coordinates=(1, 2), states=(("nu", 50),))
-    writer = Writer(tmp_path / "x.zarr", sizes, {})
     row = records(sizes, 1)[0]
-    for step in range(steps):
-        writer.append(row._replace(step=step))
-    assert len(files(writer.publish())) <= 70
+    path = write(tmp_path / "x.zarr", sizes, [row._replace(step=step) for step in range(steps)])
+    assert len(files(path)) <= 70
 
 
 def test_weights_fill_files_to_their_limit(tmp_path, small):
@@ -264,10 +295,11 @@ def test_a_row_of_weights_larger_than_a_file_is_stored(tmp_path, small):
 
 def test_what_waits_to_be_written_is_bounded(tmp_path, small):
     sizes = shape(50)
-    writer = Writer(tmp_path / "x.zarr", sizes, {})
+    made = Writer(tmp_path / "growing.zarr", sizes, {})
     for row in records(sizes):
-        writer.append(row)
-        assert len(writer._buffer) < SEGMENT and len(writer._kept) < 6
+        made.append(row)
+        held = made.position()
+        assert held["series"]["count"] < 2 * SEGMENT and held["kept"]["count"] < 6
 
 
 # -- datasets and helpers -----------------------------------------------------------------------------------------
@@ -317,6 +349,6 @@ def test_the_schema_names_known_dimensions():
 
 
 def test_canonical_json_does_not_depend_on_the_order_of_keys():
-    one, two = trajectory.canonical({"b": [1, 2.5], "a": None}), trajectory.canonical({"a": None, "b": [1, 2.5]})
+    one, two = canonical({"b": [1, 2.5], "a": None}), canonical({"a": None, "b": [1, 2.5]})
     assert one == two == '{"a":null,"b":[1,2.5]}'
     assert hashlib.sha256(one.encode()).hexdigest() == provenance.digest({"b": [1, 2.5], "a": None})

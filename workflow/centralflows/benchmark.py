@@ -25,7 +25,7 @@ from .errors import UserError
 from .experiment import Experiment
 from .metrics import analyse
 from .scaling import growth, memory
-from .trajectory import Writer
+from .writer import Writer
 
 PROCESSES = ("discrete", "midpoint", "stable", "central")
 
@@ -72,16 +72,14 @@ def textbook(made: Experiment, modes: int) -> float:
 def store_share(made: Experiment) -> float:
     """Part of the time of a central flow that writing its store takes."""
     started, writing = time.perf_counter(), 0.0
-    with (
-        tempfile.TemporaryDirectory() as folder,
-        Writer(Path(folder) / "central.zarr", made.shape("central"), {}) as writer,
-    ):
+    with tempfile.TemporaryDirectory() as folder:
+        writer = Writer(Path(folder) / "growing.zarr", made.shape("central"), {})
         for record in made.flow("central"):
             before = time.perf_counter()
             writer.append(record)
             writing += time.perf_counter() - before
         before = time.perf_counter()
-        writer.publish(first_step=1)
+        writer.publish(Path(folder) / "central.zarr", first_step=1)
         writing += time.perf_counter() - before
     return round(writing / (time.perf_counter() - started), 4)
 

@@ -15,7 +15,7 @@ from .errors import Stopped
 from .observe import Observer
 from .optimizers import Optimizer
 from .optimizers.base import State
-from .spectrum import Tracker
+from .spectrum import Tracked, Tracker
 from .trajectory import Record
 
 
@@ -56,6 +56,23 @@ def advanced(objective: Function, optimizer: Optimizer, start: Start, steps: int
     return Start(w, state, start.steps + steps)
 
 
+class DiscretePosition(NamedTuple):
+    """What a discrete run and its midpoints go on from: before `step`, the weights there and one step earlier, the state of
+    that earlier step, and the leading eigenvector then.
+
+    `stop` says why it does not go on, if it does not.
+    """
+
+    step: int
+    w: Tensor
+    state: State
+    previous: Tensor | None
+    leading: Tensor | None
+    tracked: Tracked | None
+    hessians: tuple[Tracked | None, Tracked | None]
+    stop: str | None
+
+
 def discrete_trajectory(
     observers: tuple[Observer, Observer],
     objective: Function,
@@ -64,6 +81,7 @@ def discrete_trajectory(
     *,
     steps: int,
     tracker: Tracker | None,
+    position: DiscretePosition | None = None,
     stop_at_loss: float = -math.inf,
 ) -> Iterator[tuple[Record, Record | None]]:
     r"""Runs the optimizer; yields the records of $w_t$ and of its midpoint for t = 0 ... steps - 1.
@@ -76,6 +94,7 @@ def discrete_trajectory(
         observers: of the iterates and of the midpoints.
         start: weights and state at t = 0.
         tracker: of the effective eigenvalues at the midpoints; without one the midpoints are left out.
+        position: of a record of the same run, to go on from it.
         stop_at_loss: the run ends after the first step whose loss is not above it.
 
     Raises:
@@ -85,8 +104,16 @@ def discrete_trajectory(
     Source: arXiv:2410.24206, the definition of the midpoints.
     """
     points = Points(objective)
-    w, state, previous, leading = start.w, start.state, None, None
-    for t in range(steps):
+    if position is None:
+        position = DiscretePosition(0, start.w, start.state, None, None, None, (None, None), None)
+    _, w, state, previous, leading, tracked, hessians, _ = position
+    if tracker is not None and tracked is not None:
+        tracker.resume(tracked)
+    for observer, hessian in zip(observers, hessians, strict=True):
+        observer.resume(hessian)
+    for t in range(position.step, steps):
+        if position.stop:
+            raise Stopped(position.stop)
         with observers[0].at(t):
             step = torch.tensor(float(start.first_step + t), dtype=torch.float64)
             loss, gradient = value_and_gradient(objective, w)
@@ -109,10 +136,14 @@ def discrete_trajectory(
                 leading = _aligned(spectrum.vectors[:, 0], leading)
                 offset = preconditioner.sqrt() * (w - midpoint)
                 midpoint_record.values["oscillation"] = (leading @ offset).item()
-        yield record, midpoint_record
-        if loss <= stop_at_loss:
-            raise Stopped(f"the loss {loss:.6g} reached {stop_at_loss:g} at step {t}")
         previous, w = w, following
+        stop = None if loss > stop_at_loss else f"the loss {loss:.6g} reached {stop_at_loss:g} at step {t}"
+        tracked = None if tracker is None else tracker.position
+        hessians = tuple(observer.position for observer in observers)
+        position = DiscretePosition(t + 1, w, state, previous, leading, tracked, hessians, stop)
+        yield record._replace(position=position), midpoint_record
+    if position.stop:
+        raise Stopped(position.stop)
 
 
 def _aligned(vector: Tensor, previous: Tensor | None) -> Tensor:

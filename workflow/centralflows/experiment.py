@@ -22,10 +22,10 @@ from . import criteria, models, optimizers, schema
 from .accuracies import accuracies
 from .data.examples import Dataset
 from .derivatives import Points, value_and_gradient
-from .discrete import Start, advanced, discrete_trajectory, start
+from .discrete import DiscretePosition, Start, advanced, discrete_trajectory, start
 from .errors import Diverged, Stopped
 from .flows import AblatedFlow, CentralFlow, Flow, StableFlow
-from .integrate import Integrator, flow_trajectory
+from .integrate import FlowPosition, Integrator, flow_trajectory
 from .objective import Objective
 from .observe import Observer
 from .optimizers import Optimizer, contract
@@ -155,8 +155,10 @@ class Experiment:
         begin = self.begin or start(self.objective, self.optimizer, self.initial_weights)
         return advanced(self.objective, self.optimizer, begin, self.warm_start)
 
-    def discrete(self, *, midpoints: bool = True) -> Iterator[tuple[Record, Record | None]]:
-        """Records of the discrete run and of its midpoints."""
+    def discrete(
+        self, *, midpoints: bool = True, position: DiscretePosition | None = None
+    ) -> Iterator[tuple[Record, Record | None]]:
+        """Records of the discrete run and of its midpoints, from the start or from the `position` of a record on."""
         observers = self._observer("discrete"), self._observer("midpoint")
         tracker = self.tracker() if midpoints else None
         return discrete_trajectory(
@@ -166,11 +168,19 @@ class Experiment:
             self.start,
             steps=self.steps,
             tracker=tracker,
+            position=position,
             stop_at_loss=self._loss_limit,
         )
 
-    def flow(self, process: str, discrete_weights: DiscreteWeights = lambda step: None) -> Iterator[Record]:
-        """Records of a flow, a key of `FLOWS`, beside the discrete run where its weights are known."""
+    def flow(
+        self,
+        process: str,
+        discrete_weights: DiscreteWeights = lambda step: None,
+        *,
+        position: FlowPosition | None = None,
+    ) -> Iterator[Record]:
+        """Records of a flow, a key of `FLOWS`, beside the discrete run where its weights are known; from the start, or from
+        the `position` of a record on."""
         common = (Points(self.objective), self.optimizer, self.start.first_step)
         limit, tracker = math.inf, self.tracker()
         if process in ("central", "ablated"):
@@ -212,6 +222,7 @@ class Experiment:
             self.start,
             steps=self.steps,
             tracker=tracker,
+            position=position,
             discrete_weights=on_device,
             stop_at_sharpness=limit,
             stop_at_loss=self._loss_limit,
@@ -286,7 +297,10 @@ class Experiment:
         kept, attrs = [], {}
         try:
             for record in records:
-                kept.append(record)
+                # Positions hold eigenvectors and more; in memory nothing goes on from one.
+                pair = record if type(record) is tuple else (record,)
+                bare = tuple(part and part._replace(position=None) for part in pair)
+                kept.append(bare if type(record) is tuple else bare[0])
         except Stopped as stopped:
             attrs["stopped"] = str(stopped)
         return _Collected(kept, attrs)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -18,7 +19,7 @@ from .errors import Stopped
 from .flows import Flow, Frame, Snapshot
 from .observe import Observer, oscillation_values
 from .optimizers.base import State
-from .spectrum import Tracker
+from .spectrum import Tracked, Tracker
 from .trajectory import Record
 
 FIXED_STEP = ("euler", "midpoint", "heun2", "heun3", "rk4")
@@ -86,7 +87,23 @@ class Integrator:
             w_path, *state_paths = odeint(
                 velocity, (w, *state), times, method=self.method, options=options, **tolerances
             )
-        return w_path[-1], tuple(path[-1] for path in state_paths), snapshots[0]
+        # Copies, aligned in memory as those are that a later process reads: rounding may depend on it.
+        return w_path[-1].clone(), tuple(path[-1].clone() for path in state_paths), snapshots[0]
+
+
+class FlowPosition(NamedTuple):
+    """What a flow goes on from: before `step`, weights and state there, and what was known of the unit of time before.
+
+    `stop` says why it does not go on, if it does not.
+    """
+
+    step: int
+    w: Tensor
+    state: State
+    frame: Frame | None
+    tracked: Tracked
+    hessian: Tracked | None
+    stop: str | None
 
 
 def flow_trajectory(
@@ -97,6 +114,7 @@ def flow_trajectory(
     *,
     steps: int,
     tracker: Tracker,
+    position: FlowPosition | None = None,
     discrete_weights: Callable[[int], Tensor | None] = lambda step: None,
     stop_at_sharpness: float = math.inf,
     stop_at_loss: float = -math.inf,
@@ -108,6 +126,7 @@ def flow_trajectory(
         integrator: how each unit of time is divided.
         start: weights and state at t = 0; `flow.first_step` is its own.
         tracker: of the effective eigenvalues, solved for once per unit of time.
+        position: of a record of the same flow, to go on from it.
         discrete_weights: the discrete iterate at a step, or None where it is not known.
         stop_at_sharpness: largest effective sharpness that the flow is followed to.
         stop_at_loss: the flow ends after the first step whose loss L(w) is not above it.
@@ -117,8 +136,14 @@ def flow_trajectory(
         Unsolved: the complementarity problem was not (see `complementarity`).
         Stopped: a limit was reached, or a unit of time took more evaluations than the integrator allows.
     """
-    w, state, frame = start.w, start.state, None
-    for t in range(steps):
+    if position is None:
+        position = FlowPosition(0, start.w, start.state, None, tracker.position, None, None)
+    _, w, state, frame, tracked, hessian, _ = position
+    tracker.resume(tracked)
+    observer.resume(hessian)
+    for t in range(position.step, steps):
+        if position.stop:
+            raise Stopped(position.stop)
         with observer.at(t):
             point = flow.points.at(w)
             observer.check(w, point.loss, point.gradient)
@@ -138,7 +163,9 @@ def flow_trajectory(
         if flow.averages:
             measured = oscillation_values(snapshot.oscillation, record.values, snapshot.preconditioner, offset)
             record.values.update(measured)
-        yield record
-        if point.loss <= stop_at_loss:
-            raise Stopped(f"the loss {point.loss:.6g} reached {stop_at_loss:g} at step {t}")
         w, state = following, following_state
+        stop = None if point.loss > stop_at_loss else f"the loss {point.loss:.6g} reached {stop_at_loss:g} at step {t}"
+        position = FlowPosition(t + 1, w, state, frame, tracker.position, observer.position, stop)
+        yield record._replace(position=position)
+    if position.stop:
+        raise Stopped(position.stop)

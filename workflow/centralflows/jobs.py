@@ -18,6 +18,8 @@ from typing import Any, TextIO
 
 from . import provenance
 from .errors import UserError
+from .interruption import Interrupted
+from .lock import Lock, named
 from .trajectory import canonical
 
 REFERENCE = (
@@ -96,11 +98,19 @@ def _shown_in(log: TextIO) -> Callable[..., None]:
 
 @contextmanager
 def job(snakemake: Any) -> Iterator[Job]:
-    """Runs a script's body as a job: an expected failure becomes one message, in the log and on stderr, and status 1."""
+    """Runs a script's body as a job, the only one at its outputs: an expected failure becomes one message, in the log and on
+    stderr, and status 1."""
     with open(snakemake.log[0], "w", buffering=1) as log, warnings.catch_warnings():
         warnings.showwarning = _shown_in(log)
         try:
-            yield Job(snakemake, log)
+            with Lock(Path(snakemake.output[0])) as lock:
+                if lock.left:
+                    print(f"{named(lock.left)} began this and did not end it", file=log)
+                yield Job(snakemake, log)
+        except Interrupted as interrupted:
+            for stream in (log, sys.stderr):
+                print(interrupted, file=stream)
+            sys.exit(128 + interrupted.number)
         except (UserError, OSError) as error:  # anything else is a bug and keeps its traceback
             for stream in (log, sys.stderr):
                 print(f"{type(error).__name__}: {error}", file=stream)

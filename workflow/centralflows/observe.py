@@ -17,7 +17,7 @@ from .derivatives import Point
 from .errors import Diverged, UserError
 from .flows import Oscillation
 from .optimizers.base import State
-from .spectrum import Spectrum, Tracker
+from .spectrum import Spectrum, Tracked, Tracker
 from .trajectory import Record
 
 
@@ -48,6 +48,15 @@ class Observer:
         self.process, self.outputs, self.hessian, self.hessian_every = process, outputs, hessian, hessian_every
         self.coordinates = np.arange(0) if coordinates is None else coordinates
         self.accuracies, self.accuracy_every = accuracies or {}, accuracy_every
+
+    @property
+    def position(self) -> Tracked | None:
+        """What the tracker of the Hessian goes on from."""
+        return None if self.hessian is None else self.hessian.position
+
+    def resume(self, position: Tracked | None) -> None:
+        if self.hessian is not None and position is not None:
+            self.hessian.resume(position)
 
     @contextmanager
     def at(self, step: int) -> Iterator[None]:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
 from dataclasses import replace
+from importlib import metadata
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -13,12 +13,20 @@ from torch import Tensor
 
 from . import metrics, schema
 from .data.examples import Dataset
-from .discrete import Start, advanced
+from .discrete import DiscretePosition, Start, advanced
+from .edge import Edge, Third
 from .errors import Stopped, UserError
 from .experiment import Experiment, build
+from .flows import Frame
+from .integrate import FlowPosition
+from .interruption import Interrupted, Interruption
+from .jobs import Job
 from .progress import progress
+from .spectrum import Tracked
 from .speeds import compare
-from .trajectory import Writer, open_trajectory, write_dataset
+from .staging import Staging
+from .trajectory import Record, open_trajectory
+from .writer import Writer, write_dataset
 
 
 def store_discrete(
@@ -28,6 +36,7 @@ def store_discrete(
     *,
     weights_stride: int,
     attrs: dict[str, Any],
+    staging: Staging,
     log: TextIO | None = None,
 ) -> None:
     """Probe the network's derivatives, run the optimizer, publish its store and that of its midpoints.
@@ -35,25 +44,20 @@ def store_discrete(
     Raises:
         WrongDerivatives: automatic differentiation is wrong for this network; nothing was run.
         Diverged: something is not finite; nothing is published.
+        Interrupted: the process was told to stop; what it has is committed.
     """
     errors = experiment.check()
     listed = ", ".join(f"{name} {error:.0e}" for name, error in errors.items())
     print(f"derivatives agree with differences (relative errors: {listed})", file=log)
-    with ExitStack() as stack:
-        writers = [
-            stack.enter_context(Writer(target, experiment.shape(process, weights_stride=weights_stride), attrs))
-            for process, target in (("discrete", discrete), ("midpoint", midpoint))
-        ]
-        closing: dict[str, Any] = {"first_step": experiment.start.first_step}
-        try:
-            for records in progress(experiment.discrete(), total=experiment.steps, name=str(discrete), log=log):
-                for writer, record in zip(writers, records, strict=True):
-                    writer.append(record)
-        except Stopped as stopped:
-            closing["stopped"] = str(stopped)
-            print(f"stopped: {stopped}", file=log)
-        for writer in writers:
-            writer.publish(**closing)
+    _stored(
+        experiment,
+        {"discrete": discrete, "midpoint": midpoint},
+        lambda position: experiment.discrete(position=position),
+        weights_stride=weights_stride,
+        attrs=attrs,
+        staging=staging,
+        log=log,
+    )
 
 
 def store_flow(
@@ -64,6 +68,7 @@ def store_flow(
     discrete: Path,
     weights_stride: int,
     attrs: dict[str, Any],
+    staging: Staging,
     log: TextIO | None = None,
 ) -> None:
     """Integrate a flow and publish its store. One that reaches a limit ends in NaN, and `stopped` says why.
@@ -74,18 +79,82 @@ def store_flow(
 
     Raises:
         Diverged: something is not finite; nothing is published.
+        Interrupted: the process was told to stop; what it has is committed.
     """
     experiment = replace(experiment, begin=stored_state(discrete, experiment.optimizer.state_names), warm_start=0)
-    records = experiment.flow(process, stored_weights(discrete))
+    weights = stored_weights(discrete)
+    _stored(
+        experiment,
+        {process: target},
+        lambda position: ((record,) for record in experiment.flow(process, weights, position=position)),
+        weights_stride=weights_stride,
+        attrs=attrs,
+        staging=staging,
+        log=log,
+    )
+
+
+KINDS = (DiscretePosition, FlowPosition, Tracked, Frame, Edge, Third)
+"""What positions are made of."""
+
+
+def staged(job: Job, output: str, device: torch.device) -> Staging:
+    """Where a trajectory job works: keyed by all that its outputs depend on, to the last bit."""
+    versions = {package: metadata.version(package) for package in ("torch", "numpy")}
+    key = {"attrs": job.attrs(), "device": device.type, "versions": versions}
+    return Staging(job.output(output), key, KINDS, job.log)
+
+
+def _stored(
+    experiment: Experiment,
+    targets: dict[str, Path],
+    records: Callable[[Any], Iterator[tuple[Record, ...]]],
+    *,
+    weights_stride: int,
+    attrs: dict[str, Any],
+    staging: Staging,
+    log: TextIO | None,
+) -> None:
+    """Stream records of processes into their stores, from where a killed job left them, and publish the stores."""
+    found, objective = staging.content or {"position": None, "writers": {}, "chunk_size": 0}, experiment.objective
+    if found["chunk_size"] and objective.adapts:
+        objective.cut(found["chunk_size"])
+    writers = {
+        process: Writer(
+            staging.folder / target.name,
+            experiment.shape(process, weights_stride=weights_stride),
+            attrs,
+            found["writers"].get(process),
+        )
+        for process, target in targets.items()
+    }
+    position, step = found["position"], staging.step
+
+    def commit() -> None:
+        held = {process: writer.position() for process, writer in writers.items()}
+        staging.commit(step, {"position": position, "writers": held, "chunk_size": objective.chunk_size})
+
     closing: dict[str, Any] = {"first_step": experiment.start.first_step}
-    with Writer(target, experiment.shape(process, weights_stride=weights_stride), attrs) as writer:
-        try:
-            for record in progress(records, total=experiment.steps, name=str(target), log=log):
-                writer.append(record)
-        except Stopped as stopped:
-            closing["stopped"] = str(stopped)
-            print(f"stopped: {stopped}", file=log)
-        writer.publish(**closing)
+    shown = {"total": experiment.steps, "name": str(next(iter(targets.values()))), "done": step, "log": log}
+    try:
+        with Interruption() as interruption:
+            for each in progress(records(position), **shown):
+                with interruption.whole():
+                    for writer, record in zip(writers.values(), each, strict=True):
+                        writer.append(record)
+                    step, position = each[0].step + 1, each[0].position
+                    if staging.due(step):
+                        commit()
+    except Stopped as stopped:
+        closing["stopped"] = str(stopped)
+        print(f"stopped: {stopped}", file=log)
+    except Interrupted:
+        if position is not None:
+            commit()
+            print(f"what was done up to step {step} is kept; the same command goes on from there", file=log)
+        raise
+    for process, target in targets.items():
+        writers[process].publish(target, **closing)
 
 
 def stored_weights(path: Path) -> Callable[[int], Tensor | None]:

@@ -14,12 +14,17 @@ T = TypeVar("T")
 INTERVAL = 5.0  # seconds between two lines
 
 
-def progress(items: Iterable[T], *, total: int, name: str, log: TextIO | None = None) -> Iterator[T]:
-    """Yields the items, showing steps, rate and time left: a bar if stderr is a terminal, and lines in `log`."""
+def progress(items: Iterable[T], *, total: int, name: str, done: int = 0, log: TextIO | None = None) -> Iterator[T]:
+    """Yields the items, showing steps, rate and time left: a bar if stderr is a terminal, and lines in `log`.
+
+    Args:
+        total: how many there are, with the `done` ones that are not among the items.
+    """
     started = last = time.monotonic()
-    bar = tqdm(total=total, desc=name, unit="step", leave=False, dynamic_ncols=True, disable=not sys.stderr.isatty())
-    lines = log if log is not None else (None if sys.stderr.isatty() else sys.stderr)
-    done = 0
+    shown = sys.stderr.isatty()
+    bar = tqdm(total=total, initial=done, desc=name, unit="step", leave=False, dynamic_ncols=True, disable=not shown)
+    lines = log if log is not None else (None if shown else sys.stderr)
+    before = done
     with bar:
         for item in items:
             yield item
@@ -28,7 +33,7 @@ def progress(items: Iterable[T], *, total: int, name: str, log: TextIO | None = 
             now = time.monotonic()
             if lines is not None and (now - last >= INTERVAL or done == total):
                 last = now
-                rate = done / max(now - started, 1e-9)
+                rate = (done - before) / max(now - started, 1e-9)
                 remaining = (total - done) / rate
                 print(
                     f"{name}: step {done}/{total}, {rate:.3g} steps/s, {remaining:.0f} s left", file=lines, flush=True

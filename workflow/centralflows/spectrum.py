@@ -181,6 +181,15 @@ def _unit(rows: Tensor) -> Tensor:
     return rows / rows.norm(dim=1, keepdim=True).clamp_min(torch.finfo(rows.dtype).tiny)
 
 
+class Tracked(NamedTuple):
+    """What a tracker goes on from: as its attributes of these names."""
+
+    solves: int
+    modes: int
+    vectors: Tensor | None
+    previous: Tensor | None
+
+
 @dataclass
 class Tracker:
     """Follows all eigenvalues of the effective Hessian above a threshold, and at least one below it.
@@ -200,7 +209,7 @@ class Tracker:
         solves, modes: number of solves so far, and of modes that the last one reported.
         vectors: eigenvectors of the last solve and the guard, `[p, m + 1]` (`[p, p]` where p modes are tracked).
         workspace: memory of the solver.
-        previous: eigenvectors of the solve before. With `solves`, `modes` and `vectors` it is the whole state.
+        previous: eigenvectors of the solve before.
     """
 
     threshold: float = 1.5
@@ -214,6 +223,13 @@ class Tracker:
     vectors: Tensor | None = field(default=None, repr=False)
     previous: Tensor | None = field(default=None, repr=False)
     workspace: Tensor | None = field(default=None, repr=False, compare=False)
+
+    @property
+    def position(self) -> Tracked:
+        return Tracked(self.solves, self.modes, self.vectors, self.previous)
+
+    def resume(self, position: Tracked) -> None:
+        self.solves, self.modes, self.vectors, self.previous = position
 
     def update(self, point: Point, preconditioner: Float[Tensor, " *p"]) -> Spectrum:
         """The tracked eigenpairs of the effective Hessian at a point, given diag(P) `[p]` or `[1]`."""

@@ -1,33 +1,21 @@
-"""Trajectories as chunked Zarr stores: schema, writer, reader, publication. It knows no physics.
+"""Trajectories: what is recorded of each process, and the Dataset that records make. It knows no physics.
 
-A trajectory is a sequence of `Record`s, one per optimizer step. In memory it becomes an xarray Dataset; on disk the same
-Dataset, written segment by segment. A store is written under a staging name and published by one rename, so that whatever
-stands under its final name is complete.
-
-Schema, writer and reader stand in one file, as a change of one is a change of all.
+A trajectory is a sequence of `Record`s, one per optimizer step. In memory it becomes an xarray Dataset; `writer` writes the
+same Dataset as it grows.
 """
 
 from __future__ import annotations
 
 import json
-import os
-import shutil
-import warnings
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import xarray as xr
-import zarr
 from numpy import ndarray
-from zarr.codecs import Crc32cCodec, ZstdCodec
 
 SCHEMA_VERSION = 1
-SEGMENT = 256  # steps per chunk of a time series; a region write covers whole chunks
-SHARD = 16 * SEGMENT  # steps per file of a time series
-WEIGHTS_CHUNK = 2**22  # bytes per chunk of weights
-WEIGHTS_SHARD = 2**25  # bytes per file of weights: what is held in memory before it is written
 
 
 class Variable(NamedTuple):
@@ -117,12 +105,50 @@ PROCESSES: dict[str, tuple[str, ...]] = {
 
 
 class Record(NamedTuple):
-    """One step of a trajectory: the step, what was measured there, the weights `[p]` and the optimizer's state (numpy)."""
+    """One step of a trajectory: the step, what was measured there, the weights `[p]` and the optimizer's state (numpy).
+
+    `position` is what the process goes on from after it.
+    """
 
     step: int
     values: Mapping[str, Any]
     weights: ndarray
     state: tuple[ndarray, ...] = ()
+    position: Any = None
+
+
+class Column(NamedTuple):
+    """A variable of a table: dimensions, sizes, dtype and attributes; of each row."""
+
+    dims: tuple[str, ...]
+    sizes: tuple[int, ...]
+    dtype: str
+    attrs: dict[str, str]
+
+
+class Table(NamedTuple):
+    """Variables that share an axis."""
+
+    axis: str
+    columns: dict[str, Column]
+
+    def empty(self, rows: int) -> dict[str, ndarray]:
+        """Values of so many rows, none of them known: NaN, or -1 where they are whole numbers."""
+        return {
+            name: np.full((rows, *c.sizes), np.nan if np.dtype(c.dtype).kind == "f" else -1, dtype=c.dtype)
+            for name, c in self.columns.items()
+        }
+
+    def put(self, arrays: dict[str, ndarray], row: int, values: Mapping[str, Any]) -> None:
+        """Set what is known of a row; vectors may be shorter than their dimension."""
+        for name, array in arrays.items():
+            value = values.get(name)
+            if value is not None:
+                array[(row, *(slice(n) for n in np.shape(value)))] = value
+
+    def variables(self, arrays: Mapping[str, ndarray]) -> dict[str, Any]:
+        """The arrays with dimensions and attributes, as xarray takes them."""
+        return {name: ((self.axis, *c.dims), arrays[name], c.attrs) for name, c in self.columns.items()}
 
 
 class Shape(NamedTuple):
@@ -170,10 +196,43 @@ class Shape(NamedTuple):
         ]
 
     @property
-    def kept(self) -> dict[str, tuple[str, int]]:
-        """What is kept at some steps only: its dimension and size."""
-        states = {name: ("parameter" if size == self.p else f"{name}_entry", size) for name, size in self.states}
-        return {"weights": ("parameter", self.p), **states}
+    def series(self) -> Table:
+        """What is recorded at every step."""
+        columns = {}
+        for name in self.variables:
+            variable = VARIABLES[name]
+            sizes = tuple(self.sizes[d] for d in variable.dims)
+            attrs = {"units": variable.units, "long_name": variable.long_name}
+            columns[name] = Column(variable.dims, sizes, variable.dtype, attrs)
+        return Table("step", columns)
+
+    @property
+    def kept(self) -> Table:
+        """What is kept at some steps only."""
+
+        def column(dim: str, size: int, units: str, long_name: str) -> Column:
+            return Column((dim,), (size,), self.weights_dtype, {"units": units, "long_name": long_name})
+
+        columns = {"weights": column("parameter", self.p, "weight", "all network weights as one vector")}
+        for name, size in self.states:
+            dim = "parameter" if size == self.p else f"{name}_entry"
+            columns[name] = column(dim, size, "1", f"the optimizer's state {name}, as the step uses it")
+        return Table("saved_step", columns)
+
+    def kept_values(self, record: Record) -> dict[str, ndarray]:
+        """What is kept of a record."""
+        names = [name for name, _ in self.states]
+        return {"weights": record.weights, **dict(zip(names, record.state, strict=False))}
+
+    def coordinate_variables(self, steps: ndarray, saved: ndarray) -> dict[str, Any]:
+        """Coordinates of a Dataset with these steps and saved steps."""
+        found: dict[str, Any] = {"step": ("step", steps, _STEP), "saved_step": ("saved_step", saved, _STEP)}
+        used = {dim for name in self.variables for dim in VARIABLES[name].dims}
+        if "mode" in used:
+            found["mode"] = ("mode", np.arange(1, self.modes + 1), _MODE)
+        if "coordinate" in used:
+            found["coordinate"] = ("coordinate", np.array(self.coordinates, dtype="int64"), _COORDINATE)
+        return found
 
     def keeps(self, step: int) -> bool:
         """Whether weights and state are kept at a step."""
@@ -188,183 +247,20 @@ class Shape(NamedTuple):
 def to_dataset(records: Iterable[Record], shape: Shape) -> xr.Dataset:
     """Records as a Dataset over `step`; vectors shorter than their dimension end in NaN. Weights and state as kept."""
     records = list(records)
-    dataset = _series(records, shape)
     kept = [record for record in records if shape.keeps(record.step)]
-    return dataset.assign(_kept(kept, shape)).assign_coords(
-        saved_step=("saved_step", np.array([record.step for record in kept], dtype="int64"), _STEP)
-    )
-
-
-def _series(records: list[Record], shape: Shape) -> xr.Dataset:
-    """What is recorded at every step."""
-    data: dict[str, Any] = {}
-    for name in shape.variables:
-        variable = VARIABLES[name]
-        values = _filled((len(records), *(shape.sizes[d] for d in variable.dims)), variable.dtype)
-        for row, record in enumerate(records):
-            value = record.values.get(name)
-            if value is not None:
-                values[(row, *(slice(n) for n in np.shape(value)))] = value
-        data[name] = (("step", *variable.dims), values, {"units": variable.units, "long_name": variable.long_name})
-    coords: dict[str, Any] = {"step": ("step", np.array([r.step for r in records], dtype="int64"), _STEP)}
-    used = {dim for dims, *_ in data.values() for dim in dims}
-    if "mode" in used:
-        coords["mode"] = ("mode", np.arange(1, shape.modes + 1), _MODE)
-    if "coordinate" in used:
-        coords["coordinate"] = ("coordinate", np.array(shape.coordinates, dtype="int64"), _COORDINATE)
-    return xr.Dataset(data, coords)
-
-
-def _kept(records: list[Record], shape: Shape) -> dict[str, Any]:
-    """What is kept at some steps only, over `saved_step`."""
-    parts = {"weights": [r.weights for r in records]}
-    parts |= {name: [r.state[i] for r in records] for i, (name, _) in enumerate(shape.states)}
-    return {
-        name: (
-            ("saved_step", dim),
-            np.array(parts[name], dtype=shape.weights_dtype).reshape(len(records), size),
-            _kept_attrs(name),
-        )
-        for name, (dim, size) in shape.kept.items()
-    }
-
-
-def _kept_attrs(name: str) -> dict[str, str]:
-    if name == "weights":
-        return {"units": "weight", "long_name": "all network weights as one vector"}
-    return {"units": "1", "long_name": f"the optimizer's state {name}, as the step uses it"}
+    series, weights = shape.series.empty(len(records)), shape.kept.empty(len(kept))
+    for row, record in enumerate(records):
+        shape.series.put(series, row, record.values)
+    for row, record in enumerate(kept):
+        shape.kept.put(weights, row, shape.kept_values(record))
+    steps, saved = (np.array([record.step for record in each], dtype="int64") for each in (records, kept))
+    variables = shape.series.variables(series) | shape.kept.variables(weights)
+    return xr.Dataset(variables, shape.coordinate_variables(steps, saved))
 
 
 _STEP = {"units": "optimizer steps", "long_name": "time: number of optimizer steps taken"}
 _MODE = {"units": "1", "long_name": "rank of the mode, the largest eigenvalue first"}
 _COORDINATE = {"units": "1", "long_name": "index of a weight that is followed on its own"}
-
-
-def _filled(shape: tuple[int, ...], dtype: str) -> ndarray:
-    return np.full(shape, np.nan if np.dtype(dtype).kind == "f" else -1, dtype=dtype)
-
-
-class Writer:
-    """Writes one trajectory into a staging store, segment by segment, and publishes it.
-
-    A context: leaving it with an error removes the staging store.
-
-    Args:
-        target: the final path of the store.
-        shape: its sizes.
-        attrs: what identifies the run; deterministic, as the store's bytes are.
-    """
-
-    def __init__(self, target: Path, shape: Shape, attrs: Mapping[str, Any]):
-        self.target, self.shape = Path(target), shape
-        self.staging = self.target.with_name(f".{self.target.name}.partial")
-        shutil.rmtree(self.staging, ignore_errors=True)
-        self.staging.parent.mkdir(parents=True, exist_ok=True)
-        self._buffer: list[Record] = []
-        self._kept: list[Record] = []
-        self._rows_written = 0
-        self._create(attrs)
-
-    def __enter__(self) -> Writer:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
-        if kind is not None:
-            shutil.rmtree(self.staging, ignore_errors=True)
-
-    def append(self, record: Record) -> None:
-        """Add the next record; it is on disk when its segment is full."""
-        self._buffer.append(Record(record.step, record.values, np.empty(0)))  # a segment of weights would be large
-        if self.shape.keeps(record.step):
-            self._kept.append(record)
-            if len(self._kept) == self._rows()[1]:
-                self._flush_kept()
-        if len(self._buffer) == SEGMENT:
-            self._flush()
-
-    def publish(self, **attrs: Any) -> Path:
-        """Write what is left, add closing attributes, and move the store to its final name."""
-        self._flush()
-        self._flush_kept()
-        root = zarr.open_group(self.staging, mode="r+")
-        root.attrs.update(attrs)
-        return _publish(self.staging, self.target)
-
-    def _create(self, attrs: Mapping[str, Any]) -> None:
-        shape = self.shape
-        template = _series([Record(step, {}, np.empty(0)) for step in range(shape.steps)], shape)
-        template = template.assign_coords(saved_step=("saved_step", shape.saved, _STEP))
-        template.attrs = {"schema_version": SCHEMA_VERSION, "process": shape.process, **attrs}
-        chunk = min(SEGMENT, shape.steps)
-        shard = min(SHARD, -(-shape.steps // chunk) * chunk)
-        encoding: dict[str, Any] = {}
-        for name, variable in template.variables.items():
-            lead = variable.dims == () or variable.dims[0] != "step" or name == "step"
-            chunks = variable.shape if lead else (chunk, *variable.shape[1:])
-            encoding[name] = {"compressors": _COMPRESSORS, "chunks": chunks}
-            if not lead:
-                encoding[name]["shards"] = (shard, *variable.shape[1:])
-        template.to_zarr(self.staging, mode="w", zarr_format=3, consolidated=False, encoding=encoding)
-        rows, shard_rows = self._rows()
-        for name, (dim, size) in shape.kept.items():
-            zarr.create_array(
-                self.staging,
-                name=name,
-                shape=(len(shape.saved), size),
-                chunks=(rows, size),
-                shards=(shard_rows, size),
-                dtype=shape.weights_dtype,
-                compressors=_COMPRESSORS,
-                fill_value=np.nan,
-                dimension_names=("saved_step", dim),
-                attributes=_kept_attrs(name),
-            )
-
-    def _rows(self) -> tuple[int, int]:
-        """Rows of the chunks and shards of what is kept at some steps only."""
-        row_bytes = self.shape.p * np.dtype(self.shape.weights_dtype).itemsize
-        saved = len(self.shape.saved)
-        rows = max(1, min(saved, WEIGHTS_CHUNK // row_bytes))
-        return rows, rows * max(1, min(-(-saved // rows), WEIGHTS_SHARD // (rows * row_bytes)))
-
-    def _flush(self) -> None:
-        if self._buffer:
-            segment = _series(self._buffer, self.shape).drop_vars(["step", "mode", "coordinate"], errors="ignore")
-            start = self._buffer[0].step
-            region = {"step": slice(start, start + len(self._buffer))}
-            segment.to_zarr(self.staging, region=region, consolidated=False)
-            self._buffer = []
-
-    def _flush_kept(self) -> None:
-        if self._kept:
-            rows = slice(self._rows_written, self._rows_written + len(self._kept))
-            kept = xr.Dataset(_kept(self._kept, self.shape))
-            kept.to_zarr(self.staging, region={"saved_step": rows}, consolidated=False)
-            self._rows_written = rows.stop
-            self._kept = []
-
-
-_COMPRESSORS = (ZstdCodec(level=3), Crc32cCodec())
-
-
-def write_dataset(target: Path, dataset: xr.Dataset) -> Path:
-    """Publish a small Dataset as a store of its own."""
-    staging = target.with_name(f".{target.name}.partial")
-    shutil.rmtree(staging, ignore_errors=True)
-    encoding = {name: {"compressors": _COMPRESSORS} for name in dataset.variables}
-    dataset = dataset.drop_encoding().assign_attrs(schema_version=SCHEMA_VERSION)
-    dataset.to_zarr(staging, mode="w", zarr_format=3, consolidated=False, encoding=encoding)
-    return _publish(staging, target)
-
-
-def _publish(staging: Path, target: Path) -> Path:
-    """Gather the metadata of all arrays in that of the store, for readers that open it by that alone, and rename."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Consolidated metadata is currently not part")
-        zarr.consolidate_metadata(staging)
-    shutil.rmtree(target, ignore_errors=True)
-    os.rename(staging, target)
-    return target
 
 
 def open_trajectory(path: Path | str) -> xr.Dataset:

@@ -2,7 +2,8 @@
 
 from centralflows.jobs import job
 from centralflows.metrics import analyse
-from centralflows.trajectory import open_trajectory, write_dataset
+from centralflows.trajectory import open_trajectory
+from centralflows.writer import write_dataset
 
 with job(snakemake) as this:
     trajectories = {name: open_trajectory(this.input(name)) for name in this.config["processes"]}

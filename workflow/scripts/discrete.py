@@ -3,7 +3,7 @@
 from centralflows.data.examples import load
 from centralflows.experiment import build
 from centralflows.jobs import job
-from centralflows.pipeline import begin, store_discrete
+from centralflows.pipeline import begin, staged, store_discrete
 from centralflows.runtime import prepare
 from centralflows.schema import Trajectory
 
@@ -14,13 +14,15 @@ with job(snakemake) as this:
     if settings.source is not None:
         start = begin(settings, dataset, device, this.input("source_discrete"), this.input("source_midpoint"))
     experiment = build(settings.run, dataset, device, start)
-    store_discrete(
-        experiment,
-        this.output("discrete"),
-        this.output("midpoint"),
-        weights_stride=settings.run.weights_stride,
-        attrs=this.attrs(),
-        log=this.log,
-    )
-    for name in ("discrete", "midpoint"):
-        this.seal(f"{name}_seal", name, device=str(device), threads=settings.threads)
+    with staged(this, "discrete", device) as staging:
+        store_discrete(
+            experiment,
+            this.output("discrete"),
+            this.output("midpoint"),
+            weights_stride=settings.run.weights_stride,
+            attrs=this.attrs(),
+            staging=staging,
+            log=this.log,
+        )
+        for name in ("discrete", "midpoint"):
+            this.seal(f"{name}_seal", name, device=str(device), threads=settings.threads, resumed=staging.resumed)

@@ -3,7 +3,7 @@
 from centralflows.data.examples import load
 from centralflows.experiment import build
 from centralflows.jobs import job
-from centralflows.pipeline import store_flow
+from centralflows.pipeline import staged, store_flow
 from centralflows.runtime import prepare
 from centralflows.schema import Trajectory
 
@@ -11,13 +11,16 @@ with job(snakemake) as this:
     settings = Trajectory.model_validate(this.config)
     device = prepare(snakemake.config.get("device", "auto"), settings.threads)
     experiment = build(settings.run, load(this.input("dataset")), device)
-    store_flow(
-        experiment,
-        snakemake.wildcards.flow,
-        this.output("flow"),
-        discrete=this.input("discrete"),
-        weights_stride=settings.run.weights_stride,
-        attrs=this.attrs(),
-        log=this.log,
-    )
-    this.seal("seal", "flow", device=str(device), threads=settings.threads)
+    discrete = this.input("discrete")
+    with staged(this, "flow", device) as staging:
+        store_flow(
+            experiment,
+            snakemake.wildcards.flow,
+            this.output("flow"),
+            discrete=discrete,
+            weights_stride=settings.run.weights_stride,
+            attrs=this.attrs(),
+            staging=staging,
+            log=this.log,
+        )
+        this.seal("seal", "flow", device=str(device), threads=settings.threads, resumed=staging.resumed)

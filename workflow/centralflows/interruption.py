@@ -1,0 +1,49 @@
+"""Being told to stop: SIGTERM from a scheduler, SIGINT from a user."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+
+class Interrupted(BaseException):
+    """The process was told to stop. No `Exception`, so that nothing on the way takes it for an error."""
+
+    def __init__(self, number: int):
+        super().__init__(f"stopped by {signal.Signals(number).name}")
+        self.number = number
+
+
+class Interruption:
+    """A context in which SIGTERM and SIGINT raise `Interrupted` at once, in a `whole` block only at its end."""
+
+    def __init__(self):
+        self._whole, self._number = False, None
+
+    def __enter__(self) -> Interruption:
+        self._before = {number: signal.signal(number, self._asked) for number in (signal.SIGTERM, signal.SIGINT)}
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    @contextmanager
+    def whole(self) -> Iterator[None]:
+        """A block that is done whole or not at all."""
+        self._whole = True
+        try:
+            yield
+        finally:
+            self._whole = False
+        if self._number is not None:
+            raise Interrupted(self._number)
+
+    def _asked(self, number: int, frame: FrameType | None) -> None:
+        if self._whole:
+            self._number = number
+            return
+        self._whole = True  # what follows is the way out: a second signal does not cut it short
+        raise Interrupted(number)

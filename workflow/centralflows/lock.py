@@ -1,0 +1,87 @@
+"""One writer at a time: a lock beside an output, held by the system for as long as its process lives."""
+
+from __future__ import annotations
+
+import datetime
+import fcntl
+import json
+import os
+import platform
+from pathlib import Path
+from typing import Any
+
+from .errors import UserError
+
+
+class Locked(UserError, RuntimeError):
+    """Another process is writing the same output."""
+
+
+class Lock:
+    """A context in which no other process writes an output.
+
+    A lock that a dead process left is free, as the system lets go of it; `left` is then what that process wrote into it.
+    The results folder must be on a file system whose locks hold across machines (NFS 4, Lustre with `-o flock`).
+
+    Args:
+        output: what is written; the lock stands beside it.
+
+    Raises:
+        Locked: another process has it; the message names both.
+    """
+
+    def __init__(self, output: Path):
+        self.path = output.with_name(f".{output.name}.lock")
+        self.left: dict[str, Any] | None = None
+
+    def __enter__(self) -> Lock:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        while True:
+            self._file = self.path.open("a+")
+            try:
+                fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                holder = _read(self._file)
+                self._file.close()
+                raise Locked(
+                    f"{self.path}: {named(holder)} is writing this output; {named(_self())} does not. "
+                    "Wait until it ends, or end it."
+                ) from None
+            if self._stands():
+                break
+            self._file.close()  # its holder removed it meanwhile
+        self.left = _read(self._file)
+        self._file.truncate(0)
+        self._file.write(json.dumps(_self()))
+        self._file.flush()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.path.unlink(missing_ok=True)
+        self._file.close()
+
+    def _stands(self) -> bool:
+        """Whether the file that is locked is the one that others find."""
+        try:
+            return os.path.samestat(os.fstat(self._file.fileno()), self.path.stat())
+        except FileNotFoundError:
+            return False
+
+
+def _self() -> dict[str, Any]:
+    started = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+    return {"host": platform.node(), "pid": os.getpid(), "started": started}
+
+
+def _read(file: Any) -> dict[str, Any] | None:
+    file.seek(0)
+    try:
+        return dict(json.loads(file.read()))
+    except (ValueError, TypeError):  # its process died, or is just about to write it
+        return None
+
+
+def named(holder: dict[str, Any] | None) -> str:
+    if holder is None:
+        return "another process"
+    return f"process {holder.get('pid')} on {holder.get('host')} (started {holder.get('started')})"

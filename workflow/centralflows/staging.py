@@ -1,0 +1,152 @@
+"""Where a job works until its outputs are complete, and goes on after it was killed.
+
+The folder stands beside the output, undeclared to Snakemake, which would empty it. Its name carries a digest of all that the
+output depends on, so that nothing of another configuration or source is ever taken up. `progress.json` names what is
+committed: it is replaced by one rename after all that it names is on disk, and what it does not name does not count.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import shutil
+import time
+import warnings
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, TextIO
+
+import numpy as np
+
+from .provenance import digest
+from .tree import packed, unpacked
+
+STEPS = 256  # between two commits: what a killed job repeats at most
+SECONDS = 60.0  # likewise
+
+
+class Staging:
+    """A context with a folder to work in. Leaving it without an error removes the folder.
+
+    One process at a time may have it (`lock`).
+
+    Args:
+        target: the output.
+        key: all that it depends on.
+        kinds: named tuples that may be committed.
+        log: where to say what is taken up.
+
+    Attributes:
+        folder: to work in.
+        content: what was committed last, None at a fresh start.
+        step: the step at which that was, 0 at a fresh start.
+        resumed: the step that was taken up, 0 at a fresh start.
+    """
+
+    def __init__(self, target: Path, key: Any, kinds: Iterable[type] = (), log: TextIO | None = None):
+        self.target, self.kinds, self.log = target, tuple(kinds), log
+        self.folder = target.with_name(f".{target.name}-{digest(key)[:16]}.partial")
+        self.content, self.step, self.resumed = None, 0, 0
+        self._known, self._committed = {}, time.monotonic()
+
+    def __enter__(self) -> Staging:
+        for other in sorted(self.target.parent.glob(f".{self.target.name}-*.partial")):
+            if other != self.folder:
+                print(f"not taken up, as it is of another configuration or source: {other}", file=self.log)
+        self._done()
+        self._take_up()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
+        if kind is None:
+            done = self._done()  # half removed, it would look damaged
+            os.rename(self.folder, done)
+            shutil.rmtree(done)
+
+    def due(self, step: int) -> bool:
+        """Whether it is time to commit."""
+        return step - self.step >= STEPS or time.monotonic() - self._committed >= SECONDS
+
+    def commit(self, step: int, content: Any) -> None:
+        """Commit the files in the folder, which must not change any more, and what is to go on from."""
+        arrays: list[np.ndarray] = []
+        packing, stream = packed(content, arrays), io.BytesIO()
+        np.savez(stream, *arrays)
+        name = f"content-{hashlib.sha256(stream.getbuffer()).hexdigest()}.npz"
+        _write(self.folder / name, stream.getbuffer())
+        files = {path: self._digest(path) for path in self._files() if not path.startswith("content-")}
+        progress = {"step": step, "content": packing, "arrays": name, "files": files}
+        _write(self.folder / PROGRESS, json.dumps({"digest": digest(progress), "progress": progress}).encode())
+        for old in self.folder.glob("content-*"):
+            if old.name != name:
+                old.unlink()
+        self.content, self.step, self._committed = content, step, time.monotonic()
+
+    def _done(self) -> Path:
+        """A name for the folder of outputs that are complete, free of what a killed process left under it."""
+        done = self.folder.with_suffix(".done")
+        shutil.rmtree(done, ignore_errors=True)
+        return done
+
+    def _take_up(self) -> None:
+        """Read what was committed; clear what was not."""
+        try:
+            found = self._read()
+        except FileNotFoundError:
+            found = None
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            warnings.warn(f"{self.folder}: damaged, so the run begins anew ({error})", stacklevel=3)
+            found = None
+        if found is None:
+            self._known = {}
+            shutil.rmtree(self.folder, ignore_errors=True)
+            self.folder.mkdir(parents=True)
+            return
+        self.step, self.content = found
+        self.resumed = self.step
+        print(f"goes on from step {self.step}", file=self.log)
+
+    def _read(self) -> tuple[int, Any]:
+        read = json.loads((self.folder / PROGRESS).read_bytes())
+        progress = read["progress"]
+        if read["digest"] != digest(progress):
+            raise ValueError(f"{PROGRESS} is not what was written")
+        data = (self.folder / progress["arrays"]).read_bytes()
+        if progress["arrays"] != f"content-{hashlib.sha256(data).hexdigest()}.npz":
+            raise ValueError(f"{progress['arrays']} is not what was written")
+        files = progress["files"]
+        for path in self._files():
+            if path not in files and path not in (progress["arrays"], PROGRESS):
+                (self.folder / path).unlink()
+        for path, expected in files.items():
+            if not (self.folder / path).is_file() or self._digest(path) != expected:
+                raise ValueError(f"{path} is missing or not what was written")
+        with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
+            content = unpacked(progress["content"], lambda number: arrays[f"arr_{number}"], self.kinds)
+        return progress["step"], content
+
+    def _files(self) -> list[str]:
+        files = (path for path in self.folder.rglob("*") if path.is_file())
+        return sorted(path.relative_to(self.folder).as_posix() for path in files if path.name != PROGRESS)
+
+    def _digest(self, path: str) -> str:
+        """sha256 of a file, which does not change once it is there."""
+        if path not in self._known:
+            with (self.folder / path).open("rb") as stream:
+                self._known[path] = hashlib.file_digest(stream, "sha256").hexdigest()
+        return self._known[path]
+
+
+PROGRESS = "progress.json"
+
+
+def _write(path: Path, data: bytes | memoryview) -> None:
+    """Write a file that is there whole or not at all, also after a loss of power."""
+    temporary = path.with_name(f"{path.name}.new")
+    with temporary.open("wb") as stream:
+        stream.write(data)
+        stream.flush()
+        os.fsync(stream.fileno())
+    os.replace(temporary, path)

@@ -1,0 +1,184 @@
+"""Trajectories as chunked Zarr stores.
+
+A store grows in a folder of its own (`staging`) and is published by one rename, so that whatever stands under its final name
+is complete. Files are written once, when all of their rows are there; rows on the way to that are part of what is committed.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+import zarr
+from zarr.codecs import Crc32cCodec, ZstdCodec
+
+from .trajectory import SCHEMA_VERSION, Record, Shape, Table
+
+CHUNK = 256  # steps per chunk of a time series
+SHARD = 16 * CHUNK  # steps per file of a time series
+WEIGHTS_CHUNK = 2**22  # bytes per chunk of weights
+WEIGHTS_SHARD = 2**25  # bytes per file of weights
+
+_COMPRESSORS = (ZstdCodec(level=3), Crc32cCodec())
+
+
+class Rows:
+    """Consecutive rows of a table in a store, gathered until they fill a file.
+
+    Args:
+        store: its path.
+        table: their variables.
+        total: rows that there will be.
+        shard: rows in a file.
+    """
+
+    def __init__(self, store: Path, table: Table, *, total: int, shard: int):
+        self.store, self.table = store, table
+        self.start = self.count = 0
+        self.size = min(shard, total)
+        self.arrays = table.empty(self.size)
+
+    def append(self, values: Mapping[str, Any]) -> None:
+        self.table.put(self.arrays, self.count, values)
+        self.count += 1
+        if self.count == self.size:
+            self.write(self.store)
+            self.start, self.count, self.arrays = self.start + self.count, 0, self.table.empty(self.size)
+
+    def write(self, store: Path) -> None:
+        """Write what has been gathered into a store."""
+        if self.count:
+            arrays = {name: array[: self.count] for name, array in self.arrays.items()}
+            region = {self.table.axis: slice(self.start, self.start + self.count)}
+            xr.Dataset(self.table.variables(arrays)).to_zarr(store, region=region, consolidated=False)
+
+    def position(self) -> dict[str, Any]:
+        arrays = {name: array[: self.count] for name, array in self.arrays.items()}
+        return {"start": self.start, "count": self.count, "arrays": arrays}
+
+    def resume(self, position: Mapping[str, Any]) -> None:
+        self.start, self.count = position["start"], position["count"]
+        for name, array in position["arrays"].items():
+            self.arrays[name][: self.count] = array
+
+
+class Writer:
+    """Writes one trajectory.
+
+    Args:
+        store: where it grows.
+        shape: its sizes.
+        attrs: what identifies the run; deterministic, as the store's bytes are.
+        position: of a writer of the same store, committed when its rows were as in the store now.
+    """
+
+    def __init__(self, store: Path, shape: Shape, attrs: Mapping[str, Any], position: Mapping[str, Any] | None = None):
+        self.store, self.shape = store, shape
+        if position is None:
+            self._create(attrs)
+        self._series = Rows(store, shape.series, total=shape.steps, shard=SHARD)
+        self._kept = Rows(store, shape.kept, total=len(shape.saved), shard=self._kept_rows()[1])
+        if position is not None:
+            self._series.resume(position["series"])
+            self._kept.resume(position["kept"])
+
+    def append(self, record: Record) -> None:
+        """Add the next record."""
+        self._series.append(record.values)
+        if self.shape.keeps(record.step):
+            self._kept.append(self.shape.kept_values(record))
+
+    def position(self) -> dict[str, Any]:
+        """What is not in the store yet."""
+        return {"series": self._series.position(), "kept": self._kept.position()}
+
+    def publish(self, target: Path, **attrs: Any) -> Path:
+        """Put a complete store under its final name, with closing attributes. What has been written stays as it is."""
+        copy = _temporary(target)
+        # Zarr replaces files and does not change them, so one that it writes anew is none of the linked ones any more.
+        shutil.copytree(self.store, copy, copy_function=_link)
+        self._series.write(copy)
+        self._kept.write(copy)
+        zarr.open_group(copy, mode="r+").attrs.update(attrs)
+        return _publish(copy, target)
+
+    def _create(self, attrs: Mapping[str, Any]) -> None:
+        shape = self.shape
+        coordinates = shape.coordinate_variables(np.arange(shape.steps), shape.saved)
+        template = xr.Dataset(shape.series.variables(shape.series.empty(shape.steps)), coordinates)
+        template.attrs = {"schema_version": SCHEMA_VERSION, "process": shape.process, **attrs}
+        chunk = min(CHUNK, shape.steps)
+        shard = min(SHARD, -(-shape.steps // chunk) * chunk)
+        encoding: dict[str, Any] = {}
+        for name, variable in template.variables.items():
+            lead = variable.dims == () or variable.dims[0] != "step" or name == "step"
+            chunks = variable.shape if lead else (chunk, *variable.shape[1:])
+            encoding[name] = {"compressors": _COMPRESSORS, "chunks": chunks}
+            if not lead:
+                encoding[name]["shards"] = (shard, *variable.shape[1:])
+                if variable.dtype.kind == "i":
+                    encoding[name][
+                        "fill_value"
+                    ] = -1  # rows that are not known make no file, which would be replaced later
+        template.to_zarr(self.store, mode="w", zarr_format=3, consolidated=False, encoding=encoding)
+        rows, shard_rows = self._kept_rows()
+        for name, column in shape.kept.columns.items():
+            zarr.create_array(
+                self.store,
+                name=name,
+                shape=(len(shape.saved), *column.sizes),
+                chunks=(rows, *column.sizes),
+                shards=(shard_rows, *column.sizes),
+                dtype=column.dtype,
+                compressors=_COMPRESSORS,
+                fill_value=np.nan,
+                dimension_names=("saved_step", *column.dims),
+                attributes=column.attrs,
+            )
+
+    def _kept_rows(self) -> tuple[int, int]:
+        """Rows of the chunks and shards of what is kept at some steps only."""
+        row_bytes = self.shape.p * np.dtype(self.shape.weights_dtype).itemsize
+        saved = len(self.shape.saved)
+        rows = max(1, min(saved, WEIGHTS_CHUNK // row_bytes))
+        return rows, rows * max(1, min(-(-saved // rows), WEIGHTS_SHARD // (rows * row_bytes)))
+
+
+def write_dataset(target: Path, dataset: xr.Dataset) -> Path:
+    """Publish a small Dataset as a store of its own."""
+    copy = _temporary(target)
+    encoding = {name: {"compressors": _COMPRESSORS} for name in dataset.variables}
+    dataset = dataset.drop_encoding().assign_attrs(schema_version=SCHEMA_VERSION)
+    dataset.to_zarr(copy, mode="w", zarr_format=3, consolidated=False, encoding=encoding)
+    return _publish(copy, target)
+
+
+def _temporary(target: Path) -> Path:
+    """A name beside the target, free of what a killed process left under it."""
+    copy = target.with_name(f".{target.name}.publishing")
+    shutil.rmtree(copy, ignore_errors=True)
+    return copy
+
+
+def _publish(copy: Path, target: Path) -> Path:
+    """Gather the metadata of all arrays in that of the store, for readers that open it by that alone, and rename."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Consolidated metadata is currently not part")
+        zarr.consolidate_metadata(copy)
+    shutil.rmtree(target, ignore_errors=True)
+    os.rename(copy, target)
+    return target
+
+
+def _link(source: str, copy: str) -> str:
+    try:
+        os.link(source, copy)
+    except OSError:  # a file system without links
+        shutil.copy2(source, copy)
+    return copy
