@@ -226,3 +226,17 @@ def trace_all(results: Path, profile: str) -> list[Link]:
         raise NoLineage(f"there is nothing of profile {profile!r} in {results}; run snakemake first")
     tracer = Tracer(results)
     return [tracer.link(seal) for seal in seals]
+
+
+def intact(results: Path, profile: str) -> list[Link]:
+    """The lineages of everything of a profile, which are whole.
+
+    Raises:
+        SealError: lists every break.
+        NoLineage: nothing of it was made.
+    """
+    links = trace_all(results, profile)
+    breaks = [f"  {link.name}: {finding}" for link in links for finding in link.breaks]
+    if breaks:
+        raise SealError("\n".join([f"profile {profile!r} is not as it was made", *breaks, "Run snakemake again."]))
+    return links
