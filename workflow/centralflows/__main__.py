@@ -15,7 +15,7 @@ COMMANDS = ("audit", "diff", "verify")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command. An error that a user can mend is one message, and status 2."""
+    """Run one command. An error that a user can mend is one message, and status 1."""
     parser = argparse.ArgumentParser(prog="python -m centralflows", description=__doc__)
     parsers = parser.add_subparsers(dest="command", required=True, metavar="command")
     for name in COMMANDS:
@@ -29,7 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return options.main(options)
     except UserError as error:
         print(f"{type(error).__name__}: {error}", file=sys.stderr)
-        return 2
+        return 1
     except BrokenPipeError:  # whoever reads, `head` say, has seen enough; Python would complain once more at its end
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1

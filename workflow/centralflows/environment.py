@@ -27,6 +27,7 @@ def libraries() -> dict[str, Any]:
         {key: library[key] for key in ("internal_api", "version", "architecture", "num_threads") if key in library}
         for library in threadpool_info()
     ]
+    loaded.sort(key=str)
     torch = _torch()
     if torch is None:
         return {"loaded": loaded}

@@ -164,24 +164,29 @@ def seal_of(artifact: Path, results: Path) -> Path:
     Raises:
         NoLineage: there is none.
     """
-    seals = sorted(artifact.parent.glob("*.seal.json"))
-    for seal in seals:
+    for seal in sorted(artifact.parent.glob("*.seal.json")):
         if artifact.name in _outputs(seal):
             return seal
-    if seal_path(artifact) in seals:  # unreadable, but known by its name
-        return seal_path(artifact)
+    figures = results.parent / "figures"
+    if artifact.is_relative_to(results) or artifact.is_relative_to(figures):
+        return _expected(artifact)  # damaged or gone: a broken link
     identifier = _readable_identifier(artifact)
     if identifier is None:
         raise NoLineage(
             f"{artifact}: no seal lies beside it, and it carries no identifier; is it an output of the workflow?"
         )
-    for seal in sorted((results.parent / "figures").glob("*/*.seal.json")):
+    for seal in sorted(figures.glob("*/*.seal.json")):
         if f'"identifier": "{identifier}"' in seal.read_text(errors="replace"):
             return seal
     raise NoLineage(
         f"{artifact}: no figure beside {results} has its identifier {identifier}; give the folder `results` of the"
         " workflow that made it, which has the folder `figures` beside it, as --results"
     )
+
+
+def _expected(artifact: Path) -> Path:
+    """Where its seal should be; the pictures of one figure share one."""
+    return artifact.with_suffix(".seal.json") if artifact.suffix in (".svg", ".png") else seal_path(artifact)
 
 
 def _outputs(seal: Path) -> list[str]:

@@ -89,7 +89,7 @@ def differing(one: Mapping[str, Any], other: Mapping[str, Any]) -> Iterator[str]
             if key.startswith("modules."):
                 yield f"  code: {key.removeprefix('modules.')} differs"
             else:
-                yield f"  {kind}: {key} {' | '.join(map(_short, values))}"
+                yield f"  {kind}: {key.removeprefix(f'{kind}.')} {' | '.join(map(_short, values))}"
 
 
 def _short(value: Any) -> str:
