@@ -69,7 +69,7 @@ def test_gaps_of_datasets_and_cards(tmp_path):
 def test_of_pictures_it_is_known_whether_they_differ(tmp_path):
     (tmp_path / "a.svg").write_text("<svg/>")
     (tmp_path / "b.svg").write_text("<svg> </svg>")
-    assert [gap.where for gap in gaps(tmp_path / "a.svg", tmp_path / "b.svg")] == ["bytes"]
+    assert [gap.where for gap in gaps(tmp_path / "a.svg", tmp_path / "b.svg")] == ["1 of 1 files"]
     assert gaps(tmp_path / "a.svg", tmp_path / "a.svg") == []
 
 

@@ -272,8 +272,21 @@ def test_software_code_and_configuration_of_today_are_notes(part, capsys, monkey
 
 def test_a_profile_does_not_differ_from_itself(part, capsys):
     assert main(["diff", "smoke", "results/smoke"]) == 0
+    head, total = capsys.readouterr().out.splitlines()
+    assert head == "results/smoke | results/smoke" and total.startswith("  numbers: those of 6 of 6 outputs")
+
+
+def test_a_profile_with_another_store_differs_in_it(part, capsys, tmp_path):
+    other = shutil.copytree(part / "results" / "smoke" / "mlp", tmp_path / "mlp")
+    shutil.rmtree(other / "stable.zarr")
+    shutil.copytree(other / "central.zarr", other / "stable.zarr")
+    record = read_seal(other / "stable.zarr.seal.json").made
+    write_seal(other / "stable.zarr.seal.json", [other / "stable.zarr"], record | {"lock": "another"})
+    assert main(["diff", "results/smoke/mlp", str(other)]) == 1
     told = capsys.readouterr().out.splitlines()
-    assert len(told) == 1 and told[0].endswith("outputs that both have are the same")
+    assert any(line.startswith("  software: lock ") and line.endswith(" | another  [stable.zarr]") for line in told)
+    assert any(line.startswith("  stable.zarr: ") and "quantities differ, most of all" in line for line in told)
+    assert told[-1] == "  numbers: those of 4 of 5 outputs that both have are the same"
 
 
 def test_differences_of_two_stores_are_named(part, capsys):

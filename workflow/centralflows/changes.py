@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -37,7 +37,7 @@ def between(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Diffe
     }
 
 
-def since(made: Mapping[str, Any], locate: Any) -> Iterator[str]:
+def since(made: Mapping[str, Any], locate: Callable[[str], Path]) -> Iterator[str]:
     """What has moved on since something was made: it would be made otherwise now, but it is what it was.
 
     Args:
@@ -59,7 +59,7 @@ def _code(made: Mapping[str, Any]) -> Iterator[str]:
     if not (provenance.ROOT / script).is_file():
         yield f"code: there is no {script} any more"
         return
-    for module, _ in differences(made["modules"], provenance.module_digests(script)).items():
+    for module in differences(made["modules"], provenance.module_digests(script)):
         yield f"code: {module} was edited"
 
 

@@ -13,6 +13,7 @@ from numpy import ndarray
 
 from .changes import ABSENT, differences
 from .data.npz import read_npz
+from .provenance import sha256
 from .trajectory import open_trajectory
 
 BLOCK = 2**24  # numbers that are held in memory at a time
@@ -43,7 +44,7 @@ def gaps(one: Path, other: Path) -> list[Gap]:
     elif one.suffix == ".json":
         found = _values(json.loads(one.read_text()), json.loads(other.read_text()))
     else:
-        found = iter([Gap("content", np.inf, np.inf, "bytes")] if one.read_bytes() != other.read_bytes() else [])
+        found = _files(one, other)
     return sorted(found, key=lambda gap: -gap.relative)
 
 
@@ -73,6 +74,15 @@ def _values(one: Any, other: Any) -> Iterator[Gap]:
             yield Gap(key, abs(a - b), abs(a - b) / max(abs(a), abs(b)), f"{a:g} and {b:g}")
         else:
             yield Gap(key, np.inf, np.inf, f"{json.dumps(a)[:60]} and {json.dumps(b)[:60]}")
+
+
+def _files(one: Path, other: Path) -> Iterator[Gap]:
+    digests = [
+        {file.relative_to(path).as_posix(): sha256(file) for file in (path, *path.rglob("*")) if file.is_file()}
+        for path in (one, other)
+    ]
+    if differ := differences(*digests):
+        yield Gap("content", np.inf, np.inf, f"{len(differ)} of {len(digests[0] | digests[1])} files")
 
 
 def _alone(name: str, which: str) -> Gap:

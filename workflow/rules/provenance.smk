@@ -6,8 +6,14 @@ rule crate:
     input:
         ANALYSES,
         FIGURES,
-        rules.gallery.output,
         **sealed("card", f"{RESULTS}/scorecard.json"),
+        seals=[
+            *(f"{analysis}.seal.json" for analysis in ANALYSES),
+            *(f"{DRAWN}/{slug}.seal.json" for slug in CONFIG.figures),
+            rules.scorecard.output.seal,
+            rules.scorecard.output.figure_seal,
+            rules.gallery.output.seal,
+        ],
     output:
         metadata=f"{RESULTS}/ro-crate-metadata.json",
         copies=directory(f"{RESULTS}/ro_crate"),

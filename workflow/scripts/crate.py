@@ -10,7 +10,7 @@ from centralflows.lineage import intact
 
 with job(snakemake) as this:
     this.input("card")
-    links = intact(Path("results"), this.config["profile"])
+    links = intact(Path("results"), map(Path, snakemake.input.seals))
     configfile = Path(this.config["configfile"])
     copy(links, this.output("metadata").parent, configfile)
     crate = metadata(this.config["profile"], links, configfile.name)

@@ -34,7 +34,8 @@ def main(options: argparse.Namespace) -> int:
     results = (options.results or results_of(options.artifact)).resolve()
     roots = [trace(options.artifact.resolve(), results)] if options.artifact else trace_all(results, options.all)
     links = list({id(link): link for root in roots for link in root.walk()}.values())
-    notes = Counter(note for link in links if link.seal for note in since(link.made, Tracer(results).locate))
+    locate = Tracer(results).locate
+    notes = Counter(note for link in links if link.seal for note in since(link.made, locate))
     if options.json:
         print(json.dumps(as_json(links, notes), indent=1))
     else:

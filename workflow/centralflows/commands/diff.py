@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -44,37 +44,39 @@ def _outputs(one: Path, other: Path) -> tuple[list[str], bool]:
 
 
 def _profiles(one: Path, other: Path) -> tuple[list[str], bool]:
-    """The outputs that differ between two profiles' folders, each with the worst of its numbers."""
-    seals = [
-        {str(seal.relative_to(folder)): read_seal(seal) for seal in folder.rglob("*.seal.json")}
-        for folder in (one, other)
-    ]
+    """What differs between two profiles' folders: records, each difference once; and numbers, output by output."""
+    seals = [{_name(path, folder): read_seal(path) for path in folder.rglob("*.seal.json")} for folder in (one, other)]
     shared = sorted(seals[0].keys() & seals[1].keys())
-    lines = [f"{name.removesuffix('.seal.json')}: in {folder} alone" for folder, name in _alone(one, other, *seals)]
-    differ = [name for name in shared if seals[0][name].digest != seals[1][name].digest]
+    records: dict[str, list[str]] = {}
+    numbers: list[str] = []
     for name in shared:
-        texts = [
-            *differing(seals[0][name].made, seals[1][name].made),
-            *(_worst(seals[0][name], seals[1][name]) if name in differ else []),
-        ]
-        if texts:
-            lines += [name.removesuffix(".seal.json"), *texts]
-    lines.append(f"{len(shared) - len(differ)} of {len(shared)} outputs that both have are the same")
-    return lines, not differ and seals[0].keys() == seals[1].keys()
+        pair = [known[name] for known in seals]
+        for line in differing(*(seal.made for seal in pair)):
+            records.setdefault(line, []).append(name)
+        numbers += _worst(name, *pair)
+    lines = [f"{one} | {other}", *(f"{line}  [{_some(names)}]" for line, names in records.items()), *numbers]
+    for folder, known in zip((one, other), seals, strict=True):
+        lines += [f"  {name}: in {folder} alone" for name in sorted(known.keys() - set(shared))]
+    lines.append(
+        f"  numbers: those of {len(shared) - len(numbers)} of {len(shared)} outputs that both have are the same"
+    )
+    return lines, not numbers and seals[0].keys() == seals[1].keys()
 
 
-def _alone(one: Path, other: Path, ones: Mapping[str, Seal], others: Mapping[str, Seal]) -> Iterator[tuple[Path, str]]:
-    yield from ((one, name) for name in sorted(ones.keys() - others.keys()))
-    yield from ((other, name) for name in sorted(others.keys() - ones.keys()))
+def _name(seal: Path, folder: Path) -> str:
+    return seal.relative_to(folder).as_posix().removesuffix(".seal.json")
 
 
-def _worst(one: Seal, other: Seal) -> Iterator[str]:
-    for name in one.outputs:
-        found = gaps(one.path.with_name(name), other.path.with_name(name))
-        if found:
-            yield f"  numbers: {len(found)} quantities differ, most of all {_line(found[0])}"
-        else:
-            yield f"  numbers: those of {name} are the same"
+def _some(names: Sequence[str]) -> str:
+    return names[0] if len(names) == 1 else f"{names[0]} and {len(names) - 1} more"
+
+
+def _worst(name: str, one: Seal, other: Seal) -> list[str]:
+    """The output's greatest gap, where there is any."""
+    if one.digest == other.digest:
+        return []
+    found = [gap for each in one.outputs for gap in gaps(one.path.with_name(each), other.path.with_name(each))]
+    return [f"  {name}: {len(found)} quantities differ, most of all {_line(found[0])}"] if found else []
 
 
 def _line(gap: Gap) -> str:
