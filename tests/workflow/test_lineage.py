@@ -273,7 +273,7 @@ def test_software_code_and_configuration_of_today_are_notes(part, capsys, monkey
 def test_a_profile_does_not_differ_from_itself(part, capsys):
     assert main(["diff", "smoke", "results/smoke"]) == 0
     head, total = capsys.readouterr().out.splitlines()
-    assert head == "results/smoke | results/smoke" and total.startswith("  numbers: those of 6 of 6 outputs")
+    assert head == "results/smoke | results/smoke" and total.startswith("  numbers: those of 7 of 7 outputs")
 
 
 def test_a_profile_with_another_store_differs_in_it(part, capsys, tmp_path):
