@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(CURDIR)/$(VENV)/bin
 RUN := PATH="$(BIN):$$PATH"
 
-.PHONY: figures smoke test benchmark gallery animations lint lock clean
+.PHONY: figures smoke test verify crate report benchmark gallery animations lint lock clean
 
 figures: $(VENV)/.ready
 	$(RUN) snakemake --cores $(CORES)
@@ -26,6 +26,17 @@ $(VENV)/.tested: $(VENV)/.ready $(SOURCES)
 .PHONY: retest
 retest: $(VENV)/.ready
 	$(RUN) python -m pytest && touch $(VENV)/.tested
+
+# Everything that a profile has made, held against its seals: `make verify PROFILE=smoke`.
+PROFILE ?= default
+verify: $(VENV)/.ready
+	$(RUN) python -m centralflows verify $(PROFILE)
+
+crate: $(VENV)/.ready
+	$(RUN) snakemake --cores $(CORES) crate
+
+report: figures
+	$(RUN) snakemake --report report.html
 
 # What each process costs on this machine, some minutes on one core; results/benchmarks/ has JSON, table and figure.
 benchmark: $(VENV)/.ready

@@ -21,6 +21,7 @@ include: "workflow/rules/discrete.smk"
 include: "workflow/rules/flow.smk"
 include: "workflow/rules/analysis.smk"
 include: "workflow/rules/figures.smk"
+include: "workflow/rules/provenance.smk"
 include: "workflow/rules/numerics.smk"
 include: "workflow/rules/benchmark.smk"
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import pytest
 import torch
+from calls import snakemake
 from torch import nn
 
 from centralflows import Objective
@@ -22,6 +24,15 @@ def pytest_collection_modifyitems(items):
         for item in items:
             if "network" in item.keywords:
                 item.add_marker(skip)
+
+
+@pytest.fixture(scope="session")
+def built(tmp_path_factory) -> Path:
+    """A folder with all that the smoke profile makes; tests that change something take a copy."""
+    folder = tmp_path_factory.mktemp("built")
+    done = snakemake(folder)
+    assert done.returncode == 0, done.stderr
+    return folder
 
 
 @pytest.fixture

@@ -17,6 +17,7 @@ from centralflows.discrete import Start
 from centralflows.figures.animation import animate
 from centralflows.figures.quadratics import iterates
 from centralflows.figures.runs import NotShown
+from centralflows.lineage import identifier_of
 from centralflows.metrics import analyse
 from centralflows.models import mlp
 from centralflows.speeds import compare
@@ -139,9 +140,24 @@ def test_iterates_on_a_parabola_are_powers(product):
     np.testing.assert_allclose(w, (1 - product) ** np.arange(9), rtol=1e-14)  # 8 products
 
 
+def test_a_figure_carries_its_identifier_and_is_the_same_picture_without(runs, tmp_path):
+    for kind in ("svg", "png"):
+        figure = figures.draw("gd-eos", {"a": runs["gd"]})
+        with_it, again, without = (tmp_path / f"{name}.{kind}" for name in "abc")
+        for path in (with_it, again):
+            figures.save(figure, path, identifier="f00d")
+        figures.save(figure, without)
+        plt.close(figure)
+        assert identifier_of(with_it) == "f00d" and identifier_of(without) is None
+        assert with_it.read_bytes() == again.read_bytes() != without.read_bytes()
+    pixels = [np.asarray(Image.open(tmp_path / f"{name}.png").convert("RGB")) for name in "ac"]
+    assert (pixels[0] == pixels[1]).all()
+
+
 def test_an_animation_grows_and_loops(runs, tmp_path):
-    animate(figures.draw("gd-central-flow", {"a": runs["gd"]}), tmp_path / "a.gif", frames=5)
-    animate(figures.draw("gd-central-flow", {"a": runs["gd"]}), tmp_path / "b.gif", frames=5)
+    for name in ("a.gif", "b.gif"):
+        animate(figures.draw("gd-central-flow", {"a": runs["gd"]}), tmp_path / name, identifier="f00d", frames=5)
+    assert identifier_of(tmp_path / "a.gif") == "f00d"
     assert (tmp_path / "a.gif").read_bytes() == (tmp_path / "b.gif").read_bytes()
     with Image.open(tmp_path / "a.gif") as image:
         assert image.n_frames == 5 and image.info["loop"] == 0

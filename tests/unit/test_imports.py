@@ -15,6 +15,11 @@ LIGHT = (
     "trajectory",
     "metrics",
     "provenance",
+    "environment",
+    "lineage",
+    "changes",
+    "difference",
+    "__main__",
     "jobs",
     "config",
     "schema",
@@ -28,7 +33,7 @@ LIGHT = (
     "progress",
     "symmetric",
 )
-LIGHT_PACKAGES = ("figures", "data")
+LIGHT_PACKAGES = ("figures", "data", "commands")
 HEAVY = {"torch", "torchdiffeq"}
 
 

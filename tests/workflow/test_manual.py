@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from test_workflow import ROOT, snakemake
+from calls import ROOT, snakemake
 
 from centralflows.trajectory import open_trajectory
 

@@ -3,39 +3,23 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 import xarray as xr
 import yaml
+from calls import ROOT, SMOKE, snakemake
 
 from centralflows import provenance
 from centralflows.catalogue import CATALOGUE
 from centralflows.trajectory import PROCESSES, VARIABLES, open_trajectory
 
-ROOT = Path(__file__).parents[2]
-SMOKE = ROOT / "config" / "smoke.yaml"
 RUNS = ("mlp", "cnn", "transformer")
-
-
-def snakemake(
-    folder: Path, *arguments: str, config: Path = SMOKE, targets: Sequence[str] = ()
-) -> subprocess.CompletedProcess:
-    """A `snakemake` call in a folder of its own."""
-    command = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile"), "--directory", str(folder)]
-    command += [*targets, "--cores", "2", "--configfile", str(config), *arguments]
-    environment = os.environ | {
-        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
-        "PYTHONHASHSEED": "random",
-    }
-    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False, cwd=ROOT)
 
 
 def files(folder: Path) -> dict[str, bytes]:
@@ -46,14 +30,6 @@ def files(folder: Path) -> dict[str, bytes]:
         for file in found
         if file.is_file() and file.name != ".snakemake_timestamp"
     }
-
-
-@pytest.fixture(scope="module")
-def built(tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("first")
-    done = snakemake(folder)
-    assert done.returncode == 0, done.stderr
-    return folder
 
 
 @pytest.fixture

@@ -40,6 +40,11 @@ class Figure(Strict):
         """The runs it is drawn from."""
         return self.runs or ((self.run,) if self.run else ())
 
+    def settings(self, name: str) -> dict[str, Any]:
+        """All that its drawing depends on besides stores, under the name that it has in the profile."""
+        options = self.model_dump(include={"start", "stop"})
+        return {"draw": self.draw or name, "runs": list(self.sources), "options": options}
+
     def mistakes(self) -> Iterator[str]:
         if self.stop is not None and self.stop <= (self.start or 0):
             yield f"stop: must be greater than start ({self.start or 0}) (got {self.stop})"

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import datetime
 import json
+import os
 import sys
 import time
 import traceback
@@ -28,6 +29,10 @@ REFERENCE = (
 )
 
 
+class CodeChanged(UserError):
+    """The code is no longer what Snakemake planned the job with, and its record would be wrong."""
+
+
 class Job:
     """A running job.
 
@@ -39,7 +44,11 @@ class Job:
     def __init__(self, snakemake: Any, log: TextIO):
         self._snakemake, self.log = snakemake, log
         self.config: Any = json.loads(snakemake.params.cfg)
-        self._inputs: dict[str, str] = {}
+        self._inputs: dict[str, dict[str, str]] = {}
+        self._files: dict[str, dict[str, str]] = {}
+        self._modules = provenance.module_digests(provenance.script_of(snakemake.rule))
+        if provenance.digest(self._modules) != snakemake.params.source:
+            raise CodeChanged("the code was edited after snakemake read it; start snakemake again")
         self._started = datetime.datetime.now(datetime.UTC)
         self._clock = time.monotonic()
 
@@ -50,7 +59,14 @@ class Job:
             SealError: it is not what its seal says.
         """
         path = Path(self._snakemake.input[name])
-        self._inputs[name] = provenance.verify_seal(provenance.seal_path(path))
+        seal = provenance.verify_seal(provenance.seal_path(path))
+        self._inputs[name] = {"path": str(path), "digest": seal.digest, "seal": seal.identity}
+        return path
+
+    def file(self, name: str) -> Path:
+        """Path of an input that no job has sealed; the record keeps its digest."""
+        path = Path(self._snakemake.input[name])
+        self._files[name] = {"path": provenance.portable(path), "sha256": provenance.sha256(path)}
         return path
 
     def output(self, name: str) -> Path:
@@ -61,9 +77,18 @@ class Job:
         return {
             "config": canonical(self.config),
             "source_digest": self._snakemake.params.source,
-            "inputs": canonical(self._inputs),
+            "inputs": canonical(self._digests),
             "references": REFERENCE,
         }
+
+    @property
+    def identifier(self) -> str:
+        """What identifies a figure, for its metadata."""
+        return provenance.identifier(self.config, self._snakemake.params.source, self._digests)
+
+    @property
+    def _digests(self) -> dict[str, str]:
+        return {name: pin["digest"] for name, pin in self._inputs.items()}
 
     def seal(self, name: str, *outputs: str, **more: Any) -> None:
         """Write the seal called `name`, of the named outputs, with the record of how they were made.
@@ -78,9 +103,13 @@ class Job:
                 wildcards=dict(self._snakemake.wildcards.items()),
                 config=self.config,
                 source_digest=self._snakemake.params.source,
+                modules=self._modules,
+                identifier=self.identifier,
                 inputs=self._inputs,
+                files=self._files,
                 started=self._started.isoformat(timespec="seconds"),
                 seconds=round(time.monotonic() - self._clock, 3),
+                **json.loads(os.environ.get(provenance.CALL, "{}")),
                 **more,
             ),
         )

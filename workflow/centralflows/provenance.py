@@ -1,8 +1,9 @@
 """Where everything comes from: digests of sources and files, seals, and the record of how a thing was made.
 
 A *seal* is a JSON file beside a job's output. It holds the sha256 of every file of the output, one digest over them
-all, and a record of how the output was made. Whoever reads the output verifies the seal first: Snakemake never looks
-inside a directory, and Zarr reads a missing chunk as NaN.
+all, a record of how the output was made, and its own digest, by which the records of what is made from the output name
+it. Whoever reads the output verifies the seal first: Snakemake never looks inside a directory, and Zarr reads a missing
+chunk as NaN.
 """
 
 from __future__ import annotations
@@ -11,32 +12,18 @@ import ast
 import hashlib
 import json
 import os
-import platform
-import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
-from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+from . import environment
 from .errors import UserError
 
 PACKAGE = Path(__file__).parent
 ROOT = PACKAGE.parents[1]
+CALL = "CENTRALFLOWS_CALL"  # environment variable by which jobs know how snakemake was called: JSON, for their records
 _IGNORED = {".snakemake_timestamp"}  # Snakemake writes it into every directory that is an output
-_SOFTWARE = (
-    "snakemake",
-    "torch",
-    "torchdiffeq",
-    "numpy",
-    "scipy",
-    "scikit-learn",
-    "xarray",
-    "zarr",
-    "clarabel",
-    "matplotlib",
-    "seaborn",
-)
 
 
 class SealError(UserError, ValueError):
@@ -48,7 +35,35 @@ def seal_path(output: Path) -> Path:
     return output.with_name(output.name + ".seal.json")
 
 
-def write_seal(seal: Path, outputs: Sequence[Path], record: dict[str, Any]) -> None:
+class Seal(NamedTuple):
+    """What a seal says.
+
+    Attributes:
+        path: its own file.
+        digest: one digest over all files of the outputs.
+        files: sha256 of each, by path relative to the seal's folder.
+        outputs: names of the outputs, which stand beside the seal.
+        made: the record of how they were made.
+        identity: digest of all the above but the path: whatever is edited in the seal, it is another one.
+    """
+
+    path: Path
+    digest: str
+    files: dict[str, str]
+    outputs: list[str]
+    made: dict[str, Any]
+    identity: str
+
+    def findings(self) -> list[str]:
+        """How the files differ from what the seal says; nothing where all is well."""
+        found, expected = _digests(self.path.parent, self.outputs), self.files
+        listed = [f"{name}: missing" for name in expected.keys() - found.keys()]
+        listed += [f"{name}: not in the seal" for name in found.keys() - expected.keys()]
+        listed += [f"{name}: changed" for name in expected.keys() & found.keys() if expected[name] != found[name]]
+        return sorted(listed)
+
+
+def write_seal(seal: Path, outputs: Sequence[Path], record: Mapping[str, Any]) -> None:
     """Seal outputs that stand beside the seal. It appears whole or not at all.
 
     Raises:
@@ -60,31 +75,44 @@ def write_seal(seal: Path, outputs: Sequence[Path], record: dict[str, Any]) -> N
     files = _digests(seal.parent, names)
     content = {"digest": digest(files), "files": files, "outputs": names, "made": record}
     temporary = seal.with_name(f".{seal.name}.tmp")
-    temporary.write_text(json.dumps(content, indent=1, sort_keys=True) + "\n")
+    temporary.write_text(_text(content | {"identity": digest(content)}))
     os.replace(temporary, seal)
 
 
-def verify_seal(seal: Path) -> str:
-    """The digest of outputs whose files are exactly those of their seal.
+def read_seal(path: Path) -> Seal:
+    """A seal that is, byte for byte, as it was written.
+
+    Raises:
+        SealError: it is missing, unreadable or edited.
+    """
+    try:
+        text = path.read_text()
+        content = json.loads(text)
+        seal = Seal(path, **content)
+        unsigned = {key: value for key, value in content.items() if key != "identity"}
+        if seal.digest != digest(seal.files) or seal.identity != digest(unsigned) or text != _text(content):
+            raise ValueError("edited: its digests are not those of its content")
+    except (OSError, ValueError, TypeError) as error:
+        raise SealError(f"{path}: cannot be read ({error}); remove it and run snakemake again") from None
+    return seal
+
+
+def verify_seal(path: Path) -> Seal:
+    """The seal of outputs whose files are exactly those that it lists.
 
     Raises:
         SealError: the seal is missing or unreadable, or files are missing, changed or new.
     """
-    try:
-        content = json.loads(seal.read_text())
-        expected, names = dict(content["files"]), [str(name) for name in content["outputs"]]
-        if content["digest"] != digest(expected):
-            raise ValueError("its digest is not that of its list of files")
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise SealError(f"{seal}: cannot be read ({error}); remove it and run snakemake again") from None
-    found = _digests(seal.parent, names)
-    findings = [f"  {name}: missing" for name in expected.keys() - found.keys()]
-    findings += [f"  {name}: not in the seal" for name in found.keys() - expected.keys()]
-    findings += [f"  {name}: changed" for name in expected.keys() & found.keys() if expected[name] != found[name]]
-    if findings:
-        cure = f"Remove {seal} and run snakemake again."
-        raise SealError("\n".join([f"{seal}: files are not what it says", *sorted(findings), cure]))
-    return content["digest"]
+    seal = read_seal(path)
+    if findings := seal.findings():
+        listed = [f"  {finding}" for finding in findings]
+        cure = f"Remove {path} and run snakemake again."
+        raise SealError("\n".join([f"{path}: files are not what it says", *listed, cure]))
+    return seal
+
+
+def _text(content: Mapping[str, Any]) -> str:
+    return json.dumps(content, indent=1, sort_keys=True) + "\n"
 
 
 def _digests(folder: Path, names: Sequence[str]) -> dict[str, str]:
@@ -93,7 +121,7 @@ def _digests(folder: Path, names: Sequence[str]) -> dict[str, str]:
     for name in names:
         output = folder / name
         files += [output] if output.is_file() else [file for file in output.rglob("*") if file.is_file()]
-    return {file.relative_to(folder).as_posix(): _sha256(file) for file in sorted(files) if file.name not in _IGNORED}
+    return {file.relative_to(folder).as_posix(): sha256(file) for file in sorted(files) if file.name not in _IGNORED}
 
 
 def digest(value: Any) -> str:
@@ -101,59 +129,73 @@ def digest(value: Any) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
-@cache
 def source_digest(*scripts: str) -> str:
     """Digest of scripts and of all modules of this package that they import, directly or not.
 
-    Syntax trees without docstrings, written back as source, are digested, so
-    that a change of mathematics changes it and a change of prose or
-    layout does not. An `__init__` that runs on the way counts; names that it loads lazily do not, so scripts import from
-    modules.
+    It changes with the mathematics, and not with prose or layout.
 
     Args:
         scripts: paths relative to the repository.
     """
-    pending, trees = [ROOT / script for script in scripts], {}
+    return digest(module_digests(*scripts))
+
+
+@cache
+def module_digests(*scripts: str) -> dict[str, str]:
+    """Digests of scripts and of the modules that they import, by path relative to the repository.
+
+    Syntax trees without docstrings, written back as source, are digested. An `__init__` that runs on the way counts;
+    names that it loads lazily do not, so scripts import from modules.
+    """
+    pending, digests = [ROOT / script for script in scripts], {}
     while pending:
         file = pending.pop()
-        if file in trees:
+        name = file.relative_to(ROOT).as_posix()
+        if name in digests:
             continue
         tree = ast.parse(file.read_text())
         pending.extend(_imported(tree, file))
-        trees[file] = ast.unparse(without_docstrings(tree))
-    return digest({file.relative_to(ROOT).as_posix(): tree for file, tree in trees.items()})
+        digests[name] = digest(ast.unparse(without_docstrings(tree)))
+    return digests
+
+
+def script_of(rule: str) -> str:
+    """The script of a rule; rules with one figure each, `figure_gd_eos`, share one."""
+    return f"workflow/scripts/{rule.partition('_')[0]}.py"
+
+
+def identifier(config: Any, source: str, inputs: Mapping[str, str]) -> str:
+    """What identifies a thing made from inputs of these digests by this code, whenever and wherever that was."""
+    return digest({"config": config, "source_digest": source, "inputs": dict(inputs)})
+
+
+def portable(path: Path) -> str:
+    """A path relative to the repository where it lies inside it, so that it is found in another copy."""
+    return str(path.relative_to(ROOT) if path.is_relative_to(ROOT) else path)
 
 
 def record(**more: Any) -> dict[str, Any]:
-    """How something is made now: software, machine, commit; what is not deterministic stands here and nowhere else."""
+    """How something is made now: software, machine, code; what is not deterministic stands here and nowhere else."""
     return {
-        "software": {name: _version(name) for name in _SOFTWARE} | {"python": platform.python_version()},
-        "lock": _sha256(ROOT / "envs" / "requirements.lock"),
-        "machine": {"host": platform.node(), "system": platform.platform(), "processor": platform.machine()},
-        "commit": _git("rev-parse", "HEAD"),
-        "dirty": bool(_git("status", "--porcelain", "--untracked-files=no")),
+        "software": environment.software(),
+        "libraries": environment.libraries(),
+        "lock": lock_digest(),
+        "machine": environment.machine(),
+        "gpu": environment.gpu(),
+        **environment.commit(ROOT),
         **more,
     }
 
 
-def _sha256(file: Path) -> str:
+def lock_digest() -> str:
+    """sha256 of the file that pins all software."""
+    return sha256(ROOT / "envs" / "requirements.lock")
+
+
+def sha256(file: Path) -> str:
+    """sha256 of a file's bytes."""
     with file.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
-def _version(name: str) -> str | None:
-    try:
-        return metadata.version(name)
-    except metadata.PackageNotFoundError:
-        return None
-
-
-def _git(*arguments: str) -> str | None:
-    try:
-        done = subprocess.run(["git", "-C", str(ROOT), *arguments], capture_output=True, text=True, check=True)
-    except (OSError, subprocess.CalledProcessError):
-        return None  # an unpacked archive has no commit
-    return done.stdout.strip()
 
 
 def _imported(tree: ast.Module, file: Path) -> list[Path]:

@@ -1,7 +1,10 @@
 """The validated configuration, paths, and what each job depends on."""
 
 import json
+import os
+import shlex
 import shutil
+import sys
 import typing
 from functools import cache
 from pathlib import Path
@@ -10,10 +13,10 @@ from snakemake.exceptions import WorkflowError
 
 from centralflows import config as configuration
 from centralflows.catalogue import CATALOGUE
-from centralflows.data import sst2
+from centralflows.data import cifar10, sst2
 from centralflows.errors import UserError
 from centralflows.plugins import sources
-from centralflows.provenance import digest, source_digest
+from centralflows.provenance import CALL, digest, source_digest
 
 READ_FROM = ", ".join(map(str, workflow.configfiles)) or "the configuration"
 
@@ -204,8 +207,10 @@ def dataset_inputs(wildcards):
     run = DATASETS[wildcards.dataset]
     if run in SST2:
         return {part: str(file) for part, file in SST2[run].items()}
+    if CONFIG.runs[run].dataset.name != "cifar10":
+        return {}
     full = CONFIG.runs[run].dataset.needs_full
-    return {"cifar10": ancient("results/cifar10.npz")} if full else {}
+    return {"cifar10": ancient("results/cifar10.npz" if full else str(cifar10.SUBSET))}
 
 
 def drawing(slug):
@@ -259,6 +264,15 @@ def configfile_name():
     return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
 
 
+if workflow.is_main_process:
+    os.environ[CALL] = sorted_json(
+        {
+            "command": shlex.join(["snakemake", *sys.argv[1:]]),
+            "configfile": str(configfile_name()),
+        }
+    )
+
+
 def gallery_config():
     default = CONFIG.profile == "default"
     return sorted_json(
@@ -273,14 +287,7 @@ def gallery_config():
 
 
 def figure_config(slug):
-    figure = CONFIG.figures[slug]
-    return sorted_json(
-        {
-            "draw": figure.draw or slug,
-            "runs": figure.sources,
-            "options": figure.model_dump(include={"start", "stop"}),
-        }
-    )
+    return sorted_json(CONFIG.figures[slug].settings(slug))
 
 
 def about(slug):

@@ -63,6 +63,7 @@ rule gallery:
         **sealed("card", f"{RESULTS}/scorecard.json"),
     output:
         page=f"{DRAWN}/README.md",
+        seal=f"{DRAWN}/README.md.seal.json",
     log:
         f"{LOGS}/gallery.log",
     conda:

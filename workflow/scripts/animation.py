@@ -5,5 +5,6 @@ from centralflows.figures.stored import drawn
 from centralflows.jobs import job
 
 with job(snakemake) as this:
-    animate(drawn(this), this.output("gif"))
+    figure = drawn(this)
+    animate(figure, this.output("gif"), identifier=this.identifier)
     this.seal("seal", "gif")

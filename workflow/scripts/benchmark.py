@@ -4,6 +4,7 @@ import json
 
 from centralflows.benchmark import measure
 from centralflows.benchmark_report import draw, table
+from centralflows.figures import save
 from centralflows.jobs import job
 from centralflows.runtime import prepare
 
@@ -12,5 +13,5 @@ with job(snakemake) as this:
     measured = measure(device, log=this.log)
     this.output("measured").write_text(json.dumps(measured, indent=2) + "\n")
     this.output("table").write_text(table(measured) + "\n")
-    draw(measured).savefig(this.output("figure"))
+    save(draw(measured), this.output("figure"), identifier=this.identifier)
     this.seal("seal", "measured", "table", "figure", threads=this.config["threads"])

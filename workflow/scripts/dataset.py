@@ -1,7 +1,5 @@
 """Make the examples of one run."""
 
-from pathlib import Path
-
 from pydantic import TypeAdapter
 
 from centralflows import data, schema
@@ -9,7 +7,7 @@ from centralflows.data.examples import save
 from centralflows.jobs import job
 
 with job(snakemake) as this:
-    files = {name: Path(file) for name, file in snakemake.input.items()}
+    files = {name: this.file(name) for name, _ in snakemake.input.items()}
     dataset = data.build(TypeAdapter(schema.Dataset).validate_python(this.config["dataset"]), files)
     save(this.output("dataset"), dataset)
     about = {name: getattr(dataset, name) for name in ("description", "source", "licence")}

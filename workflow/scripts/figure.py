@@ -7,5 +7,5 @@ from centralflows.jobs import job
 with job(snakemake) as this:
     figure = drawn(this)
     for kind in ("svg", "png"):
-        save(figure, this.output(kind))
+        save(figure, this.output(kind), identifier=this.identifier)
     this.seal("seal", "svg", "png")

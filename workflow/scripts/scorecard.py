@@ -17,6 +17,6 @@ with job(snakemake) as this:
     this.output("card").write_text(json.dumps(card, indent=1) + "\n")
     figure = heat_map(card)
     for kind in ("svg", "png"):
-        save(figure, this.output(kind))
+        save(figure, this.output(kind), identifier=this.identifier)
     this.seal("seal", "card")
     this.seal("figure_seal", "svg", "png")

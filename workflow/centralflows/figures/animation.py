@@ -13,10 +13,11 @@ from .style import picture
 FRAMES, SECONDS, REST, DPI = 60, 6.0, 1.5, 80.0
 
 
-def animate(figure: Figure, path: Path, *, frames: int = FRAMES) -> None:
+def animate(figure: Figure, path: Path, *, identifier: str, frames: int = FRAMES) -> None:
     """Write a GIF in which every curve of a finished figure grows from the first step to the last.
 
-    The x axis of all panels is time; axes keep the limits of the whole.
+    The x axis of all panels is time; axes keep the limits of the whole. The identifier, of the figure's inputs and of the
+    code that draws it, becomes the file's comment.
     """
     curves = [line for axes in figure.axes for line in axes.lines if len(line.get_xdata()) > 2]
     whole = [np.array(line.get_data(), dtype=float) for line in curves]
@@ -34,4 +35,5 @@ def animate(figure: Figure, path: Path, *, frames: int = FRAMES) -> None:
     pictures = [image.quantize(palette=palette, dither=Image.Dither.NONE) for image in images]
     durations = [int(1000 * SECONDS / frames)] * (frames - 1) + [int(1000 * REST)]
     path.parent.mkdir(parents=True, exist_ok=True)
-    pictures[0].save(path, save_all=True, append_images=pictures[1:], duration=durations, loop=0, optimize=True)
+    timing = {"append_images": pictures[1:], "duration": durations, "loop": 0}
+    pictures[0].save(path, save_all=True, **timing, optimize=True, comment=identifier)

@@ -20,6 +20,7 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 PALETTE = sns.color_palette("colorblind", 10)
 DISCRETE, STABLE, CENTRAL = PALETTE[0], "#c4281f", "black"
@@ -105,15 +106,22 @@ def note(figure: Figure, text: str) -> None:
     figure.supxlabel(text, fontsize=9, style="italic", color="#555555")
 
 
-def save(figure: Figure, path: Path) -> None:
-    """Write a figure as SVG or PNG (of 256 colours, a third of the size); the same figure has the same bytes."""
+def save(figure: Figure, path: Path, *, identifier: str | None = None) -> None:
+    """Write a figure as SVG or PNG (of 256 colours, a third of the size); the same figure has the same bytes.
+
+    Args:
+        identifier: of its inputs and of the code that draws it, for the file's metadata.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.suffix == ".png":
         dpi = min(float(_RC["savefig.dpi"]), LONGEST / max(figure.get_size_inches()))
-        picture(figure, dpi=dpi).quantize(256, dither=Image.Dither.NONE).save(path, optimize=True)
+        texts = PngInfo()
+        if identifier:
+            texts.add_text("Identifier", identifier)
+        picture(figure, dpi=dpi).quantize(256, dither=Image.Dither.NONE).save(path, optimize=True, pnginfo=texts)
         return
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="svg", metadata={"Date": None})
+    figure.savefig(buffer, format="svg", metadata={"Date": None, "Identifier": identifier})
     # Trailing blanks differ between platforms' path writers, and nobody needs them.
     path.write_bytes(re.sub(rb"[ \t]+\n", b"\n", buffer.getvalue()))
 

@@ -1,0 +1,101 @@
+"""What differs between two records of how things were made, or between a record and now: software, code, configuration."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from . import config, environment, provenance
+
+Differences = dict[str, tuple[Any, Any]]
+ABSENT = "none"
+
+
+def differences(one: Any, other: Any, path: str = "") -> Differences:
+    """The values that differ between two nested mappings, by dotted key; what one of them lacks is `ABSENT`."""
+    if not (isinstance(one, Mapping) and isinstance(other, Mapping)):
+        return {path: (one, other)} if one != other else {}
+    found: Differences = {}
+    for key in sorted(one.keys() | other.keys()):
+        found |= differences(one.get(key, ABSENT), other.get(key, ABSENT), f"{path}.{key}" if path else str(key))
+    return found
+
+
+def between(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Differences]:
+    """What differs between two records, by kind."""
+    kinds = {
+        "config": ("config",),
+        "code": ("commit", "dirty", "modules"),
+        "software": ("software", "lock", "libraries"),
+        "machine": ("machine", "gpu", "device", "threads"),
+    }
+    return {
+        kind: differences(*({key: made.get(key) for key in keys} for made in (one, other)))
+        for kind, keys in kinds.items()
+    }
+
+
+def since(made: Mapping[str, Any], locate: Callable[[str], Path]) -> Iterator[str]:
+    """What has moved on since something was made: it would be made otherwise now, but it is what it was.
+
+    Args:
+        made: its record.
+        locate: finds the configuration file of a record.
+    """
+    now = environment.software()
+    for name, (then, version) in _known(made["software"], {name: now.get(name, ABSENT) for name in made["software"]}):
+        yield f"software: {name} was {then}, is {version}"
+    if made["lock"] != provenance.lock_digest():
+        yield "software: envs/requirements.lock is another one"
+    yield from _code(made)
+    if "configfile" in made:
+        yield from _config(made, locate(made["configfile"]))
+
+
+def _code(made: Mapping[str, Any]) -> Iterator[str]:
+    script = provenance.script_of(made["rule"])
+    if not (provenance.ROOT / script).is_file():
+        yield f"code: there is no {script} any more"
+        return
+    for module in differences(made["modules"], provenance.module_digests(script)):
+        yield f"code: {module} was edited"
+
+
+def _config(made: Mapping[str, Any], file: Path) -> Iterator[str]:
+    try:
+        profile = _profile(file)
+    except config.ConfigError as error:
+        yield f"config: {str(error).removeprefix('ConfigError: ').splitlines()[0]}"
+        return
+    for key, (then, now) in _known(made["config"], configured(made, profile)):
+        yield f"config: {key} was {then}, is {now} in {made['configfile']}"
+
+
+@cache
+def _profile(file: Path) -> config.Config:
+    return config.load(file)
+
+
+def configured(made: Mapping[str, Any], profile: config.Config) -> dict[str, Any]:
+    """What a profile says of the settings in a record, as far as they stand in it by themselves."""
+    figures = {f"figure_{slug.replace('-', '_')}": figure.settings(slug) for slug, figure in profile.figures.items()}
+    if made["rule"] in figures:
+        return figures[made["rule"]]
+    found = {"threads": profile.threads, "widths": {name: run.average_width for name, run in profile.runs.items()}}
+    name = made["wildcards"].get("run")
+    if name is None:
+        return found
+    if name not in profile.runs:
+        return {"run": ABSENT}
+    run = profile.runs[name]
+    return found | {"run": run.model_dump(mode="json"), "average_width": run.average_width}
+
+
+def _known(then: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[tuple[str, tuple[Any, Any]]]:
+    """Differences in what both say something about."""
+    shared = {key: then[key] for key in then.keys() & now.keys()}
+    for key, values in differences(shared, {key: now[key] for key in shared}).items():
+        if values[0] != ABSENT:
+            yield key, values

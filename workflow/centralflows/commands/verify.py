@@ -1,0 +1,48 @@
+"""Verify everything that a profile has made, and report all findings at once."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from ..lineage import Link, trace_all
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("profile", nargs="?", default="default", help="(default: default)")
+    parser.add_argument("--results", type=Path, default=Path("results"), help="the folder `results` (default: here)")
+
+
+def main(options: argparse.Namespace) -> int:
+    results = options.results.resolve()
+    links = trace_all(results, options.profile)
+    found = list(findings(links, results, options.profile))
+    if not found:
+        print(f"{options.profile}: {len(links)} sealed outputs are as they were made")
+        return 0
+    print("\n".join([f"{options.profile}: {len(found)} finding{'s' if len(found) > 1 else ''}", *found]))
+    print("Remove what is damaged with its seal and run snakemake again.")
+    return 1
+
+
+def findings(links: Sequence[Link], results: Path, profile: str) -> Iterator[str]:
+    """Everything that is not as it was made, one line each."""
+    every = {id(link): link for root in links for link in root.walk()}
+    for link in every.values():
+        yield from (f"  {link.name}: {finding}" for finding in link.breaks)
+    sealed = {link.seal.path.parent / name for link in links if link.seal for name in link.seal.outputs}
+    for folder in (results / profile, results.parent / "figures" / profile):
+        for path in unsealed(folder, sealed):
+            yield f"  {path.relative_to(results.parent)}: not sealed"
+
+
+def unsealed(folder: Path, sealed: set[Path]) -> Iterator[Path]:
+    """Files below a folder that no seal covers, whole stores as one; hidden ones are work in progress."""
+    for path in sorted(folder.iterdir()) if folder.is_dir() else ():
+        if path in sealed or path.name.startswith(".") or path.name.endswith(".seal.json"):
+            continue
+        if path.is_dir() and path.suffix != ".zarr":
+            yield from unsealed(path, sealed)
+        else:
+            yield path
