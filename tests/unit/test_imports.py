@@ -27,6 +27,8 @@ LIGHT = (
     "config_docs",
     "progress",
     "symmetric",
+    "sizes",
+    "demands",
 )
 LIGHT_PACKAGES = ("figures", "data")
 HEAVY = {"torch", "torchdiffeq"}
