@@ -31,11 +31,14 @@ def slurm(folder: Path):
 
     Raises:
         NoCluster: its packages cannot be had, or the machine has a SLURM of its own.
+        TimeoutError: it does not start.
     """
     if os.geteuid() != 0:
         raise NoCluster("SLURM's daemons need root")
     if (owner := _owner()) is not None and Path(f"/proc/{owner}").exists():
         raise NoCluster(f"{CONFIGURATION}/slurm.conf is another's")
+    if owner is None and shutil.which("sinfo") and _said("sinfo"):
+        raise NoCluster("this machine is part of a cluster")
     _install()
     with ExitStack() as stack:
         for name, text in _configuration(folder).items():
@@ -166,4 +169,4 @@ def _wait(ready, complaint: str, folder: Path) -> None:
             return
         time.sleep(0.1)
     logs = "\n".join(f"{log.name}: {log.read_text()[-2000:]}" for log in sorted(folder.glob("*.out")))
-    raise NoCluster(f"{complaint}\n{logs}")
+    raise TimeoutError(f"{complaint}\n{logs}")

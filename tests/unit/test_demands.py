@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 import pytest
 
-from centralflows import demands, schema
+from centralflows import demands, models, schema
 
 CIFAR10 = {"name": "cifar10", "test_examples": 8}
 SORTING = {"name": "sorting", "test_examples": 8}
@@ -28,6 +30,11 @@ MEASURED = [
 def run_of(dataset: dict, model: dict, **more) -> schema.Run:
     settings = {"optimizer": {"name": "rmsprop", "lr": 1e-3}, "steps": 400, "spectrum": {"minimum": 4}}
     return schema.Run.model_validate({"dataset": dataset, "model": model} | settings | more)
+
+
+def test_every_process_and_every_network_was_thought_of():
+    assert {*get_args(schema.Process), "speeds"} == demands.GRADIENTS.keys()
+    assert models.NETWORKS.keys() == demands.BYTES.keys()
 
 
 @pytest.mark.parametrize(("dataset", "model", "measured"), MEASURED)
