@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(CURDIR)/$(VENV)/bin
 RUN := PATH="$(BIN):$$PATH"
 
-.PHONY: figures smoke test verify crate report benchmark gallery animations lint lock clean
+.PHONY: figures smoke test verify crate report benchmark gallery animations cluster lint lock clean
 
 figures: $(VENV)/.ready
 	$(RUN) snakemake --cores $(CORES)
@@ -54,6 +54,11 @@ lint: $(VENV)/.ready
 	$(RUN) ruff check . && $(RUN) ruff format --check . && $(RUN) snakefmt --check Snakefile workflow
 	$(RUN) snakemake --lint
 
+# What snakemake needs to hand jobs to a scheduler: docs/cluster.md.
+cluster: $(VENV)/.ready
+	$(BIN)/python -m pip install --quiet --requirement envs/cluster.in --constraint envs/requirements.lock
+	$(BIN)/python -m pip check
+
 # The lock serves as constraints: installed as requirements it would bring CUDA to machines without a GPU.
 $(VENV)/.ready: envs/requirements.in envs/requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("Python 3.11 or newer is needed, found " + sys.version + "; give it as make PYTHON=python3.x")'
@@ -65,7 +70,8 @@ $(VENV)/.ready: envs/requirements.in envs/requirements.lock pyproject.toml
 
 # Needs uv on PATH.
 lock:
-	uv pip compile --quiet --universal --python-version 3.11 --no-header envs/requirements.in --output-file envs/requirements.lock
+	uv pip compile --quiet --universal --python-version 3.11 --no-header envs/requirements.in envs/cluster.in \
+		--output-file envs/requirements.lock
 
 clean:
 	rm -rf results figures/default figures/smoke logs benchmarks

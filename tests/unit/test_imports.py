@@ -32,6 +32,8 @@ LIGHT = (
     "config_docs",
     "progress",
     "symmetric",
+    "sizes",
+    "demands",
 )
 LIGHT_PACKAGES = ("figures", "data", "commands")
 HEAVY = {"torch", "torchdiffeq"}

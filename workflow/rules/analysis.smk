@@ -10,6 +10,7 @@ rule analysis:
         seal=f"{RESULTS}/{{run}}/analysis.zarr.seal.json",
     log:
         f"{LOGS}/{{run}}/analysis.log",
+    localrule: True
     conda:
         "../../envs/environment.yaml"
     params:
@@ -36,6 +37,7 @@ rule scorecard:
         figure_seal=f"{DRAWN}/scorecard.seal.json",
     log:
         f"{LOGS}/scorecard.log",
+    localrule: True
     conda:
         "../../envs/environment.yaml"
     params:

@@ -3,7 +3,6 @@
 import json
 import os
 import shlex
-import shutil
 import sys
 import typing
 from functools import cache
@@ -306,11 +305,3 @@ def described(run):
         text = ", ".join(f"{k} {v}" for k, v in options.items() if k != "name")
         parts.append(part.name + (f" ({text})" if text else ""))
     return f"{', '.join(parts)}, {run.steps} steps"
-
-
-def gpus():
-    """GPUs that a trajectory job takes: one where there is one to take."""
-    wanted = CONFIG.device == "cuda" or (
-        CONFIG.device == "auto" and shutil.which("nvidia-smi")
-    )
-    return 1 if wanted else 0

@@ -7,6 +7,7 @@ rule cifar10:
         "results/cifar10.npz",
     log:
         "logs/cifar10.log",
+    localrule: True
     conda:
         "../../envs/environment.yaml"
     script:
@@ -27,6 +28,7 @@ rule dataset:
         seal=f"{RESULTS}/datasets/{{dataset}}.npz.seal.json",
     log:
         f"{LOGS}/datasets/{{dataset}}.log",
+    localrule: True
     conda:
         "../../envs/environment.yaml"
     params:

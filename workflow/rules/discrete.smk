@@ -14,10 +14,16 @@ rule discrete:
         f"{LOGS}/{{run}}/discrete.log",
     benchmark:
         f"benchmarks/{CONFIG.profile}/{{run}}/discrete.tsv"
+    group:
+        group_of
     conda:
         "../../envs/environment.yaml"
+    threads: CONFIG.threads
     resources:
         gpu=gpus(),
+        mem_mb=megabytes,
+        runtime=minutes("discrete"),
+        cpus_per_task=CONFIG.threads,
     params:
         cfg=trajectory_config("discrete"),
         source=source_digest("workflow/scripts/discrete.py"),

@@ -18,6 +18,7 @@ for slug in CONFIG.figures:
             seal=f"{DRAWN}/{slug}.seal.json",
         log:
             f"{LOGS}/figures/{slug}.log",
+        localrule: True
         conda:
             "../../envs/environment.yaml"
         params:
@@ -41,6 +42,7 @@ for slug in ANIMATED:
             seal=f"{DRAWN}/{slug}.gif.seal.json",
         log:
             f"{LOGS}/figures/{slug}.gif.log",
+        localrule: True
         conda:
             "../../envs/environment.yaml"
         params:
@@ -66,6 +68,7 @@ rule gallery:
         seal=f"{DRAWN}/README.md.seal.json",
     log:
         f"{LOGS}/gallery.log",
+    localrule: True
     conda:
         "../../envs/environment.yaml"
     params:

@@ -17,10 +17,16 @@ rule flow:
         flow="|".join(
             p for p in typing.get_args(configuration.Process) if p != "discrete"
         ),
+    group:
+        group_of
     conda:
         "../../envs/environment.yaml"
+    threads: CONFIG.threads
     resources:
         gpu=gpus(),
+        mem_mb=megabytes,
+        runtime=flow_minutes,
+        cpus_per_task=CONFIG.threads,
     params:
         cfg=flow_config,
         source=source_digest("workflow/scripts/flow.py"),
@@ -40,10 +46,16 @@ rule speeds:
         f"{LOGS}/{{run}}/speeds.log",
     benchmark:
         f"benchmarks/{CONFIG.profile}/{{run}}/speeds.tsv"
+    group:
+        group_of
     conda:
         "../../envs/environment.yaml"
+    threads: CONFIG.threads
     resources:
         gpu=gpus(),
+        mem_mb=megabytes,
+        runtime=minutes("speeds"),
+        cpus_per_task=CONFIG.threads,
     params:
         cfg=speeds_config,
         source=source_digest("workflow/scripts/speeds.py"),

@@ -1,0 +1,64 @@
+"""Sizes counted from settings are those of the networks themselves."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from pydantic import TypeAdapter
+from torch.utils.flop_counter import FlopCounterMode
+
+from centralflows import data, models, schema
+from centralflows.sizes import UNKNOWN, size
+
+IMAGES = {"name": "cifar10", "classes": 3, "examples": 6, "test_examples": 3, "pool": 2}
+TOKENS = {"name": "sorting", "examples": 6, "test_examples": 3, "symbols": 5, "length": 4}
+CASES = [
+    (IMAGES, {"name": "mlp", "width": 7, "depth": 3}),
+    ({"name": "digits", "examples": 10, "test_examples": 10}, {"name": "mlp", "width": 5}),
+    ({"name": "moons", "examples": 6, "test_examples": 2, "binary": True}, {"name": "mlp", "width": 5, "depth": 1}),
+    ({"name": "classification", "examples": 6, "test_examples": 2}, {"name": "mlp", "width": 4}),
+    (IMAGES, {"name": "cnn", "channels": 3, "dense": 7}),
+    (IMAGES, {"name": "resnet", "blocks": [2, 1, 2], "width": 2}),
+    (IMAGES, {"name": "vit", "width": 8, "layers": 2, "heads": 3, "head_width": 5, "hidden": 11}),
+    (TOKENS, {"name": "transformer", "layers": 2, "width": 8, "heads": 2}),
+    ({**TOKENS, "name": "copying"}, {"name": "lstm", "layers": 3, "width": 5}),
+    (TOKENS, {"name": "mamba", "layers": 2, "width": 20, "state": 3, "expansion": 3, "taps": 2}),
+]
+
+
+def run_of(dataset: dict, model: dict, **more) -> schema.Run:
+    return schema.Run.model_validate(
+        {"dataset": dataset, "model": model, "optimizer": {"name": "gd", "lr": 0.1}, "steps": 1, "outputs": 0} | more
+    )
+
+
+@pytest.mark.parametrize(("dataset", "model"), CASES, ids=lambda part: part["name"])
+def test_weights_and_products_are_those_of_the_network(dataset, model):
+    run = run_of(dataset, model)
+    made = data.build(run.dataset)
+    network = models.build(run.model, made, seed=0)
+    counted = size(run)
+    assert (counted.p, counted.n) == (sum(w.numel() for w in network.parameters()), len(made.inputs))
+    with FlopCounterMode(display=False) as flops, torch.no_grad():
+        network(torch.from_numpy(made.inputs[:1]))
+    # A product and a sum each are two operations. The network looks symbols up, adds biases and scales norms without them;
+    # attention multiplies numbers that are no weights: small parts, except where networks are as small as these.
+    assert flops.get_total_flops() / 2 == pytest.approx(counted.products, rel=0.5)
+
+
+def test_sentences_are_counted_without_their_files():
+    dataset, model = TypeAdapter(schema.Dataset), {"name": "lstm", "width": 4}
+    sentences = {"name": "sst2", "length": 10, "examples": 4, "test_examples": 2, "binary": True}
+    assert dataset.validate_python(sentences).kind == "tokens"
+    network = models.Lstm(symbols=257, length=10, outputs=1, width=4)
+    assert size(run_of(sentences, model)).p == sum(w.numel() for w in network.parameters())
+
+
+def test_what_is_held_at_once_is_a_slice():
+    assert size(run_of(IMAGES, {"name": "cnn"}, chunk_size=4)).slice == 4
+    assert size(run_of(IMAGES, {"name": "cnn"}, chunk_size=100)).slice == 6
+
+
+def test_plugins_are_assumed_to_be_large():
+    assert size(run_of(IMAGES, {"name": "mine:Net"})) == UNKNOWN._replace(n=6, slice=6)
+    assert size(run_of({"name": "mine:waves", "examples": "few"}, {"name": "mine:Net"})) == UNKNOWN

@@ -1,0 +1,56 @@
+"""What jobs ask of a scheduler, and which of them are too short for one."""
+
+import shutil
+
+from centralflows import demands
+
+
+# What profiles/default says of GPUs holds for each machine, not for all that a cluster has.
+resource_scopes:
+    gpu="local",
+
+
+def gpus():
+    """GPUs that a trajectory job takes: one where there is one to take."""
+    wanted = CONFIG.device == "cuda" or (
+        CONFIG.device == "auto" and shutil.which("nvidia-smi")
+    )
+    return 1 if wanted else 0
+
+
+MACHINE = demands.GPU if gpus() else demands.CPU
+
+
+def megabytes(wildcards, attempt):
+    """Memory, twice as much at each attempt: the last one may have had too little."""
+    return demands.megabytes(CONFIG.runs[wildcards.run], MACHINE) * 2 ** (attempt - 1)
+
+
+def minutes(process):
+    def of_run(wildcards):
+        return demands.minutes(CONFIG.runs[wildcards.run], process, MACHINE)
+
+    return of_run
+
+
+def flow_minutes(wildcards):
+    return minutes(wildcards.flow)(wildcards)
+
+
+def group_of(wildcards):
+    """Short runs are submitted together, each with all of its trajectories; long jobs on their own."""
+    return "short" if is_short(wildcards.run) else None
+
+
+@cache
+def is_short(name):
+    """Whether a run is given no more than 90 minutes. One that starts from another needs that to be short too: a group never waits for
+    a job outside of it that waits for the group."""
+    run = CONFIG.runs[name]
+    needed = sum(demands.minutes(run, p, MACHINE) for p in submitted(run))
+    return needed <= 90 and (run.start is None or is_short(run.start.run))
+
+
+def submitted(run):
+    """The jobs of a run that a scheduler gets."""
+    return [*run.processes, *(["speeds"] if run.stationary_every else [])]
