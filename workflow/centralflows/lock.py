@@ -8,7 +8,7 @@ import json
 import os
 import platform
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from .errors import UserError
 
@@ -66,6 +66,24 @@ class Lock:
             return os.path.samestat(os.fstat(self._file.fileno()), self.path.stat())
         except FileNotFoundError:
             return False
+
+
+def attend(folder: Path) -> TextIO:
+    """Be counted among the Snakemakes of a `.snakemake` folder, for as long as the returned file is open.
+
+    Whoever finds itself the only one removes the locks there that dead ones left, which would stop it.
+    """
+    folder.mkdir(exist_ok=True)
+    file = (folder / "attending").open("a")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        pass  # another one is alive, and the locks may be its own
+    else:
+        for stale in (folder / "locks").glob("*.lock"):
+            stale.unlink()
+    fcntl.flock(file, fcntl.LOCK_SH)
+    return file
 
 
 def _self() -> dict[str, Any]:
