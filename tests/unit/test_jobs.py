@@ -13,7 +13,10 @@ from centralflows.provenance import read_seal, seal_path, source_digest, write_s
 
 
 class Named(dict):
-    """Inputs and outputs as Snakemake hands them to a script."""
+    """Inputs and outputs as Snakemake hands them to a script: by name, or by number."""
+
+    def __missing__(self, number: int) -> str:
+        return list(self.values())[number]
 
 
 @pytest.fixture
