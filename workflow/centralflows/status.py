@@ -99,7 +99,7 @@ def status(place: Place, profile: Config) -> Status:
     told, mark = partial(Status, place.run, place.process), lock.mark(place.output)
     if mark and mark.held:
         said = _STEP.findall(log)
-        step, total, rate, left = map(float, said[-1]) if said else (0, steps, None, None)
+        step, total, rate, left = map(float, said[-1]) if said else (_kept(place, profile)[0], steps, None, None)
         return told(RUNNING, int(step), int(total), rate, left, mark.holder)
     if place.output.is_dir() and seal_path(place.output).is_file():
         state, note = _made(place.output, profile)
