@@ -12,14 +12,20 @@ ROOT = Path(__file__).parents[1]
 SMOKE = ROOT / "config" / "smoke.yaml"
 
 
+def command(folder: Path, *arguments: str, config: Path = SMOKE, targets: Sequence[str] = ()) -> list[str]:
+    """A `snakemake` call in a folder of its own."""
+    called = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile"), "--directory", str(folder)]
+    return [*called, *targets, "--cores", "2", "--configfile", str(config), *arguments]
+
+
+def environment() -> dict[str, str]:
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    return os.environ | {"PATH": path, "PYTHONHASHSEED": "random"}
+
+
 def snakemake(
     folder: Path, *arguments: str, config: Path = SMOKE, targets: Sequence[str] = ()
 ) -> subprocess.CompletedProcess:
-    """A `snakemake` call in a folder of its own."""
-    command = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile"), "--directory", str(folder)]
-    command += [*targets, "--cores", "2", "--configfile", str(config), *arguments]
-    environment = os.environ | {
-        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
-        "PYTHONHASHSEED": "random",
-    }
-    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False, cwd=ROOT)
+    """Such a call, made."""
+    called = command(folder, *arguments, config=config, targets=targets)
+    return subprocess.run(called, env=environment(), capture_output=True, text=True, check=False, cwd=ROOT)

@@ -14,11 +14,10 @@ import time
 from pathlib import Path
 
 import pytest
+import victims
 
 from centralflows import staging
 from centralflows.trajectory import open_trajectory
-
-from . import victims
 
 PROCESSES = ("discrete", *victims.FLOWS)
 KILLS = int(os.environ.get("CENTRALFLOWS_KILLS", 0))

@@ -12,7 +12,7 @@ from centralflows import difference
 from centralflows.changes import ABSENT, differences
 from centralflows.data.npz import write_npz
 from centralflows.difference import gaps
-from centralflows.trajectory import write_dataset
+from centralflows.writer import write_dataset
 
 
 @pytest.fixture

@@ -53,6 +53,8 @@ def _scorecard(card: Mapping[str, Any]) -> Iterator[str]:
             yield _row(name, claim, entries)
     yield from _published(card)
     yield from _misses(card)
+    for run, step in card["diverged"].items():
+        yield from ("", f"{run} diverged at step {step}; what is measured of it is measured up to there.")
 
 
 def _row(name: str, claim: Mapping[str, Any], entries: Mapping[str, Mapping[str, Any]]) -> str:

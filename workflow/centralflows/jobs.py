@@ -13,14 +13,14 @@ import time
 import traceback
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, TextIO
 
 from . import provenance
 from .errors import UserError
 from .interruption import Interrupted
-from .lock import Lock, named
+from .lock import Lock, Locked, named
 from .trajectory import canonical
 
 REFERENCE = (
@@ -126,13 +126,25 @@ def _shown_in(log: TextIO) -> Callable[..., None]:
 
 
 @contextmanager
+def _locked(output: Path) -> Iterator[Lock]:
+    """The lock of a job. One that is refused leaves the log alone, which is that of the other."""
+    with ExitStack() as stack:
+        try:
+            lock = stack.enter_context(Lock(output))
+        except Locked as error:
+            print(f"{type(error).__name__}: {error}", file=sys.stderr)
+            sys.exit(1)
+        yield lock
+
+
+@contextmanager
 def job(snakemake: Any) -> Iterator[Job]:
     """Runs a script's body as a job, the only one at its outputs: an expected failure becomes one message, in the log and on
     stderr, and status 1."""
-    with open(snakemake.log[0], "w", buffering=1) as log, warnings.catch_warnings():
-        warnings.showwarning = _shown_in(log)
+    with _locked(Path(snakemake.output[0])) as lock, open(snakemake.log[0], "w", buffering=1) as log:
         try:
-            with Lock(Path(snakemake.output[0])) as lock:
+            with warnings.catch_warnings():
+                warnings.showwarning = _shown_in(log)
                 if lock.left:
                     print(f"{named(lock.left)} began this and did not end it", file=log)
                 yield Job(snakemake, log)

@@ -8,7 +8,7 @@ import json
 import os
 import platform
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TextIO
 
 from .errors import UserError
 
@@ -94,6 +94,24 @@ def mark(output: Path) -> Mark | None:
             return Mark(False, _read(file))
     except FileNotFoundError:
         return None
+
+
+def attend(folder: Path) -> TextIO:
+    """Be counted among the Snakemakes of a `.snakemake` folder, for as long as the returned file is open.
+
+    Whoever finds itself the only one removes the locks there that dead ones left, which would stop it.
+    """
+    folder.mkdir(exist_ok=True)
+    file = (folder / "attending").open("a")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        pass  # another one is alive, and the locks may be its own
+    else:
+        for stale in (folder / "locks").glob("*.lock"):
+            stale.unlink()
+    fcntl.flock(file, fcntl.LOCK_SH)
+    return file
 
 
 def _self() -> dict[str, Any]:

@@ -15,7 +15,7 @@ from . import metrics, schema
 from .data.examples import Dataset
 from .discrete import DiscretePosition, Start, advanced
 from .edge import Edge, Third
-from .errors import Stopped, UserError
+from .errors import Diverged, Stopped, UserError
 from .experiment import Experiment, build
 from .flows import Frame
 from .integrate import FlowPosition
@@ -37,13 +37,15 @@ def store_discrete(
     weights_stride: int,
     attrs: dict[str, Any],
     staging: Staging,
+    truncate: bool = False,
     log: TextIO | None = None,
 ) -> None:
     """Probe the network's derivatives, run the optimizer, publish its store and that of its midpoints.
 
     Raises:
         WrongDerivatives: automatic differentiation is wrong for this network; nothing was run.
-        Diverged: something is not finite; nothing is published.
+        Diverged: something is not finite. What was is published under another name, or with `truncate`, nothing is raised
+            and the store ends in NaN there.
         Interrupted: the process was told to stop; what it has is committed.
     """
     errors = experiment.check()
@@ -56,6 +58,7 @@ def store_discrete(
         weights_stride=weights_stride,
         attrs=attrs,
         staging=staging,
+        truncate=truncate,
         log=log,
     )
 
@@ -69,6 +72,7 @@ def store_flow(
     weights_stride: int,
     attrs: dict[str, Any],
     staging: Staging,
+    truncate: bool = False,
     log: TextIO | None = None,
 ) -> None:
     """Integrate a flow and publish its store. One that reaches a limit ends in NaN, and `stopped` says why.
@@ -78,7 +82,8 @@ def store_flow(
         discrete: store of the discrete run: where the flow starts, and what the distances are to.
 
     Raises:
-        Diverged: something is not finite; nothing is published.
+        Diverged: something is not finite. What was is published under another name, or with `truncate`, nothing is raised
+            and the store ends in NaN there.
         Interrupted: the process was told to stop; what it has is committed.
     """
     experiment = replace(experiment, begin=stored_state(discrete, experiment.optimizer.state_names), warm_start=0)
@@ -90,6 +95,7 @@ def store_flow(
         weights_stride=weights_stride,
         attrs=attrs,
         staging=staging,
+        truncate=truncate,
         log=log,
     )
 
@@ -113,6 +119,7 @@ def _stored(
     weights_stride: int,
     attrs: dict[str, Any],
     staging: Staging,
+    truncate: bool,
     log: TextIO | None,
 ) -> None:
     """Stream records of processes into their stores, from where a killed job left them, and publish the stores."""
@@ -148,6 +155,14 @@ def _stored(
     except Stopped as stopped:
         closing["stopped"] = str(stopped)
         print(f"stopped: {stopped}", file=log)
+    except Diverged as diverged:
+        closing |= {"stopped": f"diverged at step {step}: {diverged}", "diverged": step}
+        if not truncate:
+            kept = [target.with_suffix(".diverged.zarr") for target in targets.values()]
+            for process, target in zip(targets, kept, strict=True):
+                writers[process].publish(target, **closing)
+            raise Diverged(f"{diverged}. What was finite is in {', '.join(map(str, kept))}") from None
+        print(closing["stopped"], file=log)
     except Interrupted:
         if position is not None:
             commit()

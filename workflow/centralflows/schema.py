@@ -702,6 +702,9 @@ class Run(Strict):
     """start from another run instead of the initial weights"""
     stop_at_loss: Positive | None = None
     """each process ends after the first step whose loss is not above this"""
+    on_divergence: Literal["fail", "truncate"] = "fail"
+    """when something is no longer finite: the job fails, and what was finite is kept beside its output; or its trajectory ends
+    there, and figures and scorecard say so"""
     processes: Annotated[tuple[Process, ...], Field(strict=False)] = ("discrete", "stable", "central")
     """what to run; the discrete run (with its midpoints) comes first and is always needed"""
     seed: Natural = 0

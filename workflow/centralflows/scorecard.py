@@ -40,6 +40,11 @@ def scorecard(
             for name, run in runs.items()
             if (stops := {p: s.attrs["stopped"] for p, s in run.items() if "stopped" in s.attrs})
         },
+        "diverged": {
+            name: min(steps)
+            for name, run in runs.items()
+            if (steps := [int(store.attrs["diverged"]) for store in run.values() if "diverged" in store.attrs])
+        },
     }
 
 

@@ -14,8 +14,13 @@ from centralflows import config as configuration
 from centralflows.catalogue import CATALOGUE
 from centralflows.data import cifar10, sst2
 from centralflows.errors import UserError
+from centralflows.lock import attend
 from centralflows.plugins import sources
 from centralflows.provenance import CALL, digest, source_digest
+
+# After a crash the same command continues: locks of a Snakemake that is dead do not count.
+if workflow.is_main_process:
+    ATTENDING = attend(Path(".snakemake"))
 
 READ_FROM = ", ".join(map(str, workflow.configfiles)) or "the configuration"
 

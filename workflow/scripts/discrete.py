@@ -22,6 +22,7 @@ with job(snakemake) as this:
             weights_stride=settings.run.weights_stride,
             attrs=this.attrs(),
             staging=staging,
+            truncate=settings.run.on_divergence == "truncate",
             log=this.log,
         )
         for name in ("discrete", "midpoint"):

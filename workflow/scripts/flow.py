@@ -21,6 +21,7 @@ with job(snakemake) as this:
             weights_stride=settings.run.weights_stride,
             attrs=this.attrs(),
             staging=staging,
+            truncate=settings.run.on_divergence == "truncate",
             log=this.log,
         )
         this.seal("seal", "flow", device=str(device), threads=settings.threads, resumed=staging.resumed)

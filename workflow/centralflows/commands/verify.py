@@ -51,9 +51,10 @@ def resumable(folder: Path) -> Iterator[Path]:
 
 
 def unsealed(folder: Path, sealed: set[Path]) -> Iterator[Path]:
-    """Files below a folder that no seal covers, whole stores as one; hidden ones are work in progress."""
+    """Files below a folder that no seal covers, whole stores as one; hidden ones are work in progress, and what a diverging
+    run leaves to be looked at is no output."""
     for path in sorted(folder.iterdir()) if folder.is_dir() else ():
-        if path in sealed or path.name.startswith(".") or path.name.endswith(".seal.json"):
+        if path in sealed or path.name.startswith(".") or path.name.endswith((".seal.json", ".diverged.zarr")):
             continue
         if path.is_dir() and path.suffix != ".zarr":
             yield from unsealed(path, sealed)

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from ..catalogue import CATALOGUE
 from .runs import NotShown, Run, Runs
-from .style import save
+from .style import note, save
 
 __all__ = ["NotShown", "Run", "Runs", "draw", "save"]
 
@@ -35,4 +35,16 @@ def draw(slug: str, runs: Runs, *, start: int | None = None, stop: int | None = 
     if start is not None or stop is not None:
         last = max(int(store.step[-1]) for run in runs.values() for store in run.values())
         window = (start or 0, last + 1 if stop is None else stop)
-    return function(next(iter(runs.values())) if drawing.runs == 1 else runs, window=window)
+    figure = function(next(iter(runs.values())) if drawing.runs == 1 else runs, window=window)
+    if remarks := _divergences(runs):
+        note(figure, "; ".join(filter(None, [figure.get_supxlabel(), *remarks])))
+    return figure
+
+
+def _divergences(runs: Runs) -> list[str]:
+    return [
+        f"{name}, {process}: diverged at step {store.attrs['diverged']}"
+        for name, run in runs.items()
+        for process, store in run.items()
+        if "diverged" in store.attrs
+    ]

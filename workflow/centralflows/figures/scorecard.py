@@ -42,7 +42,9 @@ def heat_map(card: Mapping[str, Any]) -> Figure:
         linewidths=0.5,
         linecolor="white",
         xticklabels=claims,
-        yticklabels=list(runs),
+        yticklabels=[
+            f"{run} (diverged at step {card['diverged'][run]})" if run in card["diverged"] else run for run in runs
+        ],
     )
     axes.tick_params(axis="x", rotation=40, length=0)
     for label in axes.get_xticklabels():
