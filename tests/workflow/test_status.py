@@ -104,7 +104,7 @@ def test_every_state_is_told(killed, config, capsys):
     assert main(["status", "--configfile", str(config), "--results", str(folder / "results")]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert re.fullmatch(rf"long +discrete +interrupted +at step {committed} of 100000: goes on from there", lines[0])
-    assert re.fullmatch(r"short +discrete +done +40 steps", lines[-2])
+    assert re.fullmatch(r"short +discrete +done +40 steps", lines[2])
     assert lines[-1] == "5 trajectories: 1 done, 1 interrupted, 1 failed, 2 waiting"
 
 
