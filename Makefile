@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(CURDIR)/$(VENV)/bin
 RUN := PATH="$(BIN):$$PATH"
 
-.PHONY: figures smoke test verify crate report benchmark gallery animations cluster lint lock clean
+.PHONY: figures smoke test survival status verify crate report benchmark gallery animations cluster lint lock clean
 
 figures: $(VENV)/.ready
 	$(RUN) snakemake --cores $(CORES)
@@ -26,6 +26,14 @@ $(VENV)/.tested: $(VENV)/.ready $(SOURCES)
 .PHONY: retest
 retest: $(VENV)/.ready
 	$(RUN) python -m pytest && touch $(VENV)/.tested
+
+# Kills 500 jobs, damages files, and writes the table in README.md: about an hour on two cores.
+survival: $(VENV)/.ready
+	$(RUN) CENTRALFLOWS_KILLS=500 python -m pytest --survival-table
+
+# Where every run of a profile stands: `make status PROFILE=smoke`.
+status: $(VENV)/.ready
+	@$(RUN) python -m centralflows status $(PROFILE)
 
 # Everything that a profile has made, held against its seals: `make verify PROFILE=smoke`.
 PROFILE ?= default

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import survival_table
 import torch
 from calls import snakemake
 from torch import nn
@@ -18,7 +21,37 @@ def _one_thread():
     torch.set_num_threads(1)
 
 
-def pytest_collection_modifyitems(items):
+SURVIVED = pytest.StashKey[Counter]()
+
+
+def pytest_addoption(parser):
+    text = "run the tests that count what is survived, and write the table of it in README.md"
+    parser.addoption("--survival-table", action="store_true", help=text)
+
+
+def pytest_configure(config):
+    config.stash[SURVIVED] = Counter()
+
+
+@pytest.fixture
+def survived(pytestconfig) -> Callable[[str], None]:
+    """Counts one more of a kind in `survival_table.KINDS`, to be called when nothing was lost."""
+
+    def count(kind: str) -> None:
+        assert kind in survival_table.KINDS
+        pytestconfig.stash[SURVIVED][kind] += 1
+
+    return count
+
+
+def pytest_sessionfinish(session, exitstatus):
+    if session.config.option.survival_table and exitstatus == pytest.ExitCode.OK:
+        survival_table.write(session.config.stash[SURVIVED])
+
+
+def pytest_collection_modifyitems(config, items):
+    if config.option.survival_table:
+        items[:] = [item for item in items if "survived" in item.fixturenames]
     if os.environ.get("CENTRALFLOWS_NETWORK") != "1":
         skip = pytest.mark.skip(reason="needs the network; set CENTRALFLOWS_NETWORK=1")
         for item in items:

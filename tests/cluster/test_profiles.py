@@ -7,8 +7,8 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from calls import said, start, wait_for
 from slurm import jobs
+from submissions import said, start, wait_for
 
 pytestmark = [pytest.mark.cluster, pytest.mark.slow]
 

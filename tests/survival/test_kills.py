@@ -63,14 +63,15 @@ def test_the_unbroken_run_is_at_the_edge(unbroken):
 
 @pytest.mark.parametrize("seed", range(2 + KILLS // (LIVES * len(PROCESSES))))
 @pytest.mark.parametrize("process", PROCESSES)
-def test_a_killed_job_ends_with_the_same_bytes(experiment, unbroken, tmp_path, process, seed):
+def test_a_killed_job_ends_with_the_same_bytes(experiment, unbroken, tmp_path, survived, process, seed):
     expected, touched = unbroken
     folder, counter, draw = prepared(tmp_path / "run", expected, process), tmp_path / "steps", random.Random(seed)
     work = lambda: victims.store(experiment, process, folder, counter)  # noqa: E731
-    finished = 0
+    finished = killed = 0
     for _ in range(LIVES):
         status, _ = victims.run(work, killed_at=draw.randint(1, touched[process]))
         assert status in (0, -signal.SIGKILL)
+        killed += status != 0
         finished += not list(folder.glob(".*.partial"))  # killed after publication, if at all: the next begins anew
     assert victims.run(work)[0] == 0
     for name in ("discrete.zarr", "midpoint.zarr") if process == "discrete" else (f"{process}.zarr",):
@@ -78,6 +79,8 @@ def test_a_killed_job_ends_with_the_same_bytes(experiment, unbroken, tmp_path, p
     assert not list(folder.glob(".*"))
     repeated = len(counter.read_bytes()) - (1 + finished) * victims.STEPS
     assert repeated <= (LIVES - finished) * victims.SEGMENT
+    for _ in range(killed):
+        survived("kill")
 
 
 def test_a_job_told_to_stop_keeps_what_it_has(experiment, unbroken, tmp_path):
@@ -120,7 +123,7 @@ def interrupted(experiment, unbroken, tmp_path):
     return folder, partial
 
 
-def test_damage_to_what_was_committed_is_found(experiment, unbroken, interrupted):
+def test_damage_to_what_was_committed_is_found(experiment, unbroken, interrupted, survived):
     """A flipped bit in any file begins the run anew, and says which file it was."""
     folder, partial = interrupted
     whole = folder.with_name("whole")
@@ -140,6 +143,7 @@ def test_damage_to_what_was_committed_is_found(experiment, unbroken, interrupted
         stage = staging.Staging(folder / "central.zarr", {"config": "central"}, victims.KINDS)
         with pytest.warns(UserWarning, match="damaged, so the run begins anew"), stage:
             assert stage.content is None and stage.resumed == 0
+        survived("resume")
 
 
 def test_another_configuration_is_not_taken_up(experiment, interrupted):

@@ -34,6 +34,9 @@ LIGHT = (
     "symmetric",
     "sizes",
     "demands",
+    "status",
+    "commit",
+    "lock",
 )
 LIGHT_PACKAGES = ("figures", "data", "commands")
 HEAVY = {"torch", "torchdiffeq"}

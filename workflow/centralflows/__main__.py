@@ -10,7 +10,7 @@ from importlib import import_module
 
 from .errors import UserError
 
-COMMANDS = ("audit", "diff", "verify")
+COMMANDS = ("audit", "diff", "status", "verify")
 """Modules of `centralflows.commands`. Each has `arguments(parser)` and `main(options)`, which returns the exit status."""
 
 

@@ -69,8 +69,13 @@ def _config(made: Mapping[str, Any], file: Path) -> Iterator[str]:
     except config.ConfigError as error:
         yield f"config: {str(error).removeprefix('ConfigError: ').splitlines()[0]}"
         return
-    for key, (then, now) in _known(made["config"], configured(made, profile)):
+    for key, (then, now) in reset(made, profile):
         yield f"config: {key} was {then}, is {now} in {made['configfile']}"
+
+
+def reset(made: Mapping[str, Any], profile: config.Config) -> Iterator[tuple[str, tuple[Any, Any]]]:
+    """The settings in a record that a profile has otherwise, by dotted key: what they were, and what they are."""
+    return _known(made["config"], configured(made, profile))
 
 
 @cache

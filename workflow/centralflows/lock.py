@@ -8,7 +8,7 @@ import json
 import os
 import platform
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, NamedTuple, TextIO
 
 from .errors import UserError
 
@@ -66,6 +66,34 @@ class Lock:
             return os.path.samestat(os.fstat(self._file.fileno()), self.path.stat())
         except FileNotFoundError:
             return False
+
+
+class Mark(NamedTuple):
+    """A lock that stands beside an output.
+
+    Attributes:
+        held: whether its process lives.
+        holder: what that wrote into it.
+    """
+
+    held: bool
+    holder: dict[str, Any] | None
+
+
+def mark(output: Path) -> Mark | None:
+    """The lock beside an output, None where nobody writes it or was killed over it.
+
+    To ask is to take it for a moment, where it is free.
+    """
+    try:
+        with Lock(output).path.open() as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return Mark(True, _read(file))
+            return Mark(False, _read(file))
+    except FileNotFoundError:
+        return None
 
 
 def attend(folder: Path) -> TextIO:

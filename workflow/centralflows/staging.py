@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import json
 import os
 import shutil
 import time
@@ -20,7 +19,8 @@ from typing import Any, TextIO
 
 import numpy as np
 
-from .provenance import digest
+from .commit import PROGRESS, Commit, Damaged, read_commit
+from .provenance import digest, sha256
 from .tree import packed, unpacked
 
 STEPS = 256  # between two commits: what a killed job repeats at most
@@ -77,8 +77,7 @@ class Staging:
         name = f"content-{hashlib.sha256(stream.getbuffer()).hexdigest()}.npz"
         _write(self.folder / name, stream.getbuffer())
         files = {path: self._digest(path) for path in self._files() if not path.startswith("content-")}
-        progress = {"step": step, "content": packing, "arrays": name, "files": files}
-        _write(self.folder / PROGRESS, json.dumps({"digest": digest(progress), "progress": progress}).encode())
+        _write(self.folder / PROGRESS, Commit(step, packing, name, files).text())
         for old in self.folder.glob("content-*"):
             if old.name != name:
                 old.unlink()
@@ -94,8 +93,6 @@ class Staging:
         """Read what was committed; clear what was not."""
         try:
             found = self._read()
-        except FileNotFoundError:
-            found = None
         except (OSError, ValueError, KeyError, TypeError) as error:
             warnings.warn(f"{self.folder}: damaged, so the run begins anew ({error})", stacklevel=3)
             found = None
@@ -108,24 +105,19 @@ class Staging:
         self.resumed = self.step
         print(f"goes on from step {self.step}", file=self.log)
 
-    def _read(self) -> tuple[int, Any]:
-        read = json.loads((self.folder / PROGRESS).read_bytes())
-        progress = read["progress"]
-        if read["digest"] != digest(progress):
-            raise ValueError(f"{PROGRESS} is not what was written")
-        data = (self.folder / progress["arrays"]).read_bytes()
-        if progress["arrays"] != f"content-{hashlib.sha256(data).hexdigest()}.npz":
-            raise ValueError(f"{progress['arrays']} is not what was written")
-        files = progress["files"]
+    def _read(self) -> tuple[int, Any] | None:
+        commit = read_commit(self.folder)
+        if commit is None:
+            return None
         for path in self._files():
-            if path not in files and path not in (progress["arrays"], PROGRESS):
+            if path not in commit.files and path != commit.arrays:
                 (self.folder / path).unlink()
-        for path, expected in files.items():
-            if not (self.folder / path).is_file() or self._digest(path) != expected:
-                raise ValueError(f"{path} is missing or not what was written")
-        with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
-            content = unpacked(progress["content"], lambda number: arrays[f"arr_{number}"], self.kinds)
-        return progress["step"], content
+        if findings := commit.findings(self.folder):
+            raise Damaged("; ".join(findings))
+        self._known = dict(commit.files)
+        with np.load(self.folder / commit.arrays, allow_pickle=False) as arrays:
+            content = unpacked(commit.content, lambda number: arrays[f"arr_{number}"], self.kinds)
+        return commit.step, content
 
     def _files(self) -> list[str]:
         files = (path for path in self.folder.rglob("*") if path.is_file())
@@ -134,12 +126,8 @@ class Staging:
     def _digest(self, path: str) -> str:
         """sha256 of a file, which does not change once it is there."""
         if path not in self._known:
-            with (self.folder / path).open("rb") as stream:
-                self._known[path] = hashlib.file_digest(stream, "sha256").hexdigest()
+            self._known[path] = sha256(self.folder / path)
         return self._known[path]
-
-
-PROGRESS = "progress.json"
 
 
 def _write(path: Path, data: bytes | memoryview) -> None:

@@ -6,7 +6,9 @@ import argparse
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from .. import commit
 from ..lineage import Link, trace_all
+from ..lock import mark
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -35,12 +37,24 @@ def findings(links: Sequence[Link], results: Path, profile: str) -> Iterator[str
     for folder in (results / profile, results.parent / "figures" / profile):
         for path in unsealed(folder, sealed):
             yield f"  {path.relative_to(results.parent)}: not sealed"
+    for folder in resumable(results / profile):
+        yield from (f"  {folder.relative_to(results.parent)}: {finding}" for finding in commit.findings(folder))
+
+
+def resumable(folder: Path) -> Iterator[Path]:
+    """Where jobs of a profile were interrupted; what a living process is writing is left to it."""
+    for partial in sorted(folder.glob("*/.*.partial")):
+        output = partial.with_name(partial.name.removeprefix(".").rpartition("-")[0])
+        held = mark(output)
+        if held is None or not held.held:
+            yield partial
 
 
 def unsealed(folder: Path, sealed: set[Path]) -> Iterator[Path]:
-    """Files below a folder that no seal covers, whole stores as one; hidden ones are work in progress."""
+    """Files below a folder that no seal covers, whole stores as one; hidden ones are work in progress, and what a diverging
+    run leaves to be looked at is no output."""
     for path in sorted(folder.iterdir()) if folder.is_dir() else ():
-        if path in sealed or path.name.startswith(".") or path.name.endswith(".seal.json"):
+        if path in sealed or path.name.startswith(".") or path.name.endswith((".seal.json", ".diverged.zarr")):
             continue
         if path.is_dir() and path.suffix != ".zarr":
             yield from unsealed(path, sealed)

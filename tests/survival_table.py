@@ -1,0 +1,36 @@
+"""The table in README.md of what the workflow survives: counted by the tests, in a session with `--survival-table`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+README = Path(__file__).parents[1] / "README.md"
+BEGIN, END = "<!-- survived: begin -->\n", "<!-- survived: end -->\n"
+
+KINDS = {
+    "kill": (
+        "a trajectory job killed (SIGKILL) at a random touch of the file system",
+        "the same bytes as unbroken; at most the steps since the last commit are repeated",
+    ),
+    "resume": ("a bit flipped in what a killed job had kept", "found when it is taken up; the run begins anew"),
+    "damage": (
+        "a finished or kept file with a bit flipped, cut short, or removed",
+        "found by `verify`, of finished ones by `audit` too",
+    ),
+}
+"""What is done, and what comes of it."""
+
+
+def table(counts: Mapping[str, int]) -> str:
+    """Markdown, a row for each kind that was counted."""
+    rows = [f"| {done} | {counts[kind]:,} | {outcome} |" for kind, (done, outcome) in KINDS.items() if counts.get(kind)]
+    return "\n".join(["| what was done | times | what came of it, each time |", "| --- | --- | --- |", *rows, ""])
+
+
+def write(counts: Mapping[str, int], page: Path = README) -> None:
+    """Put the table in its place on a page."""
+    head, begin, rest = page.read_text().partition(BEGIN)
+    _, end, tail = rest.partition(END)
+    assert begin and end, f"{page} has no place for the table"
+    page.write_text(f"{head}{begin}\n{table(counts)}\n{end}{tail}")
