@@ -45,7 +45,7 @@ def size(run: schema.Run) -> Size:
     counted = list(parts(run.model, run.dataset))
     p = sum(part.weights for part in counted) or UNKNOWN.p
     products = sum(part.weights * part.uses for part in counted) or UNKNOWN.products
-    return Size(p, products, n, min(n, run.chunk_size or n))
+    return Size(p, products, n, n if run.chunk_size == "auto" else min(n, run.chunk_size))
 
 
 def parts(model: schema.Network, dataset: schema.Examples) -> Iterator[Part]:
