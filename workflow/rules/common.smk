@@ -11,6 +11,7 @@ from pathlib import Path
 from snakemake.exceptions import WorkflowError
 
 from centralflows import config as configuration
+from centralflows import config_file
 from centralflows.catalogue import CATALOGUE
 from centralflows.data import cifar10, sst2
 from centralflows.errors import UserError
@@ -20,6 +21,10 @@ from centralflows.provenance import CALL, digest, source_digest
 READ_FROM = ", ".join(map(str, workflow.configfiles)) or "the configuration"
 
 try:
+    # Snakemake, which has read the files already, lets more pass: of two equal keys it took the last.
+    if workflow.is_main_process:
+        for file in workflow.configfiles:
+            config_file.read(file)
     CONFIG = configuration.load(config, source=READ_FROM)
     # Plugins are built once before any job; the jobs' own processes read this file too, and build what they need.
     if workflow.is_main_process and any(run.plugins for run in CONFIG.runs.values()):
