@@ -179,6 +179,9 @@ NAME_RULE = "must be made of lower-case letters, digits and hyphens, the first n
         ("runs/mlp/model/name", 3, "runs.mlp.model.name: nothing is called 3; there are mlp, cnn, resnet, vit, "),
         ("profile", "My profile", f"profile: {NAME_RULE} (got 'My profile')"),
         ("profile", "a\n", f"profile: {NAME_RULE} (got 'a\\n')"),
+        ("profile", "a" * 101, "profile: must have at most 100 characters (got 'aaaa"),
+        ("figures/scorecard", {"draw": "gd-eos", "run": "mlp"},
+         "figures.scorecard: every profile has a picture of this name; choose another"),
         # between keys
         ("runs/mlp/dataset/examples", 41,
          "runs.mlp.dataset.examples: must be a multiple of classes (4) up to 20000 (got 41)"),
@@ -289,6 +292,7 @@ def test_a_number_that_yaml_takes_for_text_is_a_number():
         ({"name": "copying", "length": 3}, "examples: all sequences differ, so with test_examples there can be 64"),
         ({"name": "sst2", "test_examples": 3}, "test_examples: must be a multiple of classes (2) (got 3)"),
         ({"name": "sst2", "path": ""}, "path: must not be empty (got '')"),
+        ({"name": "sst2", "path": "data/{run}"}, "path: must have no braces, which Snakemake takes for wildcards"),
     ],
 )  # fmt: skip
 def test_mistakes_of_datasets_are_named(dataset, message):

@@ -89,6 +89,10 @@ def _unfit(figure: Figure, slug: str, runs: Mapping[str, Run]) -> Iterator[str]:
                 yield f"run: {NEEDS[need].format(run=f'runs.{name}')}"
 
 
+SCORECARD = "scorecard"
+"""Name of the picture that every profile has beside its figures."""
+
+
 class Config(Strict):
     """A profile: everything that one `snakemake` call makes."""
 
@@ -107,6 +111,8 @@ class Config(Strict):
 
     def mistakes(self) -> Iterator[str]:
         yield from self._loose_starts()
+        if SCORECARD in self.figures:
+            yield f"figures.{SCORECARD}: every profile has a picture of this name; choose another"
         for name, figure in self.figures.items():
             if (figure.draw or name) in CATALOGUE:
                 for mistake in _unfit(figure, figure.draw or name, self.runs):

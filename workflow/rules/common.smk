@@ -35,7 +35,7 @@ try:
 except configuration.ConfigError as error:
     raise WorkflowError(str(error)) from None
 
-if CONFIG.cifar10_path and not Path(CONFIG.cifar10_path).expanduser().exists():
+if CONFIG.cifar10_path and not os.path.exists(os.path.expanduser(CONFIG.cifar10_path)):
     raise WorkflowError(f"cifar10_path: there is no {CONFIG.cifar10_path}")
 
 
