@@ -179,6 +179,9 @@ NAME_RULE = "must be made of lower-case letters, digits and hyphens, the first n
         ("runs/mlp/model/name", 3, "runs.mlp.model.name: nothing is called 3; there are mlp, cnn, resnet, vit, "),
         ("profile", "My profile", f"profile: {NAME_RULE} (got 'My profile')"),
         ("profile", "a\n", f"profile: {NAME_RULE} (got 'a\\n')"),
+        ("profile", "a" * 101, "profile: must have at most 100 characters (got 'aaaa"),
+        ("figures/scorecard", {"draw": "gd-eos", "run": "mlp"},
+         "figures.scorecard: every profile has a picture of this name; choose another"),
         # between keys
         ("runs/mlp/dataset/examples", 41,
          "runs.mlp.dataset.examples: must be a multiple of classes (4) up to 20000 (got 41)"),
@@ -289,6 +292,7 @@ def test_a_number_that_yaml_takes_for_text_is_a_number():
         ({"name": "copying", "length": 3}, "examples: all sequences differ, so with test_examples there can be 64"),
         ({"name": "sst2", "test_examples": 3}, "test_examples: must be a multiple of classes (2) (got 3)"),
         ({"name": "sst2", "path": ""}, "path: must not be empty (got '')"),
+        ({"name": "sst2", "path": "data/{run}"}, "path: must have no braces, which Snakemake takes for wildcards"),
     ],
 )  # fmt: skip
 def test_mistakes_of_datasets_are_named(dataset, message):
@@ -349,62 +353,6 @@ def test_where_files_lie_is_no_part_of_what_a_job_depends_on():
     run = load(changed("runs/one", {"dataset": dataset, "model": {"name": "transformer"}})).runs["one"]
     assert run.dataset.path == "~/sst2"
     assert "~/sst2" not in json.dumps(run.model_dump(mode="json"))
-
-
-# -- files --------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    "text, reason",
-    [
-        ("runs: [", "while parsing a flow node"),
-        ("a: !!python/object:os.system {}", "could not determine a constructor"),
-        ("a: 2020-99-01", "month must be in 1..12"),
-        ("a: !!int ''", "index out of range"),
-        ("a: !!bool perhaps", "perhaps"),
-        ("a: !!timestamp now", "NoneType"),
-        ("? [a]\n: b", "unhashable key"),
-        ("[" * 5000, "recursion"),
-        (b"\xff\xfe\x00", "can't decode byte"),
-    ],
-)
-def test_files_that_are_not_yaml_are_refused(tmp_path, text, reason):
-    file = tmp_path / "bad.yaml"
-    file.write_bytes(text if isinstance(text, bytes) else text.encode())
-    with pytest.raises(
-        ConfigError, match=rf"^ConfigError: {re.escape(str(file))} cannot be read: .*{re.escape(reason)}"
-    ):
-        load(file)
-
-
-def test_a_missing_file_is_said_to_be_missing(tmp_path):
-    with pytest.raises(ConfigError, match=r"none\.yaml cannot be read: No such file or directory$"):
-        load(tmp_path / "none.yaml")
-    with pytest.raises(ConfigError, match="cannot be read"):
-        load("\0")
-
-
-@pytest.mark.parametrize("text, kind", [("", "nothing"), ("- a", "a list"), ("profile", "'profile'")])
-def test_a_file_must_be_a_mapping(tmp_path, text, kind):
-    file = tmp_path / "file.yaml"
-    file.write_text(text)
-    with pytest.raises(ConfigError, match=f"file.yaml must be a mapping of keys, not {kind}$"):
-        load(str(file))
-
-
-def test_aliases_are_read_and_loops_of_them_refused(tmp_path):
-    file = tmp_path / "aliases.yaml"
-    file.write_text(
-        "profile: a\nruns:\n  one: &one\n    dataset: {name: cifar10}\n    model: {name: cnn}\n"
-        "    optimizer: {name: gd, lr: 0.1}\n    steps: 3\n  two:\n    <<: *one\n    steps: 4\n"
-    )
-    assert [run.steps for run in load(file).runs.values()] == [3, 4]
-    file.write_text("profile: a\ndefaults: &d\n  central: *d\nruns:\n  one: &r\n    central: *r\n")
-    with pytest.raises(ConfigError, match="runs: nested too deeply"):
-        load(file)
-    file.write_text("profile: a\nruns: &r\n  one: *r\n")
-    with pytest.raises(ConfigError, match=r"runs\.one\.one: unknown key"):
-        load(file)
 
 
 # -- fuzz ---------------------------------------------------------------------------------------------------------

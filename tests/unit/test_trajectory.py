@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import json
 import tempfile
 import warnings
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 import xarray as xr
 
 from centralflows import provenance, writer
+from centralflows.errors import UnusableData
 from centralflows.trajectory import (
     PROCESSES,
     SCHEMA_VERSION,
@@ -142,6 +144,23 @@ def test_a_plain_reader_is_enough(tmp_path, small):
         found = xr.open_zarr(path)
     same(found.load(), open_trajectory(path).load())
     assert found.attrs == {"schema_version": SCHEMA_VERSION, "process": "central", "config": "{}", "closing": "done"}
+
+
+@pytest.mark.parametrize("version", [None, 0, SCHEMA_VERSION + 1, "1"])
+def test_a_store_of_another_version_is_refused_with_the_cure(tmp_path, version):
+    store = write_dataset(tmp_path / "old.zarr", xr.Dataset({"x": ("step", np.arange(3.0))}))
+    metadata = store / "zarr.json"  # where zarr consolidates all attributes
+    group = json.loads(metadata.read_text())
+    del group["attributes"]["schema_version"]
+    if version is not None:
+        group["attributes"]["schema_version"] = version
+    metadata.write_text(json.dumps(group))
+    with pytest.raises(UnusableData) as error:
+        open_trajectory(store)
+    assert str(error.value).startswith(
+        f"{store}: its schema_version is {version}, and this version of centralflows reads"
+    )
+    assert "remove it with its seal and make it again" in str(error.value)
 
 
 def test_the_time_stamp_of_snakemake_does_no_harm(tmp_path, small):

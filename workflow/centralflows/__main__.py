@@ -1,4 +1,4 @@
-"""`python -m centralflows <command>`: questions about what the workflow has made."""
+"""`python -m centralflows <command>`: questions about what the workflow has made, or would make."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from importlib import import_module
 
 from .errors import UserError
 
-COMMANDS = ("audit", "diff", "status", "verify")
+COMMANDS = ("audit", "check", "diff", "status", "verify")
 """Modules of `centralflows.commands`. Each has `arguments(parser)` and `main(options)`, which returns the exit status."""
 
 

@@ -6,17 +6,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
-import yaml
 from pydantic import Field, ValidationError
 
+from . import config_file
 from .catalogue import CATALOGUE, MANY, NEEDS
-from .config_messages import instead, messages, shown, shown_key
+from .config_messages import ConfigError, instead, messages, report, shown, shown_key
 from .schema import Count, Name, Natural, Process, Run, Strict
-
-
-class ConfigError(ValueError):
-    """The configuration is wrong; the message lists every mistake, one line each."""
-
 
 # -- figures and the whole ----------------------------------------------------------------------------------------
 
@@ -94,6 +89,10 @@ def _unfit(figure: Figure, slug: str, runs: Mapping[str, Run]) -> Iterator[str]:
                 yield f"run: {NEEDS[need].format(run=f'runs.{name}')}"
 
 
+SCORECARD = "scorecard"
+"""Name of the picture that every profile has beside its figures."""
+
+
 class Config(Strict):
     """A profile: everything that one `snakemake` call makes."""
 
@@ -112,6 +111,8 @@ class Config(Strict):
 
     def mistakes(self) -> Iterator[str]:
         yield from self._loose_starts()
+        if SCORECARD in self.figures:
+            yield f"figures.{SCORECARD}: every profile has a picture of this name; choose another"
         for name, figure in self.figures.items():
             if (figure.draw or name) in CATALOGUE:
                 for mistake in _unfit(figure, figure.draw or name, self.runs):
@@ -151,7 +152,7 @@ def load(raw: Mapping[str, Any] | Path | str, source: str | None = None) -> Conf
         ConfigError: lists every mistake with its key.
     """
     if isinstance(raw, (str, Path)):
-        source, raw = str(raw), _read(raw)
+        source, raw = str(raw), config_file.read(raw)
     source = source or "the configuration"
     if not isinstance(raw, Mapping):
         raise ConfigError(f"ConfigError: {source} must be a mapping of keys, not {shown(raw)}")
@@ -165,26 +166,6 @@ def load(raw: Mapping[str, Any] | Path | str, source: str | None = None) -> Conf
     if config and not lines:
         return config
     raise report(source, list(dict.fromkeys(lines)))  # a mistake in the defaults appears once, not once in every run
-
-
-def report(source: str, lines: Sequence[str]) -> ConfigError:
-    """The error that lists these mistakes, `key: message` each."""
-    return ConfigError(
-        "\n".join(
-            [f"ConfigError: {source} has {len(lines)} error{'s' if len(lines) > 1 else ''}"]
-            + [f"  {line}" for line in lines]
-            + ["Every key is described in config/README.md."]
-        )
-    )
-
-
-def _read(file: Path | str) -> Any:
-    try:
-        return yaml.safe_load(Path(file).read_text(encoding="utf-8"))
-    # PyYAML lets errors of values through as they come: 2020-99-01, or !!int of an empty text.
-    except (OSError, yaml.YAMLError, ValueError, LookupError, AttributeError, RecursionError) as error:
-        reason = getattr(error, "strerror", None) or " ".join(str(error).split())
-        raise ConfigError(f"ConfigError: {file} cannot be read: {reason}") from None
 
 
 def _with_defaults(raw: Mapping[str, Any]) -> dict[str, Any]:

@@ -11,6 +11,22 @@ from pydantic import BaseModel, ValidationError
 
 Path = Sequence[int | str]
 
+
+class ConfigError(ValueError):
+    """The configuration is wrong; the message lists every mistake, one line each."""
+
+
+def report(source: str, lines: Sequence[str]) -> ConfigError:
+    """The error that lists these mistakes, `key: message` each."""
+    return ConfigError(
+        "\n".join(
+            [f"ConfigError: {source} has {len(lines)} error{'s' if len(lines) > 1 else ''}"]
+            + [f"  {line}" for line in lines]
+            + ["Every key is described in config/README.md."]
+        )
+    )
+
+
 PLUGIN = "[plugin]"
 """Tag of what a dotted path names, in a union of named models."""
 
@@ -55,11 +71,11 @@ def messages(
     for item in error.errors(include_url=False):
         path, known = _walk(item["loc"], root, also)
         kind, value = item["type"], item["input"]
-        where = _dotted(origin(path))
+        where = dotted(origin(path))
         if kind == "value_error":  # lines of `key: message`, from `Strict.mistakes`
             for line in str(item["ctx"]["error"]).splitlines():
                 keys, _, message = line.partition(": ")
-                yield f"{_dotted(origin([*path, *keys.split('.')]))}: {message}"
+                yield f"{dotted(origin([*path, *keys.split('.')]))}: {message}"
         elif kind == "extra_forbidden":
             yield f"{where}: unknown key{instead(path[-1], known)}"
         elif kind == "union_tag_invalid":
@@ -103,7 +119,8 @@ def models_in(annotation: Any) -> list[type[BaseModel]]:
     return [model for part in get_args(annotation) for model in models_in(part)]
 
 
-def _dotted(path: Path) -> str:
+def dotted(path: Path) -> str:
+    """A path of keys in one word."""
     return ".".join(map(shown_key, path))
 
 

@@ -41,7 +41,9 @@ AlsoText = BeforeValidator(_number)
 Positive = Annotated[float, Field(gt=0), AlsoText]
 Count = Annotated[int, Field(ge=1, le=LARGEST)]
 Natural = Annotated[int, Field(ge=0, le=LARGEST)]
-Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$")]
+Name = Annotated[
+    str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$", max_length=100)
+]  # file systems take 255 bytes, with endings
 
 
 class Strict(BaseModel):
@@ -292,6 +294,11 @@ class Sst2(Classes):
     # Left out of what jobs are given: no result depends on where the files lie, and they are inputs of their own.
     path: Annotated[str, Field(min_length=1, exclude=True)] = "data/SST-2"
     """folder with train.tsv and dev.tsv"""
+
+    def mistakes(self) -> Iterator[str]:
+        yield from super().mistakes()
+        if set(self.path) & set("{}"):
+            yield f"path: must have no braces, which Snakemake takes for wildcards (got {shown(self.path)})"
 
 
 class DatasetPlugin(Examples, Plugin):

@@ -15,6 +15,8 @@ import numpy as np
 import xarray as xr
 from numpy import ndarray
 
+from .errors import UnusableData
+
 SCHEMA_VERSION = 1
 
 
@@ -264,8 +266,19 @@ _COORDINATE = {"units": "1", "long_name": "index of a weight that is followed on
 
 
 def open_trajectory(path: Path | str) -> xr.Dataset:
-    """A published store, lazily."""
-    return xr.open_zarr(path, consolidated=True)
+    """A published store, lazily.
+
+    Raises:
+        FileNotFoundError: there is none.
+        UnusableData: another version of this project wrote it, or another program.
+    """
+    store = xr.open_zarr(path, consolidated=True)
+    if (version := store.attrs.get("schema_version")) != SCHEMA_VERSION:
+        raise UnusableData(
+            f"{path}: its schema_version is {version}, and this version of centralflows reads {SCHEMA_VERSION}; read it with "
+            "the version that wrote it, or remove it with its seal and make it again"
+        )
+    return store
 
 
 def canonical(value: Any) -> str:

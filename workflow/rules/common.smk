@@ -11,6 +11,7 @@ from pathlib import Path
 from snakemake.exceptions import WorkflowError
 
 from centralflows import config as configuration
+from centralflows import config_file
 from centralflows.catalogue import CATALOGUE
 from centralflows.data import cifar10, sst2
 from centralflows.errors import UserError
@@ -25,6 +26,10 @@ if workflow.is_main_process:
 READ_FROM = ", ".join(map(str, workflow.configfiles)) or "the configuration"
 
 try:
+    # Snakemake, which has read the files already, lets more pass: of two equal keys it took the last.
+    if workflow.is_main_process:
+        for file in workflow.configfiles:
+            config_file.read(file)
     CONFIG = configuration.load(config, source=READ_FROM)
     # Plugins are built once before any job; the jobs' own processes read this file too, and build what they need.
     if workflow.is_main_process and any(run.plugins for run in CONFIG.runs.values()):
@@ -35,7 +40,7 @@ try:
 except configuration.ConfigError as error:
     raise WorkflowError(str(error)) from None
 
-if CONFIG.cifar10_path and not Path(CONFIG.cifar10_path).expanduser().exists():
+if CONFIG.cifar10_path and not os.path.exists(os.path.expanduser(CONFIG.cifar10_path)):
     raise WorkflowError(f"cifar10_path: there is no {CONFIG.cifar10_path}")
 
 

@@ -78,7 +78,7 @@ def read_members(file: Path) -> dict[str, bytes]:
                 found[member.name] = archive.extractfile(member).read()
                 if any(form <= found.keys() for form in forms):
                     break
-    except (tarfile.TarError, EOFError) as error:
+    except (tarfile.TarError, EOFError, TypeError) as error:  # TypeError: a gzip header that ends early
         raise UnusableData(f"{file}: not a whole .tar.gz archive: {error}; give {ACCEPTED}") from error
     return found
 
@@ -128,7 +128,7 @@ def json_labels(data: bytes, *, where: str) -> UInt8[ndarray, " n"]:
     """Labels from a JSON list of integers 0..9."""
     try:
         labels = json.loads(data)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UnusableData(f"{where}: not JSON: {error}") from error
     if not isinstance(labels, list) or not all(type(label) is int and 0 <= label <= 9 for label in labels):
         raise UnusableData(f"{where}: labels must be a list of integers in 0..9")

@@ -7,6 +7,7 @@ the digests in `cifar10.DIGESTS`.
 from __future__ import annotations
 
 import http.client
+import os
 import shutil
 import subprocess
 import tempfile
@@ -125,7 +126,7 @@ def obtain(
     """
     if path is not None:
         report(f"reading {path}")
-        images = check_digests(read(path.expanduser()), digests, where=str(path))
+        images = check_digests(read(Path(os.path.expanduser(path))), digests, where=str(path))
     else:
         images = first_available(sources, digests, report)
     save(target, images)

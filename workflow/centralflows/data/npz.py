@@ -16,10 +16,15 @@ def read_npz(file: Path) -> dict[str, ndarray]:
     """All arrays of an npz, without pickles; the checksum of every entry is checked.
 
     Raises:
-        zipfile.BadZipFile: truncated, or no zip file at all.
+        zipfile.BadZipFile: truncated, no zip file at all, or compressed: `write_npz` stores, and so nothing that is read is
+            larger than its file.
     """
     if not zipfile.is_zipfile(file):  # numpy would take the file for a pickle, and say so
         raise zipfile.BadZipFile("truncated, or no zip file at all")
+    with zipfile.ZipFile(file) as archive:
+        unpacked = sum(entry.file_size for entry in archive.infolist())
+    if unpacked > file.stat().st_size:
+        raise zipfile.BadZipFile(f"compressed, {unpacked:,} bytes in a file of {file.stat().st_size:,}")
     with np.load(file, allow_pickle=False) as archive:
         return {name: np.asarray(archive[name]) for name in archive.files}  # numpy gives other members as bytes
 

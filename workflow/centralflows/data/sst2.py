@@ -7,6 +7,7 @@ add a compiled dependency and a second download.
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -41,7 +42,7 @@ def files(folder: Path | str) -> dict[str, Path]:
     Raises:
         UnusableData: one is not there; says where it was looked for, and the cure.
     """
-    found = {part: Path(folder).expanduser() / name for part, name in NAMES.items()}
+    found = {part: Path(os.path.expanduser(folder)) / name for part, name in NAMES.items()}
     if missing := [str(file) for file in found.values() if not file.is_file()]:
         raise UnusableData(f"SST-2: there is no {' and no '.join(missing)}; {CURE}")
     return found

@@ -1,0 +1,121 @@
+"""Several calls of the workflow at once: nothing is lost, nothing is mixed, and the bytes are those of one call alone."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import yaml
+from calls import ROOT
+
+from centralflows import data, provenance
+from centralflows.__main__ import main
+from centralflows.config import load
+
+TINY = {
+    "device": "cpu",
+    "defaults": {
+        "dataset": {"name": "moons", "examples": 20, "test_examples": 8},
+        "model": {"name": "mlp", "width": 4},
+        "optimizer": {"name": "gd", "lr": 0.1},
+        "steps": 12,
+        "processes": ["discrete"],
+    },
+}
+ATTEMPTS = 4  # a call that met another writer is refused, and started again as its message says
+
+
+def configured(folder: Path, profile: str, runs: dict, **more) -> Path:
+    file = folder / f"{profile}.yaml"
+    file.write_text(yaml.safe_dump(TINY | {"profile": profile, "runs": runs} | more))
+    return file
+
+
+def call(checkout: Path, folder: Path, config: Path, *targets: str, cores: int) -> subprocess.CompletedProcess:
+    """The workflow of a checkout, in a folder of its own."""
+    command = [
+        sys.executable,
+        "-m",
+        "snakemake",
+        *targets,
+        "--snakefile",
+        str(checkout / "Snakefile"),
+        "--directory",
+        str(folder),
+    ]
+    command += ["--cores", str(cores), "--configfile", str(config), "--rerun-incomplete", "--quiet", "all"]
+    environment = os.environ | {
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        "PYTHONPATH": str(checkout / "workflow"),
+    }
+    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False, cwd=checkout)
+
+
+def products(folder: Path) -> dict[str, bytes]:
+    """Stores, data and pictures below a folder, by what they are called in it."""
+    return {
+        file.relative_to(folder).as_posix(): file.read_bytes()
+        for file in sorted(folder.rglob("*"))
+        if file.is_file() and file.name != ".snakemake_timestamp" and not file.name.endswith(".seal.json")
+    }
+
+
+def test_two_checkouts_two_profiles_and_one_results_folder(tmp_path, monkeypatch, capsys):
+    """Both checkouts draw a figure of `one` into the same folder while the first draws that of `two`, of the same run."""
+    figures = {"gd-eos": {"run": "a"}}
+    one, two = (configured(tmp_path, profile, {"a": {}}, figures=figures) for profile in ("one", "two"))
+    second = tmp_path / "checkout"
+    second.mkdir()
+    for part in ("workflow", "profiles", "config", "envs"):
+        shutil.copytree(ROOT / part, second / part, ignore=shutil.ignore_patterns("__pycache__"))
+    for part in ("Snakefile", "pyproject.toml"):
+        shutil.copy(ROOT / part, second)
+    here, there = tmp_path / "here", tmp_path / "there"
+    for folder in (here, there):
+        folder.mkdir()
+    for shared in ("results", "figures"):
+        (here / shared).mkdir()
+        (there / shared).symlink_to(here / shared)
+
+    def until_done(checkout: Path, folder: Path, config: Path) -> list[str]:
+        said = []
+        while len(said) < ATTEMPTS:
+            done = call(checkout, folder, config, "figure_gd_eos", cores=2)
+            said.append(done.stdout + done.stderr)
+            if done.returncode == 0:
+                return said
+        raise AssertionError(said[-1])
+
+    with ThreadPoolExecutor(3) as pool:
+        calls = [(ROOT, here, one), (second, there, one), (ROOT, here, two)]
+        attempts = list(pool.map(lambda arguments: until_done(*arguments), calls))
+    for said in attempts:
+        assert all("Traceback" not in text for text in said)
+    monkeypatch.chdir(here)
+    for profile in ("one", "two"):
+        assert main(["verify", profile]) == 0, capsys.readouterr().out
+    for kind in ("results", "figures"):
+        mixed, alone = products(here / kind / "one"), products(here / kind / "two")
+        names = [name for name in alone if name.endswith((".svg", ".png", ".npz")) or ".zarr/" in name]
+        assert len(names) > 1  # in figures, the two forms of one
+        assert [name for name in names if mixed.get(name) != alone[name]] == []
+        assert mixed.keys() == alone.keys()
+
+
+def test_sixteen_jobs_at_once_mix_nothing(tmp_path):
+    """Those that need no torch, so that the test is short; which example goes where could be mixed in any."""
+    runs = {f"r{n}": {"dataset": {"name": "moons", "seed": n}} for n in range(16)}
+    config = configured(tmp_path, "sixteen", runs)
+    done = call(ROOT, tmp_path, config, "--until", "dataset", cores=16)
+    assert done.returncode == 0, done.stderr
+    files = list((tmp_path / "results" / "sixteen" / "datasets").glob("*.npz"))
+    found = {np.load(file, allow_pickle=False)["inputs"].tobytes() for file in files}
+    assert len(files) == 16
+    assert found == {data.build(run.dataset, {}).inputs.tobytes() for run in load(config).runs.values()}
+    for file in files:
+        provenance.verify_seal(provenance.seal_path(file))
