@@ -18,6 +18,14 @@ KINDS = {
         "a finished or kept file with a bit flipped, cut short, or removed",
         "found by `verify`, of finished ones by `audit` too",
     ),
+    "config": (
+        "a configuration with mistakes drawn at random",
+        "accepted, or refused with a message that names the key",
+    ),
+    "data": (
+        "a dataset file or archive with bytes changed, cut or put in",
+        "refused with one message, or whole all the same",
+    ),
 }
 """What is done, and what comes of it."""
 

@@ -104,7 +104,7 @@ def accepted(file: Path) -> bool:
     return True
 
 
-def test_a_thousand_wrong_configurations_are_accepted_or_refused_by_key(tmp_path):
+def test_a_thousand_wrong_configurations_are_accepted_or_refused_by_key(tmp_path, survived):
     file, verdicts = tmp_path / "fuzzed.yaml", set()
 
     @settings(max_examples=1000, **FUZZ)
@@ -112,6 +112,7 @@ def test_a_thousand_wrong_configurations_are_accepted_or_refused_by_key(tmp_path
     def run(raw):
         file.write_text(yaml.safe_dump(raw))
         verdicts.add(accepted(file))
+        survived("config")
 
     run()
     assert verdicts == {True, False}  # it would prove nothing if all of them were refused
@@ -220,7 +221,7 @@ def test_undamaged_data_are_read(forms, tmp_path, form):
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_damaged_data_are_refused_with_one_message(forms, tmp_path, form):
+def test_damaged_data_are_refused_with_one_message(forms, tmp_path, form, survived):
     magic = (b"cifar", b"package", b"\x93NUMPY", b"PK", b"\x89PNG")  # headers are where damage does most
     heads = [place for place in range(len(forms[form])) if forms[form].startswith(magic, place)]
 
@@ -238,6 +239,7 @@ def test_damaged_data_are_refused_with_one_message(forms, tmp_path, form):
             read(form, damaged, tmp_path)
         except (UserError, OSError) as error:
             assert str(error)
+        survived("data")
 
     run()
 
