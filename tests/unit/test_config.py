@@ -246,6 +246,16 @@ def test_keys_must_be_text():
     assert "runs.3: must be text (got 3)" in mistakes(VALID | {"runs": runs | {3: runs["mlp"]}})
 
 
+def test_names_of_folders_that_hold_something_else_are_refused():
+    assert mistakes(VALID | {"profile": "gallery"}) == [
+        "profile: 'gallery' is a folder of something else; choose another"
+    ]
+    runs = VALID["runs"]
+    assert mistakes(VALID | {"runs": runs | {"datasets": runs["mlp"]}}) == [
+        "runs.datasets: a folder of this name holds something else; choose another"
+    ]
+
+
 def test_names_of_runs_and_figures_are_checked():
     runs = VALID["runs"]
     assert mistakes(VALID | {"runs": runs | {"My run": runs["mlp"]}}) == [f"runs.My run: {NAME_RULE} (got 'My run')"]

@@ -92,6 +92,9 @@ def _unfit(figure: Figure, slug: str, runs: Mapping[str, Run]) -> Iterator[str]:
 SCORECARD = "scorecard"
 """Name of the picture that every profile has beside its figures."""
 
+TAKEN = {"profile": {"gallery", "benchmarks"}, "runs": {"datasets", "figures"}}
+"""Names of folders that hold something else."""
+
 
 class Config(Strict):
     """A profile: everything that one `snakemake` call makes."""
@@ -111,6 +114,10 @@ class Config(Strict):
 
     def mistakes(self) -> Iterator[str]:
         yield from self._loose_starts()
+        if self.profile in TAKEN["profile"]:
+            yield f"profile: {self.profile!r} is a folder of something else; choose another"
+        for name in self.runs.keys() & TAKEN["runs"]:
+            yield f"runs.{name}: a folder of this name holds something else; choose another"
         if SCORECARD in self.figures:
             yield f"figures.{SCORECARD}: every profile has a picture of this name; choose another"
         for name, figure in self.figures.items():
