@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from ..catalogue import CATALOGUE
 from .runs import NotShown, Run, Runs
-from .style import note, save
+from .style import save
 
 __all__ = ["NotShown", "Run", "Runs", "draw", "save"]
 
@@ -37,14 +37,13 @@ def draw(slug: str, runs: Runs, *, start: int | None = None, stop: int | None = 
         window = (start or 0, last + 1 if stop is None else stop)
     figure = function(next(iter(runs.values())) if drawing.runs == 1 else runs, window=window)
     if remarks := _divergences(runs):
-        note(figure, "; ".join(filter(None, [figure.get_supxlabel(), *remarks])))
+        figure.suptitle("; ".join(remarks), fontsize=9, style="italic")
     return figure
 
 
 def _divergences(runs: Runs) -> list[str]:
-    return [
-        f"{name}, {process}: diverged at step {store.attrs['diverged']}"
+    steps = {
+        name: [int(store.attrs["diverged"]) for store in run.values() if "diverged" in store.attrs]
         for name, run in runs.items()
-        for process, store in run.items()
-        if "diverged" in store.attrs
-    ]
+    }
+    return [f"{name} diverged at step {min(found)}" for name, found in steps.items() if found]
