@@ -159,7 +159,7 @@ def test_a_read_only_folder_is_one_message(tmp_path):
         subprocess.run(["umount", str(tmp_path / "results")], check=True)
 
 
-DIVERGING = RUN | {"optimizer": {"name": "gd", "lr": 50.0}, "steps": 200}
+DIVERGING = RUN | {"optimizer": {"name": "gd", "lr": 50.0}, "steps": 200, "processes": ["discrete"]}
 
 
 def test_a_diverging_run_keeps_what_was_finite(tmp_path):
