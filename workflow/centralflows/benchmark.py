@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from . import figures
+from . import environment, figures
 from .baseline import textbook_step
 from .benchmark_runs import RUNS, clock, experiment, gradient_time, timed
 from .cost import counted
@@ -122,15 +122,9 @@ def machine(device: torch.device) -> dict[str, Any]:
     gpu = device.type == "cuda"
     return {
         "platform": platform.platform(),
-        "processor": _processor(),
+        "processor": environment.processor(),
         "threads": torch.get_num_threads(),
         "device": torch.cuda.get_device_name() if gpu else "cpu",
         "cuda": torch.version.cuda if gpu else None,
         "versions": {name: version(name) for name in ("torch", "numpy", "torchdiffeq", "clarabel")},
     }
-
-
-def _processor() -> str:
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.exists() else []
-    return next((line.split(": ")[1] for line in lines if line.startswith("model name")), platform.processor())

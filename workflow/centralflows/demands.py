@@ -56,6 +56,12 @@ START = 10  # minutes: libraries from a busy file system, the derivative probe
 LONGEST = 24 * 60  # minutes: partitions often end at a day, and a job that is started again goes on from where it was
 
 
+def jobs(run: schema.Run) -> tuple[str, ...]:
+    """What jobs make of a run, in their order: the discrete run, its flows, and speeds where they are asked for."""
+    flows = tuple(process for process in run.processes if process != "discrete")
+    return ("discrete", *flows, *(("speeds",) if run.stationary_every else ()))
+
+
 def minutes(run: schema.Run, process: str, machine: Machine) -> int:
     """Time limit of a process of a run [minutes]: what it takes, with some to spare, up to a day."""
     problem = size(run)

@@ -40,7 +40,7 @@ def machine() -> dict[str, Any]:
     return {
         "host": platform.node(),
         "system": platform.platform(),
-        "processor": _processor(),
+        "processor": processor(),
         "cores": os.cpu_count(),
         "slurm_job": os.environ.get("SLURM_JOB_ID"),
     }
@@ -73,7 +73,8 @@ def _torch() -> Any:
     return sys.modules.get("torch")
 
 
-def _processor() -> str:
+def processor() -> str:
+    """Its name, as the system gives it."""
     names = Path("/proc/cpuinfo")  # elsewhere than on Linux platform knows better
     lines = names.read_text().splitlines() if names.exists() else []
     models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]

@@ -40,8 +40,8 @@ class Staging:
 
     Attributes:
         folder: to work in.
-        content: what was committed last, None at a fresh start.
-        step: the step at which that was, 0 at a fresh start.
+        content: what was taken up, None at a fresh start.
+        step: that of the last commit, 0 at a fresh start.
         resumed: the step that was taken up, 0 at a fresh start.
     """
 
@@ -81,7 +81,7 @@ class Staging:
         for old in self.folder.glob("content-*"):
             if old.name != name:
                 old.unlink()
-        self.content, self.step, self._committed = content, step, time.monotonic()
+        self.step, self._committed = step, time.monotonic()
 
     def _done(self) -> Path:
         """A name for the folder of outputs that are complete, free of what a killed process left under it."""

@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 from . import changes, lock
 from .commit import Damaged, read_commit
 from .config import Config
+from .demands import jobs
 from .provenance import SealError, read_seal, seal_path, source_digest
-from .schema import Run
 
 DONE, RUNNING, INTERRUPTED, FAILED, WAITING = "done", "running", "interrupted", "failed", "waiting"
 ANEW = "begins anew"
@@ -79,16 +79,10 @@ def statuses(profile: Config, results: Path) -> Iterator[Status]:
         results: the folder `results`, with `logs` beside it.
     """
     for name, run in profile.runs.items():
-        for process in processes(run):
+        for process in jobs(run):
             output = results / profile.profile / name / f"{process}.zarr"
             log = results.parent / "logs" / profile.profile / name / f"{process}.log"
             yield status(Place(name, process, output, log), profile)
-
-
-def processes(run: Run) -> tuple[str, ...]:
-    """What jobs make of a run, step by step."""
-    flows = tuple(process for process in run.processes if process != "discrete")
-    return ("discrete", *flows, *(("speeds",) if run.stationary_every else ()))
 
 
 def status(place: Place, profile: Config) -> Status:

@@ -47,10 +47,5 @@ def is_short(name):
     """Whether a run is given no more than 90 minutes. One that starts from another needs that to be short too: a group never waits for
     a job outside of it that waits for the group."""
     run = CONFIG.runs[name]
-    needed = sum(demands.minutes(run, p, MACHINE) for p in submitted(run))
+    needed = sum(demands.minutes(run, p, MACHINE) for p in demands.jobs(run))
     return needed <= 90 and (run.start is None or is_short(run.start.run))
-
-
-def submitted(run):
-    """The jobs of a run that a scheduler gets."""
-    return [*run.processes, *(["speeds"] if run.stationary_every else [])]

@@ -133,7 +133,7 @@ def described(made: Mapping[str, Any]) -> Iterator[str]:
     versions = [
         f"{name} {software[name]}" for name in ("python", "torch", "numpy", "xarray", "zarr") if name in software
     ]
-    resumed = f", resumed {made['resumed']} times" if made.get("resumed") else ""
+    resumed = f", taken up at step {made['resumed']}" if made.get("resumed") else ""
     yield f"made: rule {made['rule']}, {made['started']}, {made['seconds']} s{resumed}"
     if "command" in made:
         yield f"command: {made['command']}"

@@ -75,8 +75,8 @@ def script(crate: ROCrate, path: str, digest: str) -> Entity:
 
 def package(crate: ROCrate, name: str, version: str) -> Entity:
     """An installed package."""
-    address = f"https://pypi.org/project/{name}/{version}/"
-    return add(crate, address, "SoftwareApplication", name=name, softwareVersion=version, url=address)
+    address = f"pkg:pypi/{name}@{version}"  # a package URL, which names no server
+    return add(crate, address, "SoftwareApplication", name=name, softwareVersion=version)
 
 
 def citations(crate: ROCrate) -> list[Entity]:
