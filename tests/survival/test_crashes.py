@@ -16,7 +16,8 @@ import yaml
 from calls import command, environment, snakemake
 
 from centralflows import jobs, provenance
-from centralflows.lock import Lock, Locked, attend
+from centralflows.calls import Overtaken, announce, attend
+from centralflows.lock import Lock, Locked
 from centralflows.trajectory import canonical, open_trajectory
 
 RUN = {
@@ -89,6 +90,29 @@ def test_locks_of_the_living_stay(tmp_path):
     first.close()
     attend(folder).close()
     assert not lock.exists()
+
+
+def test_a_second_call_is_refused_what_the_first_makes(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    began = time.time() - 10
+    with announce(tmp_path / "calls", ["a.zarr", "b.zarr"], since=began):
+        with pytest.raises(Locked, match=rf"^a.zarr: process {os.getpid()} on .* and 1 more; process {os.getpid()} on"):
+            announce(tmp_path / "calls", ["b.zarr", "a.zarr", "c.zarr"], since=began)
+    Path("a.zarr").mkdir()
+    with pytest.raises(Overtaken, match=r"^a.zarr: "):
+        announce(tmp_path / "calls", ["a.zarr"], since=began)
+    announce(tmp_path / "calls", ["a.zarr"], since=time.time() + 10).close()
+
+
+def test_a_plan_of_the_dead_is_forgotten(tmp_path):
+    child = os.fork()
+    if child == 0:
+        announce(tmp_path, ["a.zarr"], since=time.time()).flush()
+        os.kill(os.getpid(), signal.SIGKILL)
+    os.waitpid(child, 0)
+    assert [json.loads(plan.read_text())["pid"] for plan in tmp_path.glob("*.json")] == [child]
+    with announce(tmp_path, ["a.zarr"], since=time.time()):
+        assert [json.loads(plan.read_text())["pid"] for plan in tmp_path.glob("*.json")] == [os.getpid()]
 
 
 def test_a_second_writer_is_refused_with_both_named(tmp_path):

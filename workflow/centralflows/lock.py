@@ -8,7 +8,7 @@ import json
 import os
 import platform
 from pathlib import Path
-from typing import Any, NamedTuple, TextIO
+from typing import Any, NamedTuple
 
 from .errors import UserError
 
@@ -41,18 +41,18 @@ class Lock:
             try:
                 fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                holder = _read(self._file)
+                holder = read(self._file)
                 self._file.close()
                 raise Locked(
-                    f"{self.path}: {named(holder)} is writing this output; {named(_self())} does not. "
+                    f"{self.path}: {named(holder)} is writing this output; {named(this())} does not. "
                     "Wait until it ends, or end it."
                 ) from None
             if self._stands():
                 break
             self._file.close()  # its holder removed it meanwhile
-        self.left = _read(self._file)
+        self.left = read(self._file)
         self._file.truncate(0)
-        self._file.write(json.dumps(_self()))
+        self._file.write(json.dumps(this()))
         self._file.flush()
         return self
 
@@ -90,36 +90,20 @@ def mark(output: Path) -> Mark | None:
             try:
                 fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
             except BlockingIOError:
-                return Mark(True, _read(file))
-            return Mark(False, _read(file))
+                return Mark(True, read(file))
+            return Mark(False, read(file))
     except FileNotFoundError:
         return None
 
 
-def attend(folder: Path) -> TextIO:
-    """Be counted among the Snakemakes of a `.snakemake` folder, for as long as the returned file is open.
-
-    Whoever finds itself the only one removes the locks there that dead ones left, which would stop it.
-    """
-    folder.mkdir(exist_ok=True)
-    file = (folder / "attending").open("a")
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        pass  # another one is alive, and the locks may be its own
-    else:
-        for stale in (folder / "locks").glob("*.lock"):
-            stale.unlink()
-    fcntl.flock(file, fcntl.LOCK_SH)
-    return file
-
-
-def _self() -> dict[str, Any]:
+def this() -> dict[str, Any]:
+    """This process, as a lock says who holds it."""
     started = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     return {"host": platform.node(), "pid": os.getpid(), "started": started}
 
 
-def _read(file: Any) -> dict[str, Any] | None:
+def read(file: Any) -> dict[str, Any] | None:
+    """What the holder of a lock wrote into it."""
     file.seek(0)
     try:
         return dict(json.loads(file.read()))
@@ -128,6 +112,7 @@ def _read(file: Any) -> dict[str, Any] | None:
 
 
 def named(holder: dict[str, Any] | None) -> str:
+    """A holder in words."""
     if holder is None:
         return "another process"
     return f"process {holder.get('pid')} on {holder.get('host')} (started {holder.get('started')})"

@@ -2,8 +2,6 @@
 
 import json
 import os
-import shlex
-import sys
 import typing
 from functools import cache
 from pathlib import Path
@@ -15,13 +13,8 @@ from centralflows import config_file
 from centralflows.catalogue import CATALOGUE
 from centralflows.data import cifar10, sst2
 from centralflows.errors import UserError
-from centralflows.lock import attend
 from centralflows.plugins import sources
-from centralflows.provenance import CALL, digest, source_digest
-
-# After a crash the same command continues: locks of a Snakemake that is dead do not count.
-if workflow.is_main_process:
-    ATTENDING = attend(Path(".snakemake"))
+from centralflows.provenance import digest, source_digest
 
 READ_FROM = ", ".join(map(str, workflow.configfiles)) or "the configuration"
 
@@ -271,15 +264,6 @@ def configfile_name():
     """The configuration file as a user would name it."""
     path = Path(workflow.configfiles[0]).resolve()
     return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
-
-
-if workflow.is_main_process:
-    os.environ[CALL] = sorted_json(
-        {
-            "command": shlex.join(["snakemake", *sys.argv[1:]]),
-            "configfile": str(configfile_name()),
-        }
-    )
 
 
 def gallery_config():
