@@ -16,7 +16,7 @@ from centralflows import GradientDescent, Objective
 from centralflows.derivatives import Points
 from centralflows.flows import CentralFlow, Frame
 from centralflows.integrate import Integrator
-from centralflows.spectrum import Tracker
+from centralflows.tracker import Tracker
 
 ROOT = Path(__file__).parents[2]
 SHORT = 56  # steps; the first eigenvalue reaches the edge at 48

@@ -8,8 +8,8 @@ import torch
 
 from centralflows.derivatives import Point
 from centralflows.edge import LONGEST, Block, Third, _rotation, _turned, edge, gram, pairs
-from centralflows.spectrum import Tracker
 from centralflows.symmetric import svec
+from centralflows.tracker import Tracker
 
 ONE = torch.ones(1, dtype=torch.float64)
 

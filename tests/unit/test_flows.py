@@ -15,7 +15,7 @@ from centralflows.flows import AblatedFlow, CentralFlow, Frame, StableFlow
 from centralflows.integrate import Integrator, Stopped, flow_trajectory
 from centralflows.observe import Observer
 from centralflows.optimizers import GradientDescent, RMSProp, ScalarRMSProp
-from centralflows.spectrum import Tracker
+from centralflows.tracker import Tracker
 
 
 def run(loss, w0, *, lr, steps, flow=CentralFlow, integrator=None, **options):

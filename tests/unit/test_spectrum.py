@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from centralflows.derivatives import Point
-from centralflows.spectrum import Tracker, leading_eigenpairs
+from centralflows.spectrum import leading_eigenpairs
+from centralflows.tracker import Tracker
 
 
 def symmetric(values: torch.Tensor, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:

@@ -18,7 +18,6 @@ from centralflows.discrete import Start
 from centralflows.flows import Frame
 from centralflows.integrate import Integrator, flow_trajectory
 from centralflows.observe import Observer
-from centralflows.spectrum import Tracker
 from centralflows.stationary import (
     StationaryAblatedFlow,
     StationaryFlow,
@@ -26,6 +25,7 @@ from centralflows.stationary import (
     settle,
 )
 from centralflows.symmetric import smat, svec, triangle
+from centralflows.tracker import Tracker
 
 LR = 0.3
 STEP = torch.tensor(7.0, dtype=torch.float64)

@@ -15,7 +15,7 @@ from .errors import Stopped
 from .observe import Observer
 from .optimizers import Optimizer
 from .optimizers.base import State
-from .spectrum import Tracked, Tracker
+from .tracker import Tracked, Tracker
 from .trajectory import Record
 
 

@@ -31,8 +31,8 @@ from .observe import Observer
 from .optimizers import Optimizer, contract
 from .probe import probe
 from .progress import progress
-from .spectrum import Tracker
 from .stationary import StationaryAblatedFlow, StationaryFlow
+from .tracker import Tracker
 from .trajectory import PROCESSES, Record, Shape, to_dataset
 
 DiscreteWeights = Callable[[int], Tensor | None]

@@ -22,8 +22,9 @@ from .derivatives import Point, Points
 from .edge import Block, Edge, edge, gram, pairs
 from .optimizers import Optimizer
 from .optimizers.base import State
-from .spectrum import Spectrum, Tracker
+from .spectrum import Spectrum
 from .symmetric import smat, svec
+from .tracker import Tracker
 
 Time = float | int | Tensor  # in optimizer steps
 

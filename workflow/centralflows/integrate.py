@@ -19,7 +19,7 @@ from .errors import Stopped
 from .flows import Flow, Frame, Snapshot
 from .observe import Observer, oscillation_values
 from .optimizers.base import State
-from .spectrum import Tracked, Tracker
+from .tracker import Tracked, Tracker
 from .trajectory import Record
 
 FIXED_STEP = ("euler", "midpoint", "heun2", "heun3", "rk4")

@@ -17,7 +17,8 @@ from .derivatives import Point
 from .errors import Diverged, UserError
 from .flows import Oscillation
 from .optimizers.base import State
-from .spectrum import Spectrum, Tracked, Tracker
+from .spectrum import Spectrum
+from .tracker import Tracked, Tracker
 from .trajectory import Record
 
 

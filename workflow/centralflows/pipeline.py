@@ -22,9 +22,9 @@ from .integrate import FlowPosition
 from .interruption import Interrupted, Interruption
 from .jobs import Job
 from .progress import progress
-from .spectrum import Tracked
 from .speeds import compare
 from .staging import Staging
+from .tracker import Tracked
 from .trajectory import Record, open_trajectory
 from .writer import Writer, write_dataset
 

@@ -43,8 +43,9 @@ from .errors import UserError
 from .flows import Flow, Oscillation, Snapshot, gram
 from .optimizers import Optimizer
 from .optimizers.base import State
-from .spectrum import Spectrum, Tracker
+from .spectrum import Spectrum
 from .symmetric import smat, svec
+from .tracker import Tracker
 
 CRITICAL = 1.5  # modes above it take part: they cost no third derivative here, and the steps are long
 

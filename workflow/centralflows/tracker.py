@@ -1,0 +1,161 @@
+r"""The top of the spectrum of the effective Hessian, followed from step to step.
+
+$P^{-1} H$ has the eigenvalues of the symmetric $P^{-1/2} H P^{-1/2}$; with orthonormal eigenvectors $V$ of the latter,
+$U = P^{-1/2} V$ satisfies $H U = P U \Lambda$ and $U' P U = I$.
+"""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from .derivatives import Point
+from .spectrum import Spectrum, leading_eigenpairs
+
+
+class Tracked(NamedTuple):
+    """What a tracker goes on from: as its attributes of these names."""
+
+    solves: int
+    modes: int
+    vectors: Tensor | None
+    previous: Tensor | None
+
+
+@dataclass
+class Tracker:
+    """Follows all eigenvalues of the effective Hessian above a threshold, and at least one below it.
+
+    Eigenvectors are extrapolated from the last two solves, so that along a smooth trajectory one product for each is
+    usually enough. At every `guarded`-th solve the block carries one guard vector more than the modes reported, with a
+    little seeded noise, and is iterated on twice at least, so that a mode without any coupling to the block, which a
+    warm-started solver would never see, is found within a few steps after it rises.
+
+    Attributes:
+        threshold: modes above it are tracked; the count grows until the smallest tracked one is below. Infinity keeps
+            the count at `minimum`.
+        minimum, maximum: bounds on the number of modes.
+        tolerance: on the relative residual of the tracked modes; those below the threshold are followed less closely.
+        seed: of the first guess and of the noise.
+        guarded: solves from one with the guard to the next.
+        solves, modes: number of solves so far, and of modes that the last one reported.
+        vectors: eigenvectors of the last solve and the guard, `[p, m + 1]` (`[p, p]` where p modes are tracked).
+        workspace: memory of the solver.
+        previous: eigenvectors of the solve before.
+    """
+
+    threshold: float = 1.5
+    minimum: int = 1
+    maximum: int = 16
+    tolerance: float = 8e-5
+    seed: int = 0
+    guarded: int = 4
+    solves: int = 0
+    modes: int = 0
+    vectors: Tensor | None = field(default=None, repr=False)
+    previous: Tensor | None = field(default=None, repr=False)
+    workspace: Tensor | None = field(default=None, repr=False, compare=False)
+
+    @property
+    def position(self) -> Tracked:
+        return Tracked(self.solves, self.modes, self.vectors, self.previous)
+
+    def resume(self, position: Tracked) -> None:
+        self.solves, self.modes, self.vectors, self.previous = position
+
+    def update(self, point: Point, preconditioner: Float[Tensor, " *p"]) -> Spectrum:
+        """The tracked eigenpairs of the effective Hessian at a point, given diag(P) `[p]` or `[1]`."""
+        scale = preconditioner.rsqrt()[:, None]
+
+        def operator(vectors: Tensor) -> Tensor:
+            return scale * point.hessian_product(scale * vectors)
+
+        p = len(point.w)
+        maximum = min(self.maximum, p)
+        modes = min(max(self.modes, self.minimum), maximum)
+        guard = int(self.vectors is None or self.solves % self.guarded == 0)
+        guess, spare = self._guess(point.w)
+        if guard and spare.shape[1]:
+            spare = spare + 0.1 * self._noise(p, 1, point.w)
+        products = 0
+        while True:
+            block = min(modes + guard, p)
+            guess = _beside(guess, spare)[:, :block]
+            guess = _beside(guess, self._noise(p, block - guess.shape[1], point.w))
+            if self.workspace is None or len(self.workspace) < 8 * block:
+                self.workspace = guess.new_empty(8 * block, p)
+            found = leading_eigenpairs(
+                operator,
+                guess,
+                wanted=modes,
+                tolerance=self.tolerance,
+                threshold=min(self.threshold, 2.0),
+                least=2 * (block > modes),
+                workspace=self.workspace,
+            )
+            products += found.products
+            if found.values[modes - 1] < self.threshold:
+                break
+            if modes == maximum:
+                if maximum < p:
+                    message = f"more than {maximum} eigenvalues exceed {self.threshold:g}; the rest is not tracked"
+                    warnings.warn(message, stacklevel=2)
+                break
+            modes, guard = modes + 1, 1
+            guess = found.vectors
+        return self._kept(found, modes, products, spare, point.w.dtype)
+
+    def _kept(self, found: Spectrum, modes: int, products: int, spare: Tensor, dtype: torch.dtype) -> Spectrum:
+        """Remember what the next solve needs of this one, and report it."""
+        vectors, images = found.vectors, found.images
+        if self.vectors is not None:
+            signs = _continuing(vectors, self.vectors)
+            vectors, images = vectors * signs, images * signs
+        # One mode below the threshold is enough; a margin keeps the count from flickering.
+        below = int((found.values[:modes] > 0.95 * self.threshold).sum()) + 1
+        least = min(self.minimum, self.maximum, len(vectors))
+        modes = max(min(modes, below), least)
+        self.previous = None if self.vectors is None else self.vectors[:, : self.modes]
+        self.modes = modes
+        self.vectors = _beside(vectors, spare)[:, : modes + 1]
+        self.solves += 1
+        if found.residuals[:modes].max().item() > 30 * self.tolerance:
+            # Without the number, which the records hold, the same warning is shown once and not at every step.
+            cure = "; use dtype float64" if dtype == torch.float32 else ""
+            warnings.warn(f"eigenpairs do not reach the tolerance {self.tolerance:g}{cure}", stacklevel=3)
+        return Spectrum(found.values[:modes], vectors[:, :modes], found.residuals[:modes], products, images[:, :modes])
+
+    def _noise(self, p: int, columns: int, like: Tensor) -> Tensor:
+        # Drawn on the CPU, so that every device starts from the same vectors.
+        generator = torch.Generator().manual_seed(self.seed + 1_000_003 * self.solves + columns)
+        return torch.randn(p, columns, generator=generator, dtype=torch.float64).to(like) / p**0.5
+
+    def _guess(self, w: Tensor) -> tuple[Tensor, Tensor]:
+        """The modes expected now, and the guard (no column where there is none)."""
+        if self.vectors is None:
+            return w.new_empty(len(w), 0), w.new_empty(len(w), 0)
+        modes, guard = self.vectors[:, : self.modes], self.vectors[:, self.modes :]
+        before = self.previous
+        if before is not None and before.shape == modes.shape:
+            # Within a cluster of values the vectors are arbitrary: those before are turned to the present ones first.
+            left, overlaps, right = torch.linalg.svd((before.T @ modes).double().cpu())
+            if overlaps[-1] > 0.7:
+                modes = 2 * modes - ((left @ right).T.to(before) @ before.T).T
+        return modes, guard
+
+
+def _beside(left: Float[Tensor, "p a"], right: Float[Tensor, "p b"]) -> Float[Tensor, "p c"]:
+    """Both as one, stored as rows."""
+    return torch.cat([left.T, right.T]).T
+
+
+def _continuing(vectors: Tensor, previous: Tensor) -> Tensor:
+    """The signs with which vectors continue the previous ones, matched by largest overlap."""
+    overlaps = previous.T @ vectors
+    nearest = overlaps.gather(0, overlaps.abs().argmax(dim=0, keepdim=True))[0]
+    return torch.where(nearest < 0, -1.0, 1.0).to(vectors.dtype)
