@@ -96,18 +96,27 @@ def test_a_second_call_is_refused_what_the_first_makes(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     began = time.time() - 10
     both = rf"^a.zarr: process {os.getpid()} on .* and 1 more; process {os.getpid()} on"
-    with announce(tmp_path / "calls", ["a.zarr", "b.zarr"], since=began), pytest.raises(Locked, match=both):
-        announce(tmp_path / "calls", ["b.zarr", "a.zarr", "c.zarr"], since=began)
+    calls = tmp_path / "calls"
+
+    def call(*outputs: str) -> None:
+        with announce(calls, outputs, since=began):
+            pass
+
+    with announce(calls, ["a.zarr", "b.zarr"], since=began), pytest.raises(Locked, match=both):
+        call("b.zarr", "a.zarr", "c.zarr")
     Path("a.zarr").mkdir()
     with pytest.raises(Overtaken, match=r"^a.zarr: "):
-        announce(tmp_path / "calls", ["a.zarr"], since=began)
-    announce(tmp_path / "calls", ["a.zarr"], since=time.time() + 10).close()
+        call("a.zarr")
+    with announce(calls, ["a.zarr"], since=time.time() + 10):
+        assert list(calls.glob("*.json"))
+    assert not list(calls.glob("*.json"))
 
 
 def test_a_plan_of_the_dead_is_forgotten(tmp_path):
     child = os.fork()
     if child == 0:
-        announce(tmp_path, ["a.zarr"], since=time.time()).flush()
+        held = announce(tmp_path, ["a.zarr"], since=time.time())
+        held.__enter__()
         os.kill(os.getpid(), signal.SIGKILL)
     os.waitpid(child, 0)
     assert [json.loads(plan.read_text())["pid"] for plan in tmp_path.glob("*.json")] == [child]

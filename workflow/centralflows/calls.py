@@ -5,9 +5,10 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 from .errors import UserError
 from .lock import Locked, named, read, this
@@ -31,8 +32,9 @@ def attend(folder: Path) -> TextIO:
     return file
 
 
-def announce(folder: Path, outputs: Collection[str], *, since: float) -> TextIO:
-    """Say which outputs a call is going to make, for as long as the returned file is open.
+@contextmanager
+def announce(folder: Path, outputs: Collection[str], *, since: float) -> Iterator[None]:
+    """A context in which no other call makes the outputs of this one.
 
     Snakemake's own locks stand in the folder where it was called, and it removes what a job is to make before the job can
     look for others at work: calls from two checkouts that share a results folder would remove each other's outputs.
@@ -47,27 +49,37 @@ def announce(folder: Path, outputs: Collection[str], *, since: float) -> TextIO:
         Overtaken: one of them was made since.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "one-at-a-time").open("a") as turn:
+    mine = this()
+    plan = folder.absolute() / f"{mine['host']}-{mine['pid']}.json"  # Snakemake may have left its folder at the end
+    with (folder / "turn").open("a") as turn:
         fcntl.flock(turn, fcntl.LOCK_EX)
-        for plan in folder.glob("*.json"):
-            with plan.open() as file:
-                if _taken(file, fcntl.LOCK_SH):  # its process ended
-                    plan.unlink()
-                    continue
-                other = read(file)
+        for other in _plans(folder):
             if both := sorted(set(outputs) & set(other["outputs"])):
                 raise Locked(
-                    f"{both[0]}: {named(other)} is making this output{_more(both)}; {named(this())} does not. "
+                    f"{both[0]}: {named(other)} is making this output{_more(both)}; {named(mine)} does not. "
                     "Wait until it ends, or end it."
                 )
         if late := sorted(output for output in outputs if _made(output) > since):
             raise Overtaken(f"{late[0]}: another call made this output{_more(late)} meanwhile; start again")
-        mine = this()
-        file = (folder / f"{mine['host']}-{mine['pid']}.json").open("w")
+        file = plan.open("w")
         fcntl.flock(file, fcntl.LOCK_EX)
         json.dump(mine | {"outputs": sorted(outputs)}, file)
         file.flush()
-    return file
+    try:
+        yield
+    finally:
+        plan.unlink(missing_ok=True)
+        file.close()
+
+
+def _plans(folder: Path) -> Iterator[dict[str, Any]]:
+    """What the living are making; plans of the dead are removed."""
+    for plan in folder.glob("*.json"):
+        with suppress(FileNotFoundError), plan.open() as file:
+            if _taken(file, fcntl.LOCK_SH):
+                plan.unlink()
+            else:
+                yield read(file)
 
 
 def _taken(file: TextIO, kind: int) -> bool:

@@ -1,8 +1,10 @@
 """This call of the workflow among others, and what its jobs record of it."""
 
+import atexit
 import shlex
 import sys
 import time
+from contextlib import ExitStack
 
 from snakemake.exceptions import WorkflowError
 
@@ -11,11 +13,12 @@ from centralflows.errors import UserError
 from centralflows.provenance import CALL
 
 BEGAN = time.time()
-HELD = []  # locks, for as long as this call lives
+HELD = ExitStack()  # locks, for as long as this call lives
+atexit.register(HELD.close)
 
 if workflow.is_main_process:
     # After a crash the same command continues: locks of a Snakemake that is dead do not count.
-    HELD.append(calls.attend(Path(".snakemake")))
+    HELD.enter_context(calls.attend(Path(".snakemake")))
     os.environ[CALL] = sorted_json(
         {
             "command": shlex.join(["snakemake", *sys.argv[1:]]),
@@ -27,6 +30,6 @@ if workflow.is_main_process:
 onstart:
     outputs = {str(file) for job in workflow.dag.needrun_jobs() for file in job.output}
     try:
-        HELD.append(calls.announce(Path(RESULTS, ".calls"), outputs, since=BEGAN))
+        HELD.enter_context(calls.announce(Path(RESULTS, ".calls"), outputs, since=BEGAN))
     except UserError as error:
         raise WorkflowError(str(error)) from None
