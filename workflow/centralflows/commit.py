@@ -6,12 +6,16 @@ Imports no torch, so that commands may look at work in progress.
 from __future__ import annotations
 
 import json
+import os
+import shutil
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from .provenance import digest, sha256
 
 PROGRESS = "progress.json"
+DONE = ".done"  # suffix of a staging folder whose outputs are there
 
 
 class Damaged(ValueError):
@@ -73,3 +77,13 @@ def findings(folder: Path) -> list[str]:
     except Damaged as error:
         return [str(error)]
     return commit.findings(folder) if commit else []
+
+
+def forget(output: Path) -> None:
+    """Remove what an output was made in, now that Snakemake knows that it is there."""
+    for folder in output.parent.glob(f".{output.name}-*{DONE}"):
+        gone = folder.with_suffix(".gone")  # half removed, it would look damaged
+        with suppress(FileNotFoundError):  # others may do the same
+            os.rename(folder, gone)
+    for gone in output.parent.glob(f".{output.name}-*.gone"):
+        shutil.rmtree(gone, ignore_errors=True)

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from . import provenance
+from .commit import forget
 from .errors import UserError
 from .interruption import Interrupted
 from .lock import Lock, Locked, named
@@ -60,6 +61,7 @@ class Job:
         """
         path = Path(self._snakemake.input[name])
         seal = provenance.verify_seal(provenance.seal_path(path))
+        forget(path)
         self._inputs[name] = {"path": str(path), "digest": seal.digest, "seal": seal.identity}
         return path
 

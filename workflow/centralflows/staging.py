@@ -19,7 +19,7 @@ from typing import Any, TextIO
 
 import numpy as np
 
-from .commit import PROGRESS, Commit, Damaged, read_commit
+from .commit import DONE, PROGRESS, Commit, Damaged, forget, read_commit
 from .provenance import digest, sha256
 from .tree import packed, unpacked
 
@@ -28,9 +28,10 @@ SECONDS = 60.0  # likewise
 
 
 class Staging:
-    """A context with a folder to work in. Leaving it without an error removes the folder.
+    """A context with a folder to work in.
 
-    One process at a time may have it (`lock`).
+    Leaving it without an error sets the folder aside until `commit.forget`: whoever is killed before Snakemake knows that the
+    outputs are there will find them removed, and goes on from the last commit. One process at a time may have it (`lock`).
 
     Args:
         target: the output.
@@ -55,15 +56,16 @@ class Staging:
         for other in sorted(self.target.parent.glob(f".{self.target.name}-*.partial")):
             if other != self.folder:
                 print(f"not taken up, as it is of another configuration or source: {other}", file=self.log)
-        self._done()
+        aside = self.folder.with_suffix(DONE)
+        if aside.exists() and not self.folder.exists():
+            os.rename(aside, self.folder)
+        forget(self.target)
         self._take_up()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
         if kind is None:
-            done = self._done()  # half removed, it would look damaged
-            os.rename(self.folder, done)
-            shutil.rmtree(done)
+            os.rename(self.folder, self.folder.with_suffix(DONE))
 
     def due(self, step: int) -> bool:
         """Whether it is time to commit."""
@@ -82,12 +84,6 @@ class Staging:
             if old.name != name:
                 old.unlink()
         self.step, self._committed = step, time.monotonic()
-
-    def _done(self) -> Path:
-        """A name for the folder of outputs that are complete, free of what a killed process left under it."""
-        done = self.folder.with_suffix(".done")
-        shutil.rmtree(done, ignore_errors=True)
-        return done
 
     def _take_up(self) -> None:
         """Read what was committed; clear what was not."""

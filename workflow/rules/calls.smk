@@ -9,6 +9,7 @@ from contextlib import ExitStack
 from snakemake.exceptions import WorkflowError
 
 from centralflows import calls
+from centralflows.commit import forget
 from centralflows.errors import UserError
 from centralflows.provenance import CALL
 
@@ -28,8 +29,26 @@ if workflow.is_main_process:
 
 
 onstart:
-    outputs = {str(file) for job in workflow.dag.needrun_jobs() for file in job.output}
+    outputs = {
+        str(file) for job in workflow.dag.needrun_jobs() for file in job.output
+    }
     try:
-        HELD.enter_context(calls.announce(Path(RESULTS, ".calls"), outputs, since=BEGAN))
+        HELD.enter_context(
+            calls.announce(Path(RESULTS, ".calls"), outputs, since=BEGAN)
+        )
     except UserError as error:
         raise WorkflowError(str(error)) from None
+
+
+def forget_all():
+    """What jobs have kept until Snakemake knows that they are done, it knows now."""
+    for output in Path(RESULTS).glob("*/*.zarr"):
+        forget(output)
+
+
+onsuccess:
+    forget_all()
+
+
+onerror:
+    forget_all()
