@@ -40,15 +40,7 @@ onstart:
         raise WorkflowError(str(error)) from None
 
 
-def forget_all():
-    """What jobs have kept until Snakemake knows that they are done, it knows now."""
-    for output in Path(RESULTS).glob("*/*.zarr"):
-        forget(output)
-
-
 onsuccess:
-    forget_all()
-
-
-onerror:
-    forget_all()
+    for job in workflow.dag.jobs:
+        for file in job.output:
+            forget(Path(file))
