@@ -25,7 +25,9 @@ if workflow.is_main_process:
 
 
 onstart:
-    outputs = {str(file) for job in workflow.dag.needrun_jobs() for file in job.output}
+    outputs = {
+        str(file) for job in workflow.dag.needrun_jobs() for file in job.output
+    }
     try:
         HELD.append(calls.announce(Path(RESULTS, ".calls"), outputs, since=BEGAN))
     except UserError as error:
