@@ -34,6 +34,8 @@ LIGHT = (
     "symmetric",
     "sizes",
     "demands",
+    "settings",
+    "captions",
     "status",
     "commit",
     "lock",
