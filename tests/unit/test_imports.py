@@ -24,6 +24,7 @@ LIGHT = (
     "config",
     "schema",
     "catalogue",
+    "measures",
     "claims",
     "scorecard",
     "gallery",
