@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 
 import pytest
 
@@ -66,18 +65,15 @@ def test_two_folders_are_two_datasets_of_the_same_settings():
     assert settings.dataset_name(one) != settings.dataset_name(other)
 
 
-def test_code_of_a_plugin_counts_where_it_is_used(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "path", list(sys.path))
-    module = tmp_path / "brought.py"
+def test_code_of_a_plugin_counts_where_it_is_used(mine):
     found = []
     for body in ("return 1", "return 1  # a comment", "return 2"):
-        module.write_text(f"def rule():\n    {body}\n")
+        mine.write_text(f"def rule():\n    {body}\n")
         settings._code.cache_clear()
-        known = profile(optimizer={"name": "brought:rule", "lr": 0.1})
+        known = profile(optimizer={"name": "mine:rule", "lr": 0.1})
         found.append(settings.trajectory(known, "a", "discrete")["plugins"])
         assert settings.dataset(known.runs["a"])["plugins"] == {}
-    assert list(found[0]) == ["brought:rule"] and found[0] == found[1] != found[2]
+    assert list(found[0]) == ["mine:rule"] and found[0] == found[1] != found[2]
 
 
 def test_what_is_measured_and_analysed():
