@@ -15,7 +15,8 @@ if not workflow.configfiles:
     configfile: "config/config.yaml"
 
 
-include: "workflow/rules/common.smk"
+include: "workflow/rules/config.smk"
+include: "workflow/rules/stores.smk"
 include: "workflow/rules/calls.smk"
 include: "workflow/rules/resources.smk"
 include: "workflow/rules/data.smk"

@@ -18,6 +18,16 @@ def command(folder: Path, *arguments: str, config: Path = SMOKE, targets: Sequen
     return [*called, *targets, "--cores", "2", "--configfile", str(config), *arguments]
 
 
+def products(folder: Path) -> dict[str, bytes]:
+    """All stores and figures in a folder, by path, without what is said to differ: seals, and Snakemake's time stamps."""
+    found = [*(folder / "results").rglob("*.zarr/**/*"), *(folder / "figures").rglob("*.[sp][vn]g")]
+    return {
+        str(file.relative_to(folder)): file.read_bytes()
+        for file in found
+        if file.is_file() and file.name != ".snakemake_timestamp"
+    }
+
+
 def environment() -> dict[str, str]:
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
     return os.environ | {"PATH": path, "PYTHONHASHSEED": "random"}

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -66,6 +67,16 @@ def built(tmp_path_factory) -> Path:
     done = snakemake(folder)
     assert done.returncode == 0, done.stderr
     return folder
+
+
+@pytest.fixture
+def mine(tmp_path, monkeypatch) -> Iterator[Path]:
+    """Where a module `mine` is to be written, to be found as a user's own is: in the working folder."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    sys.modules.pop("mine", None)
+    yield tmp_path / "mine.py"
+    sys.modules.pop("mine", None)
 
 
 @pytest.fixture

@@ -7,20 +7,11 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from calls import products
 from slurm import jobs
 from submissions import said, start, wait_for
 
 pytestmark = [pytest.mark.cluster, pytest.mark.slow]
-
-
-def stores(folder: Path) -> dict[str, bytes]:
-    """All files of trajectories and analyses, and the figure."""
-    found = [*(folder / "results").rglob("*.zarr/**/*"), *(folder / "figures").rglob("*.svg")]
-    return {
-        str(file.relative_to(folder)): file.read_bytes()
-        for file in found
-        if file.is_file() and file.name != ".snakemake_timestamp"
-    }
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +59,7 @@ def test_cancelled_and_requeued_jobs_end_in_the_same_bytes(python, generic, tmp_
     assert again["TresPerJob"] == "gres:gpu:1"
     (requeued,) = of("discrete", tmp_path)
     assert (requeued["JobState"], requeued["Restarts"]) == ("COMPLETED", "1")
-    expected, found = stores(generic), stores(tmp_path)
+    expected, found = products(generic), products(tmp_path)
     assert expected.keys() == found.keys() and len(found) > 50
     assert [name for name in found if found[name] != expected[name]] == []
 
@@ -79,8 +70,8 @@ def test_cancelled_and_requeued_jobs_end_in_the_same_bytes(python, generic, tmp_
 def test_the_whole_smoke_profile(python, generic, tmp_path):
     assert start(python, tmp_path, "slurm", targets=()).wait(timeout=1800) == 0, said(tmp_path)
     assert (tmp_path / "figures" / "smoke" / "README.md").exists()
-    found = stores(tmp_path)
-    assert {name: found.get(name) for name in stores(generic)} == stores(generic)
+    found = products(tmp_path)
+    assert {name: found.get(name) for name in products(generic)} == products(generic)
 
 
 def of(rule: str, folder: Path) -> list[dict[str, str]]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import sys
 
 import numpy as np
 import pytest
@@ -88,13 +87,8 @@ masked.weight = Masked(1).weight
 
 
 @pytest.fixture(autouse=True)
-def module(tmp_path, monkeypatch):
-    (tmp_path / "mine.py").write_text(MODULE)
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "path", list(sys.path))
-    sys.modules.pop("mine", None)
-    yield
-    sys.modules.pop("mine", None)
+def module(mine):
+    mine.write_text(MODULE)
 
 
 def runs(**each):

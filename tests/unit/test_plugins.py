@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from importlib import metadata
 
 import pytest
@@ -37,12 +36,9 @@ def nothing():
 
 
 @pytest.fixture
-def module(tmp_path, monkeypatch):
-    (tmp_path / "mine.py").write_text(MODULE)
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "path", list(sys.path))
-    sys.modules.pop("mine", None)
-    return tmp_path / "mine.py"
+def module(mine):
+    mine.write_text(MODULE)
+    return mine
 
 
 def load(options):

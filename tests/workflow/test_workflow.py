@@ -13,23 +13,13 @@ from pathlib import Path
 import pytest
 import xarray as xr
 import yaml
-from calls import ROOT, SMOKE, snakemake
+from calls import ROOT, SMOKE, products, snakemake
 
 from centralflows import provenance
 from centralflows.catalogue import CATALOGUE
 from centralflows.trajectory import PROCESSES, VARIABLES, open_trajectory
 
 RUNS = ("mlp", "cnn", "transformer")
-
-
-def files(folder: Path) -> dict[str, bytes]:
-    """All stores and figures, without what is said to differ (seals carry times; Snakemake's own time stamps)."""
-    found = [*(folder / "results").rglob("*.zarr/**/*"), *(folder / "figures").rglob("*.[sp][vn]g")]
-    return {
-        str(file.relative_to(folder)): file.read_bytes()
-        for file in found
-        if file.is_file() and file.name != ".snakemake_timestamp"
-    }
 
 
 @pytest.fixture
@@ -41,7 +31,7 @@ def copy(built, tmp_path) -> Path:
 def test_two_builds_are_byte_identical(built, tmp_path):
     """Though another number of jobs runs at once, and so in another order."""
     assert snakemake(tmp_path, "--cores", "4").returncode == 0
-    first, second = files(built), files(tmp_path)
+    first, second = products(built), products(tmp_path)
     assert first.keys() == second.keys() and len(first) > 100
     assert [name for name in first if first[name] != second[name]] == []
 

@@ -1,17 +1,11 @@
-"""The paper's claims about one run: what is measured in its stores, and the threshold that it is held against."""
+"""The paper's claims about one run: what each says, the number that decides it, and the threshold that it is held against."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
-import numpy as np
-import xarray as xr
-
-from .metrics import EDGE, first_crossing, last_known, time_average
-
-Run = Mapping[str, xr.Dataset]
-Measure = Callable[[Run, float], float | None]
+from . import measures
+from .measures import Measure
 
 HOLDS, FAILS, UNDECIDED = "holds", "fails", "undecided"
 
@@ -41,181 +35,34 @@ class Claim(NamedTuple):
         return UNDECIDED if len(right) > 1 else HOLDS if right == {True} else FAILS
 
 
-# -- when a run is at the edge --------------------------------------------------------------------------------------
-
-
-def at_edge(run: Run) -> xr.DataArray | None:
-    """The steps of the second half of the time since the sharpness first reached the edge; None if it never does.
-
-    The first half holds the transient: the first overshoot is larger than all later ones.
-    """
-    sharpness = run["midpoint"].effective_eigenvalues.isel(mode=0).dropna("step")
-    onset = first_crossing(sharpness)
-    if onset is None:
-        return None
-    last = int(sharpness.step[-1])
-    steps = sharpness.step.sel(step=slice((onset + last) // 2, None))
-    return steps if len(steps) >= 10 else None
-
-
-def oscillating(run: Run) -> xr.DataArray | None:
-    """The steps at which the central flow has an oscillation; None if there are fewer than ten."""
-    if "central" not in run:
-        return None
-    ranks = run["central"]["rank"]
-    steps = ranks.step[(ranks > 0).values]
-    return steps if len(steps) >= 10 else None
-
-
-# -- the measurements -------------------------------------------------------------------------------------------------
-
-
-def sharpness_at_edge(run: Run, width: float) -> float | None:
-    steps = at_edge(run)
-    if steps is None:
-        return None
-    sharpness = run["midpoint"].effective_eigenvalues.isel(mode=0).sel(step=steps)
-    return abs(float(sharpness.mean()) / EDGE - 1)
-
-
-def critical_eigenvalues(run: Run, width: float) -> float | None:
-    steps = oscillating(run)
-    if steps is None:
-        return None
-    central = run["central"].sel(step=steps)
-    modes = central.mode <= central["rank"]
-    # Where a mode has just been admitted it is still on its way: the flow approaches the edge within a relaxation time.
-    off = abs(central.effective_eigenvalues / EDGE - 1).where(modes)
-    return float(off.quantile(0.95))
-
-
-def distances(run: Run, width: float) -> float | None:
-    if "central" not in run or "stable" not in run:
-        return None
-    last = last_known(run["stable"].distance)
-    if last is None or last[1] == 0 or oscillating(run) is None:
-        return None
-    return float(run["central"].distance.sel(step=last[0])) / last[1]
-
-
-def predicted_loss(run: Run, width: float) -> float | None:
-    steps = oscillating(run)
-    if steps is None:
-        return None
-    average = time_average(run["discrete"].loss, width=width).sel(step=steps)
-    return float(abs(run["central"].predicted_loss.sel(step=steps) / average - 1).mean())
-
-
-def predicted_gradient_norm(run: Run, width: float) -> float | None:
-    return _ratio(run, "gradient_norm_squared", "predicted_gradient_norm_squared")
-
-
-def predicted_squared_gradients(run: Run, width: float) -> float | None:
-    return _ratio(run, "gradient_squared", "predicted_gradient_squared")
-
-
-def predicted_state(run: Run, width: float) -> float | None:
-    if "state_coordinates" in run["discrete"]:
-        return _ratio(run, "state_coordinates", "state_coordinates")
-    return _ratio(run, "state_total", "state_total")
-
-
-def _ratio(run: Run, discrete: str, central: str) -> float | None:
-    """How far the time means of a quantity and of its prediction are apart, relative; the median over weights."""
-    steps = oscillating(run)
-    if steps is None or discrete not in run["discrete"]:
-        return None
-    measured = run["discrete"][discrete].sel(step=steps).mean("step")
-    predicted = run["central"][central].sel(step=steps).mean("step")
-    return float(abs(predicted / measured - 1).median())
-
-
-def predicted_variances(run: Run, width: float) -> float | None:
-    steps = oscillating(run)
-    if steps is None:
-        return None
-    central = run["central"].sel(step=steps)
-    known = np.isfinite(central.displacement) & (central.mode <= central["rank"])
-    count = known.sum("step")
-    measured, predicted = (v.where(known).sum("step") for v in (central.displacement**2, central.variances))
-    ratio = (predicted / measured).where(count >= max(10, 5 * width))
-    return float(abs(np.log2(ratio)).max()) if ratio.notnull().any() else None
-
-
-def monotone(run: Run, width: float) -> float | None:
-    if "central" not in run:
-        return None
-    loss = run["central"].loss.dropna("step").values
-    return float(np.diff(loss).max() / (loss[0] - loss.min())) if len(loss) > 1 and loss.min() < loss[0] else None
-
-
-def adapted_step(run: Run, width: float) -> float | None:
-    discrete, steps = run["discrete"], at_edge(run)
-    one_step_size = "state_total" in discrete and "state_coordinates" not in discrete
-    sharpness = run["midpoint"].hessian_eigenvalues.isel(mode=0)
-    if steps is None or not one_step_size or not np.isfinite(sharpness.sel(step=steps)).all():
-        return None
-    return abs(float((discrete.step_size * sharpness).sel(step=steps).mean()) / EDGE - 1)
-
-
-def _ablated(quantity: Callable[[xr.Dataset], xr.DataArray]) -> Measure:
-    """A quantity of the ablated flow over that of the central flow, at the last step that both have."""
-
-    def measure(run: Run, width: float) -> float | None:
-        if "ablated" not in run or "central" not in run:
-            return None
-        both = xr.merge(
-            [quantity(run[name]).rename(name) for name in ("ablated", "central")], compat="override", join="inner"
-        ).dropna("step")
-        return float(both.ablated[-1] / both.central[-1]) if both.sizes["step"] else None
-
-    return measure
-
-
-def _speeds(measure: Callable[[xr.Dataset], xr.DataArray]) -> Measure:
-    """A mean over the points of the central flow, from the first at which the stationary state oscillates."""
-
-    def measured(run: Run, width: float) -> float | None:
-        if "speeds" not in run:
-            return None
-        points = run["speeds"].where(run["speeds"]["rank"] > 0, drop=True)
-        return float(measure(points).mean()) if points.sizes["step"] else None
-
-    return measured
-
-
-def cosine(run: Run, width: float) -> float | None:
-    return float(run["speeds"].cosine[-1]) if "speeds" in run and run["speeds"].sizes["step"] else None
-
-
 CLAIMS: dict[str, Claim] = {
     "edge": Claim(
         "The effective sharpness equilibrates at 2.",
         "mean effective sharpness at midpoints over 2, minus one, in the second half of the time at the edge",
         "<=",
         0.1,
-        sharpness_at_edge,
+        measures.sharpness_at_edge,
     ),
     "critical": Claim(
         "Critical eigenvalues of the central flow stay at 2.",
         "relative distance from 2 of the modes that oscillate, 95th percentile",
         "<=",
         0.01,
-        critical_eigenvalues,
+        measures.critical_eigenvalues,
     ),
     "distance": Claim(
         "The optimizer stays nearer to its central flow than to its stable flow.",
         "distance to the central over that to the stable flow, at the stable flow's last step",
         "<=",
         0.5,
-        distances,
+        measures.distances,
     ),
     "loss": Claim(
         "The central flow predicts the time-averaged loss.",
         "mean relative error of the prediction while the flow oscillates",
         "<=",
         0.05,
-        predicted_loss,
+        measures.predicted_loss,
         averaged=True,
     ),
     "gradient-norm": Claim(
@@ -223,28 +70,28 @@ CLAIMS: dict[str, Claim] = {
         "relative error of its mean while the flow oscillates",
         "<=",
         0.25,
-        predicted_gradient_norm,
+        measures.predicted_gradient_norm,
     ),
     "squared-gradients": Claim(
         "It predicts the time-averaged squared gradient of single weights.",
         "relative error of the means, median over weights",
         "<=",
         0.25,
-        predicted_squared_gradients,
+        measures.predicted_squared_gradients,
     ),
     "state": Claim(
         "It predicts nu (of single weights where each has its own).",
         "relative error of the means, median over weights",
         "<=",
         0.1,
-        predicted_state,
+        measures.predicted_state,
     ),
     "variance": Claim(
         "It predicts the variance along each eigenvector of Sigma.",
         "binary logarithm of predicted over measured mean, largest over eigenvectors that oscillate for five widths",
         "<=",
         0.5,
-        predicted_variances,
+        measures.predicted_variances,
         averaged=True,
     ),
     "monotone": Claim(
@@ -252,52 +99,52 @@ CLAIMS: dict[str, Claim] = {
         "largest rise in one step over the whole fall",
         "<=",
         0.001,
-        monotone,
+        measures.monotone,
     ),
     "step-size": Claim(
         "The effective step size of Scalar RMSProp is 2/S at the edge.",
         "mean step size times S/2, minus one, in the second half of the time at the edge",
         "<=",
         0.1,
-        adapted_step,
+        measures.adapted_step,
     ),
     "ablated-sharper": Claim(
         "Without the curvature penalty the flow goes into sharper regions.",
         "sharpness of the ablated over that of the central flow, at the end",
         ">=",
         1.05,
-        _ablated(lambda flow: flow.hessian_eigenvalues.isel(mode=0, drop=True)),
+        measures.ablated(lambda flow: flow.hessian_eigenvalues.isel(mode=0, drop=True)),
     ),
     "ablated-steps": Claim(
         "There its steps are smaller.",
         "effective step size of the ablated over that of the central flow, at the end",
         "<=",
         0.95,
-        _ablated(lambda flow: flow.step_size),
+        measures.ablated(lambda flow: flow.step_size),
     ),
     "ablated-slower": Claim(
         "It is slower.",
         "loss of the ablated over that of the central flow, at the end",
         ">=",
         1.0,
-        _ablated(lambda flow: flow.loss),
+        measures.ablated(lambda flow: flow.loss),
     ),
     "stationary-nu": Claim(
-        "nu converges to its stationary value.", "cosine between them at the last point", ">=", 0.95, cosine
+        "nu converges to its stationary value.", "cosine between them at the last point", ">=", 0.95, measures.cosine
     ),
     "curvature-faster": Claim(
         "The preconditioner of curvature alone is faster than gradient descent at its edge.",
         "share of points at the edge where it is",
         ">=",
         0.9,
-        _speeds(lambda points: points.speed_curvature > points.speed_gradient_descent),
+        measures.speeds(lambda points: points.speed_curvature > points.speed_gradient_descent),
     ),
     "stationary-slower": Claim(
         "RMSProp's stationary preconditioner is slower than that of curvature alone.",
         "share of points at the edge where it is",
         ">=",
         0.9,
-        _speeds(lambda points: points.speed_stationary < points.speed_curvature),
+        measures.speeds(lambda points: points.speed_stationary < points.speed_curvature),
     ),
 }
 """Claims about one run, by name."""

@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from .claims import CLAIMS, LARGER_LR, Claim, Run, at_edge
+from .claims import CLAIMS, LARGER_LR, Claim
+from .measures import Run, at_edge
 from .metrics import time_average
 
 

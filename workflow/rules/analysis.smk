@@ -1,10 +1,12 @@
 """Analysis of stored trajectories."""
 
+SCORED = settings.scorecard(CONFIG)
+
 
 rule analysis:
     """Time averages of the discrete run, and how the flows compare with them."""
     input:
-        unpack(analysis_inputs),
+        unpack(trajectories_of),
     output:
         analysis=directory(f"{RESULTS}/{{run}}/analysis.zarr"),
         seal=f"{RESULTS}/{{run}}/analysis.zarr.seal.json",
@@ -14,7 +16,7 @@ rule analysis:
     conda:
         "../../envs/environment.yaml"
     params:
-        cfg=analysis_config,
+        cfg=lambda wildcards: sorted_json(settings.analysis(CONFIG.runs[wildcards.run])),
         source=source_digest("workflow/scripts/analysis.py"),
     script:
         "../scripts/analysis.py"
@@ -23,7 +25,7 @@ rule analysis:
 rule scorecard:
     """The paper's claims, measured in every run."""
     input:
-        **stores_of(measured()),
+        **stores_of(SCORED["stores"]),
     output:
         card=f"{RESULTS}/scorecard.json",
         seal=f"{RESULTS}/scorecard.json.seal.json",
@@ -41,7 +43,7 @@ rule scorecard:
     conda:
         "../../envs/environment.yaml"
     params:
-        cfg=scorecard_config(),
+        cfg=sorted_json(SCORED),
         source=source_digest("workflow/scripts/scorecard.py"),
     script:
         "../scripts/scorecard.py"

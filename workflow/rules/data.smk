@@ -32,7 +32,9 @@ rule dataset:
     conda:
         "../../envs/environment.yaml"
     params:
-        cfg=dataset_config,
+        cfg=lambda wildcards: sorted_json(
+            settings.dataset(CONFIG.runs[DATASETS[wildcards.dataset]])
+        ),
         source=source_digest("workflow/scripts/dataset.py"),
     script:
         "../scripts/dataset.py"

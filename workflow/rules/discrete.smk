@@ -4,7 +4,8 @@
 rule discrete:
     """The optimizer's own trajectory and that of its midpoints."""
     input:
-        unpack(start_inputs),
+        unpack(dataset_of),
+        unpack(start_of),
     output:
         discrete=directory(f"{RESULTS}/{{run}}/discrete.zarr"),
         discrete_seal=f"{RESULTS}/{{run}}/discrete.zarr.seal.json",
@@ -25,7 +26,9 @@ rule discrete:
         runtime=minutes("discrete"),
         cpus_per_task=CONFIG.threads,
     params:
-        cfg=trajectory_config("discrete"),
+        cfg=lambda wildcards: sorted_json(
+            settings.trajectory(CONFIG, wildcards.run, "discrete")
+        ),
         source=source_digest("workflow/scripts/discrete.py"),
     script:
         "../scripts/discrete.py"

@@ -1,5 +1,7 @@
 """Figures: one rule each, so that each can be asked for by name and carries its own caption."""
 
+from centralflows import captions
+
 for slug in CONFIG.figures:
 
     rule:
@@ -22,12 +24,18 @@ for slug in CONFIG.figures:
         conda:
             "../../envs/environment.yaml"
         params:
-            cfg=figure_config(slug),
-            about=about(slug),
+            cfg=sorted_json(CONFIG.figures[slug].settings(slug)),
+            about=captions.about(CONFIG, slug),
             source=source_digest("workflow/scripts/figure.py"),
         script:
             "../scripts/figure.py"
 
+
+ANIMATED = [
+    slug
+    for slug, figure in CONFIG.figures.items()
+    if (figure.draw or slug) in ("gd-central-flow", "rmsprop-central-flow")
+]
 
 # Made only when asked for: `snakemake --cores all animations`.
 for slug in ANIMATED:
@@ -46,7 +54,7 @@ for slug in ANIMATED:
         conda:
             "../../envs/environment.yaml"
         params:
-            cfg=figure_config(slug),
+            cfg=sorted_json(CONFIG.figures[slug].settings(slug)),
             source=source_digest("workflow/scripts/animation.py"),
         script:
             "../scripts/animation.py"
@@ -62,7 +70,7 @@ rule gallery:
     """A page with every figure, its claim and its command, and the scorecard."""
     input:
         FIGURES,
-        **sealed("card", f"{RESULTS}/scorecard.json"),
+        **sealed(card=f"{RESULTS}/scorecard.json"),
     output:
         page=f"{DRAWN}/README.md",
         seal=f"{DRAWN}/README.md.seal.json",
@@ -72,7 +80,7 @@ rule gallery:
     conda:
         "../../envs/environment.yaml"
     params:
-        cfg=gallery_config(),
+        cfg=sorted_json(settings.gallery(CONFIG, str(configfile_name()))),
         source=source_digest("workflow/scripts/gallery.py"),
     script:
         "../scripts/gallery.py"

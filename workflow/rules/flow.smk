@@ -1,11 +1,13 @@
 """The flows."""
 
+from typing import get_args
+
 
 rule flow:
     """One flow, beside the discrete run."""
     input:
-        unpack(dataset_store),
-        **sealed("discrete", f"{RESULTS}/{{run}}/discrete.zarr"),
+        unpack(dataset_of),
+        **sealed(discrete=f"{RESULTS}/{{run}}/discrete.zarr"),
     output:
         flow=directory(f"{RESULTS}/{{run}}/{{flow}}.zarr"),
         seal=f"{RESULTS}/{{run}}/{{flow}}.zarr.seal.json",
@@ -14,9 +16,7 @@ rule flow:
     benchmark:
         f"benchmarks/{CONFIG.profile}/{{run}}/{{flow}}.tsv"
     wildcard_constraints:
-        flow="|".join(
-            p for p in typing.get_args(configuration.Process) if p != "discrete"
-        ),
+        flow="|".join(p for p in get_args(configuration.Process) if p != "discrete"),
     group:
         group_of
     conda:
@@ -28,7 +28,9 @@ rule flow:
         runtime=flow_minutes,
         cpus_per_task=CONFIG.threads,
     params:
-        cfg=flow_config,
+        cfg=lambda wildcards: sorted_json(
+            settings.trajectory(CONFIG, wildcards.run, wildcards.flow)
+        ),
         source=source_digest("workflow/scripts/flow.py"),
     script:
         "../scripts/flow.py"
@@ -37,8 +39,8 @@ rule flow:
 rule speeds:
     """The stationary state and three preconditioners along the central flow."""
     input:
-        unpack(dataset_store),
-        **sealed("central", f"{RESULTS}/{{run}}/central.zarr"),
+        unpack(dataset_of),
+        **sealed(central=f"{RESULTS}/{{run}}/central.zarr"),
     output:
         speeds=directory(f"{RESULTS}/{{run}}/speeds.zarr"),
         seal=f"{RESULTS}/{{run}}/speeds.zarr.seal.json",
@@ -57,7 +59,7 @@ rule speeds:
         runtime=minutes("speeds"),
         cpus_per_task=CONFIG.threads,
     params:
-        cfg=speeds_config,
+        cfg=lambda wildcards: sorted_json(settings.speeds(CONFIG, wildcards.run)),
         source=source_digest("workflow/scripts/speeds.py"),
     script:
         "../scripts/speeds.py"

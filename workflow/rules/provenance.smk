@@ -6,7 +6,7 @@ rule crate:
     input:
         ANALYSES,
         FIGURES,
-        **sealed("card", f"{RESULTS}/scorecard.json"),
+        **sealed(card=f"{RESULTS}/scorecard.json"),
         seals=[
             *(f"{analysis}.seal.json" for analysis in ANALYSES),
             *(f"{DRAWN}/{slug}.seal.json" for slug in CONFIG.figures),

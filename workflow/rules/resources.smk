@@ -1,6 +1,7 @@
 """What jobs ask of a scheduler, and which of them are too short for one."""
 
 import shutil
+from functools import cache
 
 from centralflows import demands
 

@@ -1,0 +1,52 @@
+"""The validated configuration. Whatever is wrong with it is said before any job starts."""
+
+import os
+from pathlib import Path
+
+from snakemake.exceptions import WorkflowError
+
+from centralflows import config as configuration
+from centralflows import config_file
+from centralflows.data import sst2
+from centralflows.errors import UserError
+
+READ_FROM = ", ".join(map(str, workflow.configfiles)) or "the configuration"
+
+try:
+    # Snakemake, which has read the files already, lets more pass: of two equal keys it took the last.
+    if workflow.is_main_process:
+        for file in workflow.configfiles:
+            config_file.read(file)
+    CONFIG = configuration.load(config, source=READ_FROM)
+    # Plugins are built once before any job; the jobs' own processes read this file too, and build what they need.
+    if workflow.is_main_process and any(run.plugins for run in CONFIG.runs.values()):
+        from centralflows.plugin_checks import mistakes  # loads torch
+
+        if wrong := mistakes(CONFIG.runs):
+            raise configuration.report(READ_FROM, wrong)
+except configuration.ConfigError as error:
+    raise WorkflowError(str(error)) from None
+
+if CONFIG.cifar10_path and not os.path.exists(os.path.expanduser(CONFIG.cifar10_path)):
+    raise WorkflowError(f"cifar10_path: there is no {CONFIG.cifar10_path}")
+
+
+def sst2_files(run):
+    """The user's files, found before any job starts."""
+    try:
+        return sst2.files(CONFIG.runs[run].dataset.path)
+    except UserError as error:
+        raise WorkflowError(f"runs.{run}.dataset.path: {error}") from None
+
+
+SST2 = {
+    name: sst2_files(name)
+    for name, run in CONFIG.runs.items()
+    if run.dataset.name == "sst2"
+}
+
+
+def configfile_name():
+    """The configuration file as a user would name it."""
+    path = Path(workflow.configfiles[0]).resolve()
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path

@@ -1,0 +1,100 @@
+"""Where everything lies, and what jobs are given: the stores that they read, and parameters."""
+
+import json
+
+from centralflows import settings
+from centralflows.catalogue import CATALOGUE
+from centralflows.data import cifar10
+from centralflows.provenance import source_digest
+
+RESULTS = f"results/{CONFIG.profile}"
+DRAWN = f"figures/{CONFIG.profile}"
+LOGS = f"logs/{CONFIG.profile}"
+
+
+def store(run, name):
+    return f"{RESULTS}/{run}/{name}.zarr"
+
+
+ANALYSES = [store(run, "analysis") for run in CONFIG.runs] + [
+    store(name, "speeds") for name, run in CONFIG.runs.items() if run.stationary_every
+]
+FIGURES = [
+    f"{DRAWN}/{slug}.{kind}" for slug in CONFIG.figures for kind in ("svg", "png")
+]
+
+# A run for each dataset, to read its settings from.
+DATASETS = {
+    settings.dataset_name(run): name for name, run in reversed(CONFIG.runs.items())
+}
+
+
+def sealed(**stores):
+    """Inputs of a consumer of sealed stores: a store counts by its seal, whatever its time stamp."""
+    inputs = {}
+    for name, path in stores.items():
+        inputs |= {name: ancient(path), f"{name}_seal": f"{path}.seal.json"}
+    return inputs
+
+
+def stores_of(runs):
+    """Sealed stores of several runs, as `<run>/<store>`."""
+    return sealed(
+        **{
+            f"{run}/{name}": store(run, name)
+            for run, names in runs.items()
+            for name in names
+        }
+    )
+
+
+def dataset_inputs(wildcards):
+    """The files that a dataset is made of."""
+    run = DATASETS[wildcards.dataset]
+    if run in SST2:
+        return {part: str(file) for part, file in SST2[run].items()}
+    if CONFIG.runs[run].dataset.name != "cifar10":
+        return {}
+    full = CONFIG.runs[run].dataset.needs_full
+    return {"cifar10": ancient("results/cifar10.npz" if full else str(cifar10.SUBSET))}
+
+
+def dataset_of(wildcards):
+    """The dataset of a run."""
+    name = settings.dataset_name(CONFIG.runs[wildcards.run])
+    return sealed(dataset=f"{RESULTS}/datasets/{name}.npz")
+
+
+def start_of(wildcards):
+    """What a run starts from, where that is another run."""
+    start = CONFIG.runs[wildcards.run].start
+    if start is None:
+        return {}
+    return sealed(
+        source_discrete=store(start.run, "discrete"),
+        source_midpoint=store(start.run, "midpoint"),
+    )
+
+
+def trajectories_of(wildcards):
+    """Trajectories of a run, by process."""
+    run = wildcards.run
+    return sealed(
+        **{name: store(run, name) for name in settings.trajectories(CONFIG.runs[run])}
+    )
+
+
+def drawing(slug):
+    """What the catalogue says of a configured figure."""
+    return CATALOGUE[CONFIG.figures[slug].draw or slug]
+
+
+def figure_inputs(slug):
+    """Stores of the runs that a figure is drawn from, as `<run>/<store>`."""
+    shown = ("discrete", "midpoint", *drawing(slug).stores)
+    return stores_of(dict.fromkeys(CONFIG.figures[slug].sources, shown))
+
+
+def sorted_json(value):
+    """One parameter per job: Snakemake compares parameters as bare values, and would miss two that are swapped."""
+    return json.dumps(value, sort_keys=True)
