@@ -12,6 +12,7 @@ import pytest
 
 from centralflows import changes, provenance
 from centralflows.__main__ import main
+from centralflows.config import load
 from centralflows.lineage import Link, contradictions, identifier_of, trace
 from centralflows.provenance import read_seal, write_seal
 
@@ -266,6 +267,19 @@ def test_software_code_and_configuration_of_today_are_notes(part, capsys, monkey
     assert "cannot be read" in list(changes.since(figure, lambda _: tmp_path / "gone.yaml"))[-1]
     status, told = audited(capsys, FIGURE)
     assert status == 0 and f"software: torch was {made['software']['torch']}, is 9.9  [4 of 4]" in told
+
+
+def test_settings_of_today_are_those_of_each_record(part, tmp_path):
+    """Every rule's, so that none is forgotten; and what a change of the dataset reaches."""
+    smoke = Path(__file__).parents[2] / "config" / "smoke.yaml"
+    records = {seal.name: read_seal(seal).made for seal in part.rglob("*.seal.json")}
+    assert {"dataset", "discrete", "flow", "figure_gd_eos"} <= {made["rule"] for made in records.values()}
+    for made in records.values():
+        assert changes.configured(made, load(smoke)) == made["config"]
+    edited = tmp_path / "edited.yaml"
+    edited.write_text(smoke.read_text().replace("examples: 100", "examples: 60"))
+    reset = {made["rule"] for made in records.values() if any(changes.reset(made, load(edited)))}
+    assert reset == {"dataset", "discrete", "flow"}
 
 
 # -- differences --------------------------------------------------------------------------------------------------

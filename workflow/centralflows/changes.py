@@ -7,7 +7,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from . import config, environment, provenance
+from . import config, environment, provenance, settings
+from .errors import UserError
 
 Differences = dict[str, tuple[Any, Any]]
 ABSENT = "none"
@@ -65,11 +66,11 @@ def _code(made: Mapping[str, Any]) -> Iterator[str]:
 
 def _config(made: Mapping[str, Any], file: Path) -> Iterator[str]:
     try:
-        profile = _profile(file)
-    except config.ConfigError as error:
+        found = list(reset(made, _profile(file)))
+    except (config.ConfigError, UserError) as error:  # the latter of code that the file names
         yield f"config: {str(error).removeprefix('ConfigError: ').splitlines()[0]}"
         return
-    for key, (then, now) in reset(made, profile):
+    for key, (then, now) in found:
         yield f"config: {key} was {then}, is {now} in {made['configfile']}"
 
 
@@ -84,18 +85,30 @@ def _profile(file: Path) -> config.Config:
 
 
 def configured(made: Mapping[str, Any], profile: config.Config) -> dict[str, Any]:
-    """What a profile says of the settings in a record, as far as they stand in it by themselves."""
-    figures = {f"figure_{slug.replace('-', '_')}": figure.settings(slug) for slug, figure in profile.figures.items()}
-    if made["rule"] in figures:
-        return figures[made["rule"]]
-    found = {"threads": profile.threads, "widths": {name: run.average_width for name, run in profile.runs.items()}}
-    name = made["wildcards"].get("run")
-    if name is None:
-        return found
-    if name not in profile.runs:
+    """What a profile says today of the settings in a record."""
+    rule, wildcards = made["rule"], made["wildcards"]
+    for slug, figure in profile.figures.items():
+        if rule == f"figure_{slug.replace('-', '_')}":
+            return figure.settings(slug)
+    name = wildcards.get("run")
+    if name is not None and name not in profile.runs:
         return {"run": ABSENT}
-    run = profile.runs[name]
-    return found | {"run": run.model_dump(mode="json"), "average_width": run.average_width}
+    match rule:
+        case "dataset":
+            runs = {settings.dataset_name(run): run for run in profile.runs.values()}
+            run = runs.get(wildcards["dataset"])
+            return settings.dataset(run) if run else {"dataset": ABSENT}
+        case "discrete" | "flow":
+            return settings.trajectory(profile, name, wildcards.get("flow", rule))
+        case "speeds":
+            return settings.speeds(profile, name)
+        case "analysis":
+            return settings.analysis(profile.runs[name])
+        case "scorecard":
+            return settings.scorecard(profile)
+        case "gallery":
+            return settings.gallery(profile, made["configfile"])
+    return {}
 
 
 def _known(then: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[tuple[str, tuple[Any, Any]]]:

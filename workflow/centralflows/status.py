@@ -140,6 +140,7 @@ def _kept(place: Place, profile: Config) -> tuple[int, str]:
 
 def _current(place: Place, attrs: dict[str, Any], profile: Config) -> bool:
     """Whether a store that was begun is one that a job would go on with."""
-    begun = {"rule": place.rule, "wildcards": {"run": place.run}, "config": json.loads(attrs["config"])}
+    wildcards = {"run": place.run, **({"flow": place.process} if place.rule == "flow" else {})}
+    begun = {"rule": place.rule, "wildcards": wildcards, "config": json.loads(attrs["config"])}
     source = source_digest(f"workflow/scripts/{place.rule}.py")
     return attrs["source_digest"] == source and not any(changes.reset(begun, profile))
