@@ -36,8 +36,8 @@ onstart:
         HELD.enter_context(
             calls.announce(Path(RESULTS, ".calls"), outputs, since=BEGAN)
         )
-    except UserError as error:
-        raise WorkflowError(str(error)) from None
+    except (UserError, OSError) as error:
+        raise WorkflowError(f"{type(error).__name__}: {error}") from None
 
 
 onsuccess:
