@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -64,8 +65,9 @@ def test_the_central_flow_costs_its_substeps_and_few_third_derivatives(experimen
     assert critical
     for each, values in steady:
         k = values["critical_modes"]
-        # heun2 with 3 substeps: 6 velocities, of which the first uses the gradient of the eigen-solve.
-        assert each["gradients"] <= 5
+        # heun2 with 2 substeps: 4 velocities, of which the first uses the gradient of the eigen-solve; three times as many
+        # where the edge is exceeded.
+        assert each["gradients"] <= (3 if values["effective_eigenvalues"][0] < 2.02 else 11)
         assert each["third"] in (0, k * (k + 1) // 2) and each["product_graphs"] in (0, k)
 
 
@@ -81,6 +83,19 @@ def test_eigenpairs_cost_little_more_than_a_product_each_along_a_flow(experiment
     tracked = sum(values["tracked_modes"] for _, values in counts) / len(counts)
     # The guard, at every fourth solve, takes three products and lets the others move; two for each mode are ample.
     assert mean(counts, "products") < 2 * tracked + 2
+
+
+def test_all_reported_eigenvalues_are_right_to_a_hundred_thousandth(experiment):
+    """Against dense algebra. An eigenvalue's error is of the order of the square of its vector's residual."""
+    reported = []
+    for record in experiment.flow("central"):
+        if record.step % 8 == 0:
+            values = record.values["effective_eigenvalues"]
+            hessian = torch.func.hessian(experiment.objective)(torch.as_tensor(record.weights))
+            exact = torch.linalg.eigvalsh(0.4 * hessian).flip(0)[: len(values)]
+            reported.append((np.abs(values / exact.numpy() - 1).max(), record.values["eigen_residuals"].max()))
+    errors, residuals = np.array(reported).T
+    assert errors.max() < 1e-5 and 1e-5 < residuals.max() < 1e-3
 
 
 def test_the_host_reads_a_bounded_number_of_values(experiment):

@@ -285,3 +285,14 @@ def test_what_tau_costs_on_the_toy():
         lag = exact - weights[:, 1]
         assert lag.min() > -1e-9 and lag.max() < 1.001 * tau * lr * c
         assert abs(lag[30:]).max() < 1e-6
+
+
+@pytest.mark.parametrize(("excess", "pace"), [(0.2, 3), (0.01, 1)])
+def test_beyond_the_edge_steps_and_relaxation_are_shorter(excess, pace):
+    """On the toy the excess falls as exp(-t / tau) to the edge; Heun's steps of length tau halve it each."""
+    lr = 0.1
+    integrator = Integrator("heun2", 2, proportional=True)
+    _, weights = run(
+        toy(1.0), [0.0, (2 + excess) / lr], lr=lr, steps=2, integrator=integrator, third_derivatives="followed"
+    )
+    assert lr * weights[1, 1] - 2 == pytest.approx(excess / 2 ** (2 * pace), rel=1e-6)

@@ -17,7 +17,7 @@ from torch import nn
 from .experiment import Experiment
 from .objective import Objective
 from .optimizers import GradientDescent, Optimizer, RMSProp, ScalarRMSProp
-from .schema import PUBLISHED
+from .schema import PUBLISHED, PUBLISHED_STABLE
 
 ROOT = Path(__file__).parents[2]
 MEASURED = ROOT / "results" / "agreement.json"
@@ -55,7 +55,8 @@ def ours(run: str, theirs: Mapping[str, np.ndarray]) -> dict[str, xr.Dataset]:
     objective = Objective(network, torch.from_numpy(theirs["inputs"]), targets, criterion)
     optimizer, warm_start = RUNS[run]
     weights = torch.from_numpy(theirs["initial_weights"])
-    return Experiment(objective, optimizer, 200, weights, warm_start=warm_start, central=PUBLISHED).run()
+    discretisation = {"central": PUBLISHED, "stable": PUBLISHED_STABLE}
+    return Experiment(objective, optimizer, 200, weights, warm_start=warm_start, **discretisation).run()
 
 
 def differences(central: xr.Dataset, theirs: Mapping[str, np.ndarray]) -> dict[str, float]:

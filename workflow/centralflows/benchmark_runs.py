@@ -89,7 +89,7 @@ def experiment(name: str, device: torch.device, **changes: Any) -> Experiment:
     """One of `RUNS` on a device; of a mapping among the changes, each key counts."""
     run: dict[str, Any] = {"outputs": 0, **RUNS[name]}
     for more in (ON_GPU.get(name, {}) if device.type == "cuda" else {}, changes):
-        run |= {key: run[key] | value if isinstance(value, dict) else value for key, value in more.items()}
+        run |= {key: run.get(key, {}) | value if isinstance(value, dict) else value for key, value in more.items()}
     settings = schema.Run.model_validate(run)
     return build(settings, data.build(settings.dataset), device)
 

@@ -22,7 +22,7 @@ from .spectrum import Spectrum
 from .symmetric import smat, svec, triangle
 
 LONGEST = 8.0  # units of time between two evaluations of third derivatives
-STEADY = 0.1  # relative error of followed third derivatives beyond which each velocity evaluates its own
+STEADY = 0.3  # relative error of followed third derivatives beyond which each velocity evaluates its own
 
 
 class Third(NamedTuple):
@@ -45,9 +45,8 @@ class Third(NamedTuple):
     steady: bool = False
 
     def at(self, time: float) -> Float[Tensor, "p q"]:
-        return (
-            torch.add(self.gradients, self.rates, alpha=time - self.measured) if self.extrapolated else self.gradients
-        )
+        past = time - self.measured
+        return torch.add(self.gradients, self.rates, alpha=past) if self.extrapolated and past else self.gradients
 
     def corrected(self, time: float, gradients: Float[Tensor, "p q"], root: Tensor, tolerance: float) -> Third:
         """The same after another evaluation.
@@ -58,8 +57,10 @@ class Third(NamedTuple):
                 interval is doubled where a fourth of the tolerance is kept.
         """
         gap, change = time - self.measured, gradients - self.gradients
-        sizes = [(part / root).norm() for part in (change, change - gap * self.rates, gradients)]
-        held, extrapolated, whole = torch.stack(sizes).tolist()
+        parts = change, torch.sub(change, self.rates, alpha=gap), gradients
+        if len(root) > 1:  # relative to each other, they do not depend on a number for P
+            parts = [part / root for part in parts]
+        held, extrapolated, whole = torch.stack([torch.linalg.vector_norm(part) for part in parts]).tolist()
         error = min(held, extrapolated) / whole
         interval = self.interval
         if error <= tolerance / 4:
@@ -95,7 +96,8 @@ class Edge(NamedTuple):
     third: Third
 
     def products_at(self, time: float) -> Float[Tensor, "p k"]:
-        return torch.add(self.products, self.product_rates, alpha=time - self.time)
+        past = time - self.time
+        return torch.add(self.products, self.product_rates, alpha=past) if past else self.products
 
     def curvatures_at(self, time: float, w: Float[Tensor, " p"]) -> Float[ndarray, "k k"]:
         r"""$C + \int T' dw$, to second order in the time since the start."""
@@ -128,10 +130,14 @@ def edge(
     rotation = None if before is None else _rotation(before.vectors, vectors)
     if rotation is None:
         gradients = point.curvature_gradients(basis)
-        third, rates = Third(gradients, torch.zeros_like(gradients), time), torch.zeros_like(products)
+        # Modes that come or leave do not make third derivatives change faster than they did.
+        steady = before is not None and before.third.steady
+        third = Third(gradients, torch.zeros_like(gradients), time, steady=steady)
+        rates = torch.zeros_like(products)
     else:
         third = _turned(before.third, rotation)
-        rates = (products - _rows(rotation.T, before.products)) / (time - before.time)
+        turn, gap = torch.as_tensor(rotation.T).to(products), time - before.time
+        rates = torch.addmm(products.T, turn, before.products.T, beta=1 / gap, alpha=-1 / gap).T
         if time - third.measured >= third.interval:
             third = third.corrected(time, point.curvature_gradients(basis), root, tolerance)
     curvatures = gram(vectors, images)
@@ -212,3 +218,11 @@ def gram(a: Float[Tensor, "p j"], b: Float[Tensor, "p k"]) -> Float[ndarray, "j 
     elif whole:
         total = total + (a[:whole].double().T @ b[:whole].double()).cpu()
     return total.numpy()
+
+
+def weighted_gram(a: Float[Tensor, "p q"], preconditioner: Float[Tensor, " *p"]) -> Float[ndarray, "q q"]:
+    """a' P^{-1} a, summed like `gram`."""
+    if len(preconditioner) == 1:
+        return gram(a, a) / preconditioner.item()
+    weighted = a / preconditioner.sqrt()[:, None]
+    return gram(weighted, weighted)

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from .complementarity import Solution, solve_sdcp
 from .derivatives import Point, Points
-from .edge import Block, Edge, edge, gram, pairs
+from .edge import Block, Edge, edge, gram, pairs, weighted_gram
 from .optimizers import Optimizer
 from .optimizers.base import State
 from .spectrum import Spectrum
@@ -37,11 +37,13 @@ class Frame(NamedTuple):
         vectors: orthonormal eigenvectors `[p, m]` of the symmetrised effective Hessian.
         edge: the critical modes' expansion about the point of the solve; None where there are none, or where each
             velocity evaluates their derivatives itself.
+        pace: how many times shorter steps and relaxation are than usual.
     """
 
     values: Float[Tensor, " m"]
     vectors: Float[Tensor, "p m"]
     edge: Edge | None = None
+    pace: int = 1
 
 
 class Oscillation(NamedTuple):
@@ -179,14 +181,21 @@ class CentralFlow(Flow):
 
     name: ClassVar[str] = "central"
     averages: ClassVar[bool] = True
+    penalty: ClassVar[float] = 0.5  # how much of the gradient of <H, Sigma> acts on the weights
 
     # A mode this far below the critical threshold at the last solve is not looked at before the next one.
     margin: ClassVar[float] = 0.15
+
+    # Beyond this the flow relaxes to the edge: how fast is a matter of the relaxation time alone, so that it is divided.
+    beyond: ClassVar[float] = 2.02
+    relaxing_pace: ClassVar[int] = 3
 
     def frame(self, time, w, state, spectrum, before=None):
         frame = super().frame(time, w, state, spectrum)
         if self.third_derivatives == "fresh":
             return frame
+        if spectrum.values[0] > self.beyond:
+            frame = frame._replace(pace=self.relaxing_pace)
         values, past = spectrum.values.tolist(), frame.values.tolist() if before is None else before.values.tolist()
         # A mode that goes on rising as it did enters before it is past the threshold: later, it would enter with a jump.
         rises = [max(0.0, now - then) for now, then in zip(values, past, strict=False)]
@@ -209,35 +218,31 @@ class CentralFlow(Flow):
             point = self.points.at(w)  # first, so that its gradient is not evaluated twice
             smooth = self._smooth_velocity(time, w, state)
             block = self._fresh(point, smooth[2].preconditioner, frame)
-        return smooth if block is None else self._constrained(time, w, state, smooth, block)
+        return smooth if block is None else self._constrained(time, w, state, smooth, block, frame.pace)
 
     def _constrained(
-        self, time: Time, w: Tensor, state: State, smooth: tuple[Tensor, State, Snapshot], block: Block
+        self, time: Time, w: Tensor, state: State, smooth: tuple[Tensor, State, Snapshot], block: Block, pace: int
     ) -> tuple[Tensor, State, Snapshot]:
         """A smooth velocity, with what keeps the critical modes at the edge added to it."""
         (dw, drift, snapshot), step = smooth, self.step(time)
-        # What one unit of each coordinate of X adds to the velocity.
-        dw_x = self._penalty(block.gradients, snapshot.preconditioner)
+        # What one unit of each coordinate of X adds to the drift.
         drift_x = self.optimizer.drift_curvature(step, state, snapshot.gradient, block.products)
 
-        # The change of svec(U' (2P - H) U) along the smooth velocity, and along each of those.
+        # The change of svec(U' (2P - H) U) along the smooth velocity, and what a unit of each coordinate adds to it.
         growth = self.optimizer.preconditioner_rate(step, state, 1.0, drift).to(w)[:, None]
         rate = block.growth(growth)[:, 0] - (block.gradients.T @ dw).double().cpu().numpy()
-        rate_x = -gram(block.gradients, dw_x)
+        rate_x = self.penalty * weighted_gram(block.gradients, snapshot.preconditioner)
         if state:
             rate_x = rate_x + block.growth(self.optimizer.preconditioner_rates(step, state, drift_x).to(w))
 
-        tau = self.relaxation_time
+        tau = self.relaxation_time / pace
         solution = solve_sdcp(block.slack + tau * smat(rate), tau * rate_x)
         x = torch.as_tensor(svec(solution.x), dtype=w.dtype, device=w.device)
-        dw = dw + dw_x @ x
+        if self.penalty:
+            dw = torch.addcdiv(dw, block.gradients @ x, snapshot.preconditioner, value=-self.penalty)
         drift = tuple(d + d_x @ x for d, d_x in zip(drift, drift_x, strict=True))
         oscillation = Oscillation(block.basis, block.products, block.curvatures, solution)
         return dw, drift, snapshot._replace(oscillation=oscillation)
-
-    def _penalty(self, curvature_gradients: Float[Tensor, "p q"], preconditioner: Tensor) -> Float[Tensor, "p q"]:
-        r"""$-\tfrac12 P^{-1} \nabla_w \langle H, \Sigma \rangle$ per coordinate of $X$."""
-        return -0.5 * curvature_gradients / preconditioner[:, None]
 
     def _fresh(self, point: Point, preconditioner: Tensor, frame: Frame) -> Block | None:
         """The critical block evaluated at a point, None where no mode is critical."""
@@ -273,8 +278,7 @@ class AblatedFlow(CentralFlow):
 
     name: ClassVar[str] = "ablated"
 
+    penalty: ClassVar[float] = 0.0
+
     def velocity(self, time, w, state, frame):
         return super().velocity(time, w, state, frame) if state else self._smooth_velocity(time, w, state)
-
-    def _penalty(self, curvature_gradients, preconditioner):
-        return torch.zeros_like(curvature_gradients)

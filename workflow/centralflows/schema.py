@@ -589,7 +589,8 @@ class Spectrum(Strict):
     maximum: Annotated[int, Field(ge=1, le=64)] = 16
     """most that can be tracked"""
     tolerance: Annotated[float, Field(gt=0, le=1e-2), AlsoText] = 8e-5
-    """on the residual relative to the largest eigenvalue"""
+    """on the residual of eigenpairs from 1.9 on, relative to the largest eigenvalue; ten times as much for smaller ones, whose
+    values are still right to some millionths"""
     hessian_every: Natural = 0
     """steps between solves for the eigenvalues of the Hessian itself, where each weight has a step size of its own (0:
     never; with one step size for all they come for free)"""
@@ -617,7 +618,7 @@ class Central(Integration):
 
     method: FixedStep = "heun2"
     """fixed-step method of torchdiffeq"""
-    substeps: Count = 3
+    substeps: Count = 2
     """equal steps per unit of time at the edge of stability; with followed third derivatives fewer below it and more above, in
     proportion to the sharpness"""
     critical_threshold: Annotated[float, Field(gt=0, le=2), AlsoText] = 1.95
@@ -639,9 +640,11 @@ PUBLISHED = Central(method="euler", substeps=4, third_derivatives="fresh")
 class Stable(Integration):
     """The stable flow (for gradient descent: gradient flow)."""
 
-    method: FixedStep | Literal["bosh3", "dopri5"] = "euler"
+    method: FixedStep | Literal["bosh3", "dopri5"] = "heun2"
     """method of torchdiffeq; bosh3 and dopri5 choose their steps themselves"""
-    substeps_per_sharpness: Annotated[float, Field(ge=0.5), AlsoText] = 2.0
+    substeps: Count = 2
+    """equal steps per unit of time"""
+    substeps_per_sharpness: Annotated[float, Field(ge=0.5), AlsoText] = 0.75
     """further substeps as the flow grows stiff: the least number per unit of effective sharpness"""
     rtol: Positive = 1e-5
     """relative error of each step of an adaptive method"""
@@ -651,6 +654,10 @@ class Stable(Integration):
     """effective sharpness at which the flow is given up"""
     stop_at_evaluations: Count = 10_000
     """evaluations of the gradient in one unit of time at which the flow is given up"""
+
+
+PUBLISHED_STABLE = Stable(method="euler", substeps=4, substeps_per_sharpness=2)
+"""That of its stable flow."""
 
 
 class Stationary(Integration):

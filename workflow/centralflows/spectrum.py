@@ -33,6 +33,7 @@ class Spectrum(NamedTuple):
 def leading_eigenpairs(
     operator: Callable[[Float[Tensor, "p m"]], Float[Tensor, "p m"]],
     guess: Float[Tensor, "p b"],
+    factor: Float[Tensor, " *p"] | None = None,
     *,
     wanted: int,
     tolerance: float,
@@ -65,7 +66,7 @@ def leading_eigenpairs(
     Lanczos iteration that keeps its vectors; thick restarts after A. Stathopoulos, Y. Saad, K. Wu, "Dynamic thick
     restarting of the Davidson, and the implicitly restarted Arnoldi methods", SIAM J. Sci. Comput. 19 (1998).
     """
-    space = _Space(operator, guess, workspace)
+    space = _Space(operator, guess, factor, workspace)
     # Rounding sets a floor under the residual: near it, few iterations without progress are allowed.
     best, stalled, floor = torch.inf, 0, 1e3 * torch.finfo(guess.dtype).eps
     for iteration in range(iterations):
@@ -79,7 +80,7 @@ def leading_eigenpairs(
         if stalled and stalled % 3 == 0:
             space.restart(fresh=True)
         else:
-            space.extend(_unit(residual[loose > tolerance]))
+            space.extend(_unit(residual, norms, [i for i, norm in enumerate(loose.tolist()) if norm > tolerance]))
     vectors, images = space.ritz()
     return Spectrum(space.values, vectors.T, norms, space.products, images.T)
 
@@ -92,9 +93,16 @@ class _Space:
     algebra costs an accelerator's queue one wait per iteration and no small kernels.
     """
 
-    def __init__(self, operator: Callable[[Tensor], Tensor], guess: Float[Tensor, "p b"], workspace: Tensor | None):
+    def __init__(
+        self,
+        operator: Callable[[Tensor], Tensor],
+        guess: Float[Tensor, "p b"],
+        factor: Float[Tensor, " *p"] | None,
+        workspace: Tensor | None,
+    ):
         p, self.width = guess.shape
         self.operator, self.products = operator, 0
+        self.factor = guess.new_ones(1) if factor is None else factor
         self.capacity = 4 * self.width
         self.buffer = guess.new_empty(2 * self.capacity, p) if workspace is None else workspace
         self._begin(guess.T)
@@ -102,19 +110,22 @@ class _Space:
     def _begin(self, rows: Tensor) -> None:
         self.size = 0
         self.gram = self.form = torch.zeros(0, 0, dtype=torch.float64)
-        self.extend(_orthonormal(rows))
+        self.extend(_conditioned(rows))
 
     def extend(self, rows: Float[Tensor, "d p"], images: Float[Tensor, "d p"] | None = None) -> None:
         """Add vectors, applying the operator to them unless their images are known."""
         if self.size + len(rows) > self.capacity:
             self.restart()
         old, new = self.size, self.size + len(rows)
+        added = self.buffer[2 * old : 2 * new]
+        added[0::2] = rows
         if images is None:
-            images = self.operator(rows.T).T
+            torch.mul(self.operator(rows.T).T, self.factor, out=added[1::2])
             self.products += len(rows)
-        self.buffer[2 * old : 2 * new : 2], self.buffer[2 * old + 1 : 2 * new : 2] = rows, images
-        overlaps = (rows @ self.buffer[: 2 * new].T).double().cpu()
-        self.gram, self.form = _bordered(self.gram, overlaps[:, 0::2]), _bordered(self.form, overlaps[:, 1::2])
+        else:
+            added[1::2] = images
+        overlaps = (added @ self.buffer[0 : 2 * new : 2].T).double().cpu()
+        self.gram, self.form = _bordered(self.gram, overlaps[0::2]), _bordered(self.form, overlaps[1::2])
         self.size = new
         self._solve()
 
@@ -138,10 +149,10 @@ class _Space:
     def residuals(self) -> tuple[Float[Tensor, "b p"], Float[Tensor, " b"]]:
         """A v - lambda v for each pair, and their norms relative to the largest eigenvalue."""
         mix = self.mix[: self.width]
-        both = torch.stack([-self.values[:, None] * mix, mix], dim=2).flatten(1)
+        largest = self.values.abs().max().clamp_min(torch.finfo(self.buffer.dtype).tiny)
+        both = torch.stack([-self.values[:, None] * mix, mix], dim=2).flatten(1) / largest
         residual = both.to(self.buffer) @ self.buffer[: 2 * self.size]
-        tiny = torch.finfo(residual.dtype).tiny
-        return residual, residual.norm(dim=1).double().cpu() / self.values.abs().max().clamp_min(tiny)
+        return residual, torch.linalg.vector_norm(residual, dim=1).double().cpu()
 
     def restart(self, *, fresh: bool = False) -> None:
         """Keep the best vectors only: twice the width, or where they are `fresh`, the width, with images applied anew."""
@@ -161,14 +172,13 @@ def _bordered(matrix: Float[Tensor, "r r"], rows: Float[Tensor, "d s"]) -> Float
     return torch.cat([upper, lower])
 
 
-def _orthonormal(rows: Float[Tensor, "d p"]) -> Float[Tensor, "d p"]:
-    """An orthonormal basis of the span of some rows: themselves, turned as little as possible, where they nearly are one."""
-    gram = (rows @ rows.T).double().cpu()
-    scale, rotation = torch.linalg.eigh((gram + gram.T) / 2)
-    if len(rows) and scale[0] > 0.5 * scale[-1]:
-        return (rotation @ (rotation / scale.sqrt()).T).to(rows) @ rows
-    return torch.linalg.qr(rows.T)[0].T
+def _conditioned(rows: Float[Tensor, "d p"]) -> Float[Tensor, "d p"]:
+    """A basis of the span of some rows, orthonormal or nearly so: where they are that already, themselves."""
+    scale = torch.linalg.eigvalsh((rows @ rows.T).double().cpu())
+    return rows if len(rows) and 0.5 < scale[0] <= scale[-1] < 2 else torch.linalg.qr(rows.T)[0].T
 
 
-def _unit(rows: Tensor) -> Tensor:
-    return rows / rows.norm(dim=1, keepdim=True).clamp_min(torch.finfo(rows.dtype).tiny)
+def _unit(rows: Float[Tensor, "b p"], norms: Float[Tensor, " b"], chosen: list[int]) -> Float[Tensor, "d p"]:
+    """The chosen rows divided by their norms, in place where they are all."""
+    rows = rows if len(chosen) == len(rows) else rows[chosen]
+    return rows.div_(norms[chosen, None].clamp_min(torch.finfo(rows.dtype).tiny).to(rows))

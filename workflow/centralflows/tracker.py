@@ -10,6 +10,7 @@ import warnings
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -40,9 +41,11 @@ class Tracker:
         threshold: modes above it are tracked; the count grows until the smallest tracked one is below. Infinity keeps
             the count at `minimum`.
         minimum, maximum: bounds on the number of modes.
-        tolerance: on the relative residual of the tracked modes; those below the threshold are followed less closely.
+        tolerance: on the relative residual of the tracked modes.
         seed: of the first guess and of the noise.
         guarded: solves from one with the guard to the next.
+        near: values from which on the tolerance counts in full; a tenth of it is enough for those that do not act on a flow
+            yet, whose error is of the order of the residual squared.
         solves, modes: number of solves so far, and of modes that the last one reported.
         vectors: eigenvectors of the last solve and the guard, `[p, m + 1]` (`[p, p]` where p modes are tracked).
         workspace: memory of the solver.
@@ -54,7 +57,8 @@ class Tracker:
     maximum: int = 16
     tolerance: float = 8e-5
     seed: int = 0
-    guarded: int = 4
+    guarded: int = 8
+    near: float = 1.9
     solves: int = 0
     modes: int = 0
     vectors: Tensor | None = field(default=None, repr=False)
@@ -70,10 +74,10 @@ class Tracker:
 
     def update(self, point: Point, preconditioner: Float[Tensor, " *p"]) -> Spectrum:
         """The tracked eigenpairs of the effective Hessian at a point, given diag(P) `[p]` or `[1]`."""
-        scale = preconditioner.rsqrt()[:, None]
+        scale = preconditioner.rsqrt()
 
         def operator(vectors: Tensor) -> Tensor:
-            return scale * point.hessian_product(scale * vectors)
+            return point.hessian_product(scale[:, None] * vectors)
 
         p = len(point.w)
         maximum = min(self.maximum, p)
@@ -85,16 +89,15 @@ class Tracker:
         products = 0
         while True:
             block = min(modes + guard, p)
-            guess = _beside(guess, spare)[:, :block]
+            guess = _beside(guess, spare[:, : block - guess.shape[1]])
             guess = _beside(guess, self._noise(p, block - guess.shape[1], point.w))
             if self.workspace is None or len(self.workspace) < 8 * block:
                 self.workspace = guess.new_empty(8 * block, p)
             found = leading_eigenpairs(
-                operator,
-                guess,
+                *((point.hessian_product, guess, scale.square()) if len(scale) == 1 else (operator, guess, scale)),
                 wanted=modes,
                 tolerance=self.tolerance,
-                threshold=min(self.threshold, 2.0),
+                threshold=self.near,
                 least=2 * (block > modes),
                 workspace=self.workspace,
             )
@@ -114,15 +117,16 @@ class Tracker:
         """Remember what the next solve needs of this one, and report it."""
         vectors, images = found.vectors, found.images
         if self.vectors is not None:
-            signs = _continuing(vectors, self.vectors)
-            vectors, images = vectors * signs, images * signs
+            for i in _turned_round(vectors, self.vectors):
+                vectors[:, i].neg_()
+                images[:, i].neg_()
         # One mode below the threshold is enough; a margin keeps the count from flickering.
         below = int((found.values[:modes] > 0.95 * self.threshold).sum()) + 1
         least = min(self.minimum, self.maximum, len(vectors))
         modes = max(min(modes, below), least)
         self.previous = None if self.vectors is None else self.vectors[:, : self.modes]
         self.modes = modes
-        self.vectors = _beside(vectors, spare)[:, : modes + 1]
+        self.vectors = _beside(vectors[:, : modes + 1], spare[:, : max(0, modes + 1 - vectors.shape[1])])
         self.solves += 1
         if found.residuals[:modes].max().item() > 30 * self.tolerance:
             # Without the number, which the records hold, the same warning is shown once and not at every step.
@@ -145,17 +149,18 @@ class Tracker:
             # Within a cluster of values the vectors are arbitrary: those before are turned to the present ones first.
             left, overlaps, right = torch.linalg.svd((before.T @ modes).double().cpu())
             if overlaps[-1] > 0.7:
-                modes = 2 * modes - ((left @ right).T.to(before) @ before.T).T
+                turn = (left @ right).T.to(before)
+                modes = torch.addmm(modes.T, turn, before.T, beta=2, alpha=-1).T
         return modes, guard
 
 
 def _beside(left: Float[Tensor, "p a"], right: Float[Tensor, "p b"]) -> Float[Tensor, "p c"]:
     """Both as one, stored as rows."""
-    return torch.cat([left.T, right.T]).T
+    return torch.cat([left.T, right.T]).T if right.shape[1] else left
 
 
-def _continuing(vectors: Tensor, previous: Tensor) -> Tensor:
-    """The signs with which vectors continue the previous ones, matched by largest overlap."""
-    overlaps = previous.T @ vectors
-    nearest = overlaps.gather(0, overlaps.abs().argmax(dim=0, keepdim=True))[0]
-    return torch.where(nearest < 0, -1.0, 1.0).to(vectors.dtype)
+def _turned_round(vectors: Float[Tensor, "p b"], previous: Float[Tensor, "p a"]) -> list[int]:
+    """Which vectors have the sign opposite to that of the previous ones, matched by largest overlap."""
+    overlaps = (previous.T @ vectors).cpu().numpy()
+    nearest = overlaps[np.abs(overlaps).argmax(axis=0), np.arange(overlaps.shape[1])]
+    return np.flatnonzero(nearest < 0).tolist()
