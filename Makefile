@@ -5,6 +5,8 @@ CORES ?= all
 VENV := .venv
 BIN := $(CURDIR)/$(VENV)/bin
 RUN := PATH="$(BIN):$$PATH"
+ALONE := import fcntl, os, sys; file = os.open("Makefile", os.O_RDONLY); fcntl.flock(file, fcntl.LOCK_EX); \
+	os.set_inheritable(file, True); os.execvp(sys.argv[1], sys.argv[1:])
 
 .PHONY: figures smoke test survival status verify crate report benchmark gallery animations cluster lint lock clean
 
@@ -68,8 +70,13 @@ cluster: $(VENV)/.ready
 	$(BIN)/python -m pip check
 
 # The lock serves as constraints: installed as requirements it would bring CUDA to machines without a GPU.
+# One at a time: another make waits here, and finds it done.
 $(VENV)/.ready: envs/requirements.in envs/requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("Python 3.11 or newer is needed, found " + sys.version + "; give it as make PYTHON=python3.x")'
+	@$(PYTHON) -c '$(ALONE)' $(MAKE) --no-print-directory $(VENV)/.installed
+	@touch $@
+
+$(VENV)/.installed: envs/requirements.in envs/requirements.lock pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --requirement envs/requirements.in --constraint envs/requirements.lock
 	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .

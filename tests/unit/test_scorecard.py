@@ -59,7 +59,14 @@ def run(*, sharpness=2.1, error=0.0, lr=0.1, fall=1.0, **settings) -> dict[str, 
     }
     stable = {"distance": series(np.where(TIME < 100, 0.4 * TIME, np.nan))}
     ablated = {"hessian_eigenvalues": modes(30.0), "step_size": series(0.5), "loss": series(loss)}
-    parts = {"discrete": discrete, "midpoint": midpoint, "central": central, "stable": stable, "ablated": ablated}
+    settled = {"stationary": {"distance": series(0.2 * TIME)}, "stationary-ablated": {"distance": series(0.5 * TIME)}}
+    parts = settled | {
+        "discrete": discrete,
+        "midpoint": midpoint,
+        "central": central,
+        "stable": stable,
+        "ablated": ablated,
+    }
     return {
         name: xr.Dataset(part, coords, {"config": json.dumps(config)} if name == "discrete" else {})
         for name, part in parts.items()
@@ -81,6 +88,7 @@ def run(*, sharpness=2.1, error=0.0, lr=0.1, fall=1.0, **settings) -> dict[str, 
         ("step-size", 0.05, 1e-12),
         ("ablated-sharper", 1.5, 1e-12),
         ("ablated-steps", 0.5, 1e-12),
+        ("stationary-penalty", 0.4, 1e-12),
     ],
 )
 def test_each_number_by_hand(claim, expected, rtol):

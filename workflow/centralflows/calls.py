@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from .errors import UserError
-from .lock import Locked, named, read, this
+from .lock import Locked, named, read, taken, this
 
 
 class Overtaken(UserError, RuntimeError):
@@ -25,7 +25,7 @@ def attend(folder: Path) -> TextIO:
     """
     folder.mkdir(exist_ok=True)
     file = (folder / "attending").open("a")
-    if _taken(file, fcntl.LOCK_EX):  # else another one is alive, and the locks may be its own
+    if taken(file, fcntl.LOCK_EX):  # else another one is alive, and the locks may be its own
         for stale in (folder / "locks").glob("*.lock"):
             stale.unlink()
     fcntl.flock(file, fcntl.LOCK_SH)
@@ -76,18 +76,10 @@ def _plans(folder: Path) -> Iterator[dict[str, Any]]:
     """What the living are making; plans of the dead are removed."""
     for plan in folder.glob("*.json"):
         with suppress(FileNotFoundError), plan.open() as file:
-            if _taken(file, fcntl.LOCK_SH):
+            if taken(file, fcntl.LOCK_SH):
                 plan.unlink()
             else:
                 yield read(file)
-
-
-def _taken(file: TextIO, kind: int) -> bool:
-    try:
-        fcntl.flock(file, kind | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
 
 
 def _made(output: str) -> float:

@@ -304,7 +304,7 @@ CATALOGUE: dict[str, Drawing] = {
         needs=("speeds", "coordinates", "a state per weight"),
     ),
     "rmsprop-precond-speed": Drawing(
-        "The preconditioner that knows of curvature alone is faster than gradient descent at its edge; RMSProp's is slower.",
+        "The preconditioner that knows of curvature alone beats gradient descent at its edge; RMSProp's own is slower.",
         "rmsprop.speeds",
         RMSPROP,
         ("central", "speeds"),

@@ -132,6 +132,13 @@ CLAIMS: dict[str, Claim] = {
     "stationary-nu": Claim(
         "nu converges to its stationary value.", "cosine between them at the last point", ">=", 0.95, measures.cosine
     ),
+    "stationary-penalty": Claim(
+        "With nu at its stationary value the flow follows RMSProp by means of the curvature penalty.",
+        "distance to the stationary flow over that to the same without penalty, at the last step of both",
+        "<=",
+        0.95,
+        measures.stationary_distances,
+    ),
     "curvature-faster": Claim(
         "The preconditioner of curvature alone is faster than gradient descent at its edge.",
         "share of points at the edge where it is",

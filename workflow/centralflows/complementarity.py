@@ -26,6 +26,9 @@ class NotMonotone(Unsolved):
     """The operator B lowers the slack in some direction: the problem need not have a solution."""
 
 
+CURE = "start later (warm_start) or take a smaller learning rate"
+
+
 class Solution(NamedTuple):
     """A solution with its certificate.
 
@@ -74,7 +77,7 @@ def solve_sdcp(a: Float[ndarray, "k k"], b: Float[ndarray, "q q"], *, tolerance:
     b_symmetric = (b + b.T) / 2
     floor = np.linalg.eigvalsh(b_symmetric)[0]
     if size_b == 0:
-        raise NotMonotone("B is zero; raising X does not restore stability")
+        raise NotMonotone(f"B is zero; raising X does not restore stability: {CURE}")
     a_unit, b_unit, monotonicity = svec(a) / size_a, b / size_b, floor / size_b
     if k == 1:
         x = _half_line(a_unit, b_unit)
@@ -90,7 +93,7 @@ def solve_sdcp(a: Float[ndarray, "k k"], b: Float[ndarray, "q q"], *, tolerance:
         if monotonicity < -tolerance:
             raise NotMonotone(
                 f"B has eigenvalue {floor:.3e} at norm {size_b:.3e}: raising X does not restore stability in every "
-                f"direction, and no solution was found (gap {gap:.1e}, violation {violation:.1e})"
+                f"direction, and no solution was found (gap {gap:.1e}, violation {violation:.1e}): {CURE}"
             )
         raise Unsolved(
             f"the complementarity problem of size {k} was not solved: gap {gap:.1e}, violation {violation:.1e}, "
@@ -128,7 +131,7 @@ def _equilibrium(b: ndarray) -> ndarray:
 
 def _half_line(a: ndarray, b: ndarray) -> ndarray:
     if b[0, 0] <= 0:
-        raise NotMonotone("B is negative; raising X does not restore stability")
+        raise NotMonotone(f"B is negative; raising X does not restore stability: {CURE}")
     return np.maximum(0.0, -a / b[0])
 
 

@@ -147,5 +147,7 @@ def discrete_trajectory(
 
 
 def _aligned(vector: Tensor, previous: Tensor | None) -> Tensor:
-    """An eigenvector with the sign that it had before, so that a displacement along it has one."""
-    return -vector if previous is not None and vector @ previous < 0 else vector
+    """An eigenvector with the sign that it had before, so that a displacement along it has one; at first, with a positive
+    sum, which does not depend on what the eigen-solver began with."""
+    reference = torch.ones_like(vector) if previous is None else previous
+    return -vector if vector @ reference < 0 else vector

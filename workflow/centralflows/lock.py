@@ -8,7 +8,7 @@ import json
 import os
 import platform
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import IO, Any, NamedTuple
 
 from .errors import UserError
 
@@ -38,15 +38,13 @@ class Lock:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         while True:
             self._file = self.path.open("a+")
-            try:
-                fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
+            if not taken(self._file, fcntl.LOCK_EX):
                 holder = read(self._file)
                 self._file.close()
                 raise Locked(
                     f"{self.path}: {named(holder)} is writing this output; {named(this())} does not. "
                     "Wait until it ends, or end it."
-                ) from None
+                )
             if self._stands():
                 break
             self._file.close()  # its holder removed it meanwhile
@@ -87,13 +85,18 @@ def mark(output: Path) -> Mark | None:
     """
     try:
         with Lock(output).path.open() as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-            except BlockingIOError:
-                return Mark(True, read(file))
-            return Mark(False, read(file))
+            return Mark(not taken(file, fcntl.LOCK_SH), read(file))
     except FileNotFoundError:
         return None
+
+
+def taken(file: IO[str], kind: int) -> bool:
+    """Whether a lock of this kind (`fcntl.LOCK_EX` or `fcntl.LOCK_SH`) on a file was to be had, and is held now."""
+    try:
+        fcntl.flock(file, kind | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def this() -> dict[str, Any]:

@@ -146,6 +146,17 @@ def ablated(quantity: Callable[[xr.Dataset], xr.DataArray]) -> Measure:
     return measure
 
 
+def stationary_distances(run: Run, width: float) -> float | None:
+    if "stationary" not in run or "stationary-ablated" not in run:
+        return None
+    both = xr.merge(
+        [run[name].distance.rename(name) for name in ("stationary", "stationary-ablated")],
+        compat="override",
+        join="inner",
+    ).dropna("step")
+    return float(both["stationary"][-1] / both["stationary-ablated"][-1]) if both.sizes["step"] else None
+
+
 def speeds(measure: Callable[[xr.Dataset], xr.DataArray]) -> Measure:
     """A mean over the points of the central flow, from the first at which the stationary state oscillates."""
 

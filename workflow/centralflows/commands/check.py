@@ -22,8 +22,12 @@ def main(options: argparse.Namespace) -> int:
     except ConfigError as error:
         print(error, file=sys.stderr)
         return 1
-    print(f"{options.file}: {len(config.runs)} runs and {len(config.figures)} figures")
+    print(f"{options.file}: {_counted(len(config.runs), 'run')} and {_counted(len(config.figures), 'figure')}")
     own = sorted({plugin.name for run in config.runs.values() for plugin in run.plugins.values()})
     if own:
         print(f"It runs code of yours: {', '.join(own)}")
     return 0
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number} {noun}" + ("s" if number != 1 else "")
