@@ -136,10 +136,13 @@ class Table(NamedTuple):
 
     def empty(self, rows: int) -> dict[str, ndarray]:
         """Values of so many rows, none of them known: NaN, or -1 where they are whole numbers."""
-        return {
-            name: np.full((rows, *c.sizes), np.nan if np.dtype(c.dtype).kind == "f" else -1, dtype=c.dtype)
-            for name, c in self.columns.items()
-        }
+        return self.cleared({name: np.empty((rows, *c.sizes), c.dtype) for name, c in self.columns.items()})
+
+    def cleared(self, arrays: dict[str, ndarray]) -> dict[str, ndarray]:
+        """The same arrays, none of whose values is known any more."""
+        for array in arrays.values():
+            array.fill(np.nan if array.dtype.kind == "f" else -1)
+        return arrays
 
     def put(self, arrays: dict[str, ndarray], row: int, values: Mapping[str, Any]) -> None:
         """Set what is known of a row; vectors may be shorter than their dimension."""

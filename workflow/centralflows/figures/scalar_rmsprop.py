@@ -29,14 +29,14 @@ def effective_sharpness(run: Run, *, window: Window | None = None) -> Figure:
     square.plot(discrete.step, discrete.gradient_norm_squared, **LINES["raw"], label=SQUARE)
     square.plot(discrete.step, discrete.state_total, **LINES["discrete"], label=NU)
     panels.clip(square, discrete.state_total, factor=3.0)
-    finish(square, title=rf"{SQUARE} and {NU}", ylabel=r"loss$^2$ / weight$^2$", legend="upper right")
+    finish(square, title=rf"{SQUARE} and {NU}", ylabel=r"loss$^2$ / weight$^2$")
     panels.line(output, shown, "discrete", discrete.outputs.isel(example=0, output=liveliest(shown)))
     finish(output, title="network output, one test example", ylabel="output")
     panels.sharpness(sharpness, shown)
     panels.effective_sharpness(effective, shown)
     panels.line(step, shown, "discrete", discrete.step_size)
     finish(step, title=r"effective step size, $\eta/\sqrt{\nu}$", ylabel=r"weight$^2$ / loss")
-    shared_legend(figure, effective)
+    shared_legend(figure, effective, square)
     return figure
 
 

@@ -75,7 +75,9 @@ def panels(
     return figure, list(axes.flat)
 
 
-def finish(axes: Axes, *, title: str, ylabel: str = "", xlabel: str = "step", legend: str | None = None) -> None:
+def finish(
+    axes: Axes, *, title: str, ylabel: str = "", xlabel: str = "step", legend: str | None = None, ncols: int = 1
+) -> None:
     """Title, labels and frame of a panel whose x axis is time."""
     axes.set(title=title, xlabel=xlabel, ylabel=ylabel)
     axes.margins(x=0)
@@ -83,7 +85,7 @@ def finish(axes: Axes, *, title: str, ylabel: str = "", xlabel: str = "step", le
         for line in axes.lines:
             line.set_rasterized(True)
     if legend:
-        axes.legend(loc=legend, handlelength=2.2)
+        axes.legend(loc=legend, handlelength=2.2, ncols=ncols, columnspacing=1.2)
     sns.despine(ax=axes)
 
 

@@ -26,7 +26,9 @@ def edge_of_stability(runs: Runs, *, window: Window | None = None) -> Figure:
             panels.line(sharpness, run, "discrete", top, color=color, label=label)
             panels.edge(sharpness, run, color=color)
         headroom(loss)
-        finish(loss, title=name, xlabel="", ylabel="training loss" if column == 0 else "", legend="upper right")
+        finish(
+            loss, title=name, xlabel="", ylabel="training loss" if column == 0 else "", legend="upper right", ncols=2
+        )
         finish(sharpness, title="", ylabel="sharpness" if column == 0 else "")
     return figure
 
@@ -39,10 +41,10 @@ def predicted_losses(runs: Runs, *, window: Window | None = None) -> Figure:
     for panel, (name, members) in zip(axes, columns.items(), strict=False):
         for i, (color, label, run) in enumerate(_members(members, window)):
             panels.line(panel, run, "discrete", run["discrete"].loss, color=color, alpha=0.6, lw=1.0, label=label)
-            style = {"lw": 1.3, "label": "central flow" if i == 0 else None}
+            style = {"lw": 1.3, "label": "central flow" if i == len(members) - 1 else None}
             panels.line(panel, run, "central", run["central"].predicted_loss, **style)
         headroom(panel)
-        finish(panel, title=name, ylabel="training loss", legend="upper right")
+        finish(panel, title=name, ylabel="training loss", legend="upper right", ncols=2)
     for panel in axes[len(columns) :]:
         panel.set_axis_off()
     return figure
