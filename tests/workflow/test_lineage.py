@@ -93,6 +93,9 @@ def test_a_copied_figure_is_known_by_its_identifier(part, capsys, tmp_path, kind
     made = read_seal(part / "figures" / "smoke" / "gd-eos.seal.json").made
     assert identifier_of(copied) == made["identifier"]
     assert audited(capsys, str(copied), "--results", str(part / "results"))[0] == 0
+    gallery = part / "figures" / "gallery"
+    gallery.mkdir(exist_ok=True)
+    assert audited(capsys, str(shutil.copy(copied, gallery)))[0] == 0
     with copied.open("ab") as file:
         file.write(b"\n")
     status, text = audited(capsys, str(copied), "--results", str(part / "results"))

@@ -92,6 +92,8 @@ def read_seal(path: Path) -> Seal:
         unsigned = {key: value for key, value in content.items() if key != "identity"}
         if seal.digest != digest(seal.files) or seal.identity != digest(unsigned) or text != _text(content):
             raise ValueError("edited: its digests are not those of its content")
+    except FileNotFoundError:
+        raise SealError(f"{path}: is missing; run snakemake again") from None
     except (OSError, ValueError, TypeError) as error:
         raise SealError(f"{path}: cannot be read ({error}); remove it and run snakemake again") from None
     return seal
