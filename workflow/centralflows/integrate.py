@@ -57,7 +57,7 @@ class Integrator:
         """Number of substeps at a frame."""
         sharpness = float(frame.values[0])
         if self.proportional:
-            # A tenth more than in proportion: at the edge the sharpness is 2 up to rounding, and may not cost a step more.
+            # At the edge the sharpness is 2 up to rounding, which may not cost another step: hence nine tenths.
             return frame.pace * max(1, math.ceil(0.9 * self.substeps * sharpness / 2))
         return max(self.substeps, math.ceil(self.substeps_per_sharpness * sharpness))
 
