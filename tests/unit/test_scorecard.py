@@ -104,6 +104,16 @@ def test_a_falling_loss_is_monotone_and_a_bump_is_measured():
     assert CLAIMS["monotone"].measure(fine, 2.0) == pytest.approx(0.01 / (bump[0] - bump.min()), rel=1e-9)
 
 
+def test_what_a_flow_does_on_its_way_back_to_the_edge_is_not_measured():
+    begun_beyond = run()
+    central = begun_beyond["central"]
+    central["effective_eigenvalues"][0, 0], central["rank"][0] = 2.5, 1
+    central["predicted_gradient_norm_squared"][0] = 1e6
+    central["loss"][0] = -5.0
+    for claim in ("gradient-norm", "monotone"):
+        assert CLAIMS[claim].verdict(CLAIMS[claim].measure(begun_beyond, 2.0)) == HOLDS
+
+
 def test_what_a_run_does_not_have_is_not_measured():
     bare = {name: run()[name] for name in ("discrete", "midpoint")}
     assert {name for name, claim in CLAIMS.items() if claim.measure(bare, 2.0) is not None} == {"edge", "step-size"}

@@ -36,9 +36,16 @@ def oscillating(run: Run) -> xr.DataArray | None:
     """The steps at which the central flow has an oscillation; None if there are fewer than ten."""
     if "central" not in run:
         return None
-    ranks = run["central"]["rank"]
-    steps = ranks.step[(ranks > 0).values]
+    central = run["central"]
+    steps = central.step[((central["rank"] > 0) & _begun(central)).values]
     return steps if len(steps) >= 10 else None
+
+
+def _begun(flow: xr.Dataset) -> xr.DataArray:
+    """Steps from which on a flow that started beyond the edge is back: what it does before is a matter of its relaxation
+    time, and predicts nothing."""
+    back = ~(flow.effective_eigenvalues.isel(mode=0, drop=True) > 1.05 * EDGE)
+    return flow.step >= (int(flow.step[int(back.values.argmax())]) if back.any() else 0)
 
 
 # -- the measurements -------------------------------------------------------------------------------------------------
@@ -119,7 +126,8 @@ def predicted_variances(run: Run, width: float) -> float | None:
 def monotone(run: Run, width: float) -> float | None:
     if "central" not in run:
         return None
-    loss = run["central"].loss.dropna("step").values
+    central = run["central"]
+    loss = central.loss.where(_begun(central)).dropna("step").values
     return float(np.diff(loss).max() / (loss[0] - loss.min())) if len(loss) > 1 and loss.min() < loss[0] else None
 
 
