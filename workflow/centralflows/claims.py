@@ -113,21 +113,21 @@ CLAIMS: dict[str, Claim] = {
         "sharpness of the ablated over that of the central flow, at the end",
         ">=",
         1.05,
-        measures.ablated(lambda flow: flow.hessian_eigenvalues.isel(mode=0, drop=True)),
+        measures.compared("ablated", "central", lambda flow: flow.hessian_eigenvalues.isel(mode=0, drop=True)),
     ),
     "ablated-steps": Claim(
         "There its steps are smaller.",
         "effective step size of the ablated over that of the central flow, at the end",
         "<=",
         0.95,
-        measures.ablated(lambda flow: flow.step_size),
+        measures.compared("ablated", "central", lambda flow: flow.step_size),
     ),
     "ablated-slower": Claim(
         "It is slower.",
         "loss of the ablated over that of the central flow, at the end",
         ">=",
         1.0,
-        measures.ablated(lambda flow: flow.loss),
+        measures.compared("ablated", "central", lambda flow: flow.loss),
     ),
     "stationary-nu": Claim(
         "nu converges to its stationary value.", "cosine between them at the last point", ">=", 0.95, measures.cosine
@@ -137,7 +137,7 @@ CLAIMS: dict[str, Claim] = {
         "distance to the stationary flow over that to the same without penalty, at the last step of both",
         "<=",
         0.95,
-        measures.stationary_distances,
+        measures.compared("stationary", "stationary-ablated", lambda flow: flow.distance),
     ),
     "curvature-faster": Claim(
         "The preconditioner of curvature alone is faster than gradient descent at its edge.",

@@ -160,7 +160,7 @@ class CentralFlow(Flow):
     step, to first order.
 
     Attributes:
-        relaxation_time: $\tau$ [optimizer steps].
+        relaxation_time: $\tau$ [optimizer steps]; divided by the frame's `pace`.
         critical_threshold: modes with a larger effective eigenvalue enter the complementarity problem.
         third_derivatives: "followed" expands the critical block once per unit of time and extrapolates third derivatives
             while they turn out right (see `edge`); "fresh" evaluates Hessian products and third derivatives at every

@@ -37,11 +37,11 @@ def oscillating(run: Run) -> xr.DataArray | None:
     if "central" not in run:
         return None
     central = run["central"]
-    steps = central.step[((central["rank"] > 0) & _begun(central)).values]
+    steps = central.step[((central["rank"] > 0) & _returned(central)).values]
     return steps if len(steps) >= 10 else None
 
 
-def _begun(flow: xr.Dataset) -> xr.DataArray:
+def _returned(flow: xr.Dataset) -> xr.DataArray:
     """Steps from which on a flow that started beyond the edge is back: what it does before is a matter of its relaxation
     time, and predicts nothing."""
     back = ~(flow.effective_eigenvalues.isel(mode=0, drop=True) > 1.05 * EDGE)
@@ -127,7 +127,7 @@ def monotone(run: Run, width: float) -> float | None:
     if "central" not in run:
         return None
     central = run["central"]
-    loss = central.loss.where(_begun(central)).dropna("step").values
+    loss = central.loss.where(_returned(central)).dropna("step").values
     return float(np.diff(loss).max() / (loss[0] - loss.min())) if len(loss) > 1 and loss.min() < loss[0] else None
 
 
@@ -140,29 +140,18 @@ def adapted_step(run: Run, width: float) -> float | None:
     return abs(float((discrete.step_size * sharpness).sel(step=steps).mean()) / EDGE - 1)
 
 
-def ablated(quantity: Callable[[xr.Dataset], xr.DataArray]) -> Measure:
-    """A quantity of the ablated flow over that of the central flow, at the last step that both have."""
+def compared(one: str, other: str, quantity: Callable[[xr.Dataset], xr.DataArray]) -> Measure:
+    """A quantity of one flow over that of another, at the last step that both have."""
 
     def measure(run: Run, width: float) -> float | None:
-        if "ablated" not in run or "central" not in run:
+        if one not in run or other not in run:
             return None
         both = xr.merge(
-            [quantity(run[name]).rename(name) for name in ("ablated", "central")], compat="override", join="inner"
+            [quantity(run[name]).rename(name) for name in (one, other)], compat="override", join="inner"
         ).dropna("step")
-        return float(both.ablated[-1] / both.central[-1]) if both.sizes["step"] else None
+        return float(both[one][-1] / both[other][-1]) if both.sizes["step"] else None
 
     return measure
-
-
-def stationary_distances(run: Run, width: float) -> float | None:
-    if "stationary" not in run or "stationary-ablated" not in run:
-        return None
-    both = xr.merge(
-        [run[name].distance.rename(name) for name in ("stationary", "stationary-ablated")],
-        compat="override",
-        join="inner",
-    ).dropna("step")
-    return float(both["stationary"][-1] / both["stationary-ablated"][-1]) if both.sizes["step"] else None
 
 
 def speeds(measure: Callable[[xr.Dataset], xr.DataArray]) -> Measure:

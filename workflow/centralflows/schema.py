@@ -613,8 +613,9 @@ class Integration(Strict):
 
 
 class Central(Integration):
-    """The central flow, and the ablated one. The relaxation time is 1/substeps. The published discretisation is `{method:
-    euler, substeps: 4, third_derivatives: fresh}`."""
+    """The central flow, and the ablated one. The relaxation time is 1/substeps; with followed third derivatives, it and the
+    steps are a third of that while the effective sharpness exceeds 2.02. The published discretisation is `{method: euler,
+    substeps: 4, third_derivatives: fresh}`."""
 
     method: FixedStep = "heun2"
     """fixed-step method of torchdiffeq"""

@@ -44,8 +44,8 @@ class Tracker:
         tolerance: on the relative residual of the tracked modes.
         seed: of the first guess and of the noise.
         guarded: solves from one with the guard to the next.
-        near: values from which on the tolerance counts in full; a tenth of it is enough for those that do not act on a flow
-            yet, whose error is of the order of the residual squared.
+        near: values from which on the tolerance counts in full; ten times as much is enough for those that do not act on a
+            flow yet, whose error is of the order of the residual squared.
         solves, modes: number of solves so far, and of modes that the last one reported.
         vectors: eigenvectors of the last solve and the guard, `[p, m + 1]` (`[p, p]` where p modes are tracked).
         workspace: memory of the solver.
