@@ -15,6 +15,7 @@ from .errors import Stopped
 from .observe import Observer
 from .optimizers import Optimizer
 from .optimizers.base import State
+from .span import Span
 from .tracker import Tracked, Tracker
 from .trajectory import Record
 
@@ -81,6 +82,7 @@ def discrete_trajectory(
     *,
     steps: int,
     tracker: Tracker | None,
+    span: Span,
     position: DiscretePosition | None = None,
     stop_at_loss: float = -math.inf,
 ) -> Iterator[tuple[Record, Record | None]]:
@@ -94,6 +96,7 @@ def discrete_trajectory(
         observers: of the iterates and of the midpoints.
         start: weights and state at t = 0.
         tracker: of the effective eigenvalues at the midpoints; without one the midpoints are left out.
+        span: where the derivatives at the midpoints are taken.
         position: of a record of the same run, to go on from it.
         stop_at_loss: the run ends after the first step whose loss is not above it.
 
@@ -103,7 +106,7 @@ def discrete_trajectory(
 
     Source: arXiv:2410.24206, the definition of the midpoints.
     """
-    points = Points(objective)
+    points = Points(span.objective)
     if position is None:
         position = DiscretePosition(0, start.w, start.state, None, None, None, (None, None), None)
     _, w, state, previous, leading, tracked, hessians, _ = position
@@ -127,14 +130,14 @@ def discrete_trajectory(
         if tracker is not None:
             with observers[1].at(t):
                 midpoint = w if previous is None else (previous + 2 * w + following) / 4
-                point = points.at(midpoint)
+                point = points.at(span.coordinates(midpoint))
                 observers[1].check(midpoint, point.loss, point.gradient)
                 spectrum = tracker.update(point, preconditioner)
                 midpoint_record = observers[1].record(
                     t, midpoint, state, point.loss, point.gradient, preconditioner, spectrum, point
                 )
                 leading = _aligned(spectrum.vectors[:, 0], leading)
-                offset = preconditioner.sqrt() * (w - midpoint)
+                offset = preconditioner.sqrt() * span.coordinates(w - midpoint)
                 midpoint_record.values["oscillation"] = (leading @ offset).item()
         previous, w = w, following
         stop = None if loss > stop_at_loss else f"the loss {loss:.6g} reached {stop_at_loss:g} at step {t}"

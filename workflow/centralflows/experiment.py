@@ -31,6 +31,7 @@ from .observe import Observer
 from .optimizers import Optimizer, contract
 from .probe import probe
 from .progress import progress
+from .span import Span, span_of
 from .stationary import StationaryAblatedFlow, StationaryFlow
 from .tracker import Tracker
 from .trajectory import PROCESSES, Record, Shape, to_dataset
@@ -168,6 +169,7 @@ class Experiment:
             self.start,
             steps=self.steps,
             tracker=tracker,
+            span=self._span,
             position=position,
             stop_at_loss=self._loss_limit,
         )
@@ -181,7 +183,8 @@ class Experiment:
     ) -> Iterator[Record]:
         """Records of a flow, a key of `FLOWS`, beside the discrete run where its weights are known; from the start, or from
         the `position` of a record on."""
-        common = (Points(self.objective), self.optimizer, self.start.first_step)
+        span = self._span
+        common = (Points(span.objective), self.optimizer, self.start.first_step)
         limit, tracker = math.inf, self.tracker()
         if process in ("central", "ablated"):
             settings = self.central
@@ -211,19 +214,20 @@ class Experiment:
             flow = FLOWS[process](*common, tolerance=settings.tolerance)
             integrator = Integrator(settings.method, settings.substeps)
 
-        def on_device(step: int) -> Tensor | None:
+        def coordinates(step: int) -> Tensor | None:
             weights = discrete_weights(step)
-            return None if weights is None else weights.to(self.initial_weights)
+            return None if weights is None else span.coordinates(weights.to(self.initial_weights))
 
         return flow_trajectory(
             self._observer(process),
             flow,
             integrator,
-            self.start,
+            self.start._replace(w=span.coordinates(self.start.w)),
             steps=self.steps,
             tracker=tracker,
             position=position,
-            discrete_weights=on_device,
+            discrete_weights=coordinates,
+            weights=span.weights,
             stop_at_sharpness=limit,
             stop_at_loss=self._loss_limit,
         )
@@ -242,6 +246,11 @@ class Experiment:
             () if process == "midpoint" else self._states,
             () if process == "midpoint" else tuple(self._accuracies),
         )
+
+    @cached_property
+    def _span(self) -> Span:
+        """Where flows and midpoints are followed."""
+        return span_of(self.objective, self.optimizer, self.start.w)
 
     @cached_property
     def _states(self) -> tuple[tuple[str, int], ...]:
@@ -267,6 +276,7 @@ class Experiment:
             process,
             None if self.examples is None else self._outputs,
             coordinates=self._coordinates,
+            span=None if process == "discrete" else self._span,
             hessian=self.tracker(threshold=math.inf),
             hessian_every=self.spectrum.hessian_every,
             accuracies={} if process == "midpoint" else self._accuracies,

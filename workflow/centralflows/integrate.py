@@ -117,6 +117,7 @@ def flow_trajectory(
     tracker: Tracker,
     position: FlowPosition | None = None,
     discrete_weights: Callable[[int], Tensor | None] = lambda step: None,
+    weights: Callable[[Tensor], Tensor] = lambda w: w,
     stop_at_sharpness: float = math.inf,
     stop_at_loss: float = -math.inf,
 ) -> Iterator[Record]:
@@ -129,6 +130,7 @@ def flow_trajectory(
         tracker: of the effective eigenvalues, solved for once per unit of time.
         position: of a record of the same flow, to go on from it.
         discrete_weights: the discrete iterate at a step, or None where it is not known.
+        weights: all weights of the network, given those that the flow moves (its coordinates in a `Span`).
         stop_at_sharpness: largest effective sharpness that the flow is followed to.
         stop_at_loss: the flow ends after the first step whose loss L(w) is not above it.
 
@@ -155,7 +157,15 @@ def flow_trajectory(
             frame = flow.frame(float(t), w, state, spectrum, frame)
             following, following_state, snapshot = integrator.advance(flow, float(t), w, state, frame)
             record = observer.record(
-                t, w, state, point.loss, point.gradient, snapshot.preconditioner, spectrum, point, snapshot.oscillation
+                t,
+                weights(w),
+                state,
+                point.loss,
+                point.gradient,
+                snapshot.preconditioner,
+                spectrum,
+                point,
+                snapshot.oscillation,
             )
         discrete = discrete_weights(t)
         offset = None if discrete is None else discrete - w

@@ -17,6 +17,7 @@ from .derivatives import Point
 from .errors import Diverged, UserError
 from .flows import Oscillation
 from .optimizers.base import State
+from .span import Span
 from .spectrum import Spectrum
 from .tracker import Tracked, Tracker
 from .trajectory import Record
@@ -29,6 +30,7 @@ class Observer:
         process: its name, for messages.
         outputs: the network outputs to record at weights w, `[examples, outputs]`; None for none.
         coordinates: weights that are followed one by one.
+        span: where gradients and oscillations that it is given lie.
         hessian: tracker of the eigenvalues of the Hessian itself, where they are not those of the effective one times a
             number; solved for every `hessian_every` steps (0: never).
         accuracies: by the names that they are recorded under, fractions of labels that the network gets right at weights
@@ -41,6 +43,7 @@ class Observer:
         outputs: Callable[[Tensor], Tensor] | None = None,
         *,
         coordinates: Int64[ndarray, " c"] | None = None,
+        span: Span | None = None,
         hessian: Tracker | None = None,
         hessian_every: int = 0,
         accuracies: Mapping[str, Callable[[Tensor], float]] | None = None,
@@ -48,6 +51,7 @@ class Observer:
     ):
         self.process, self.outputs, self.hessian, self.hessian_every = process, outputs, hessian, hessian_every
         self.coordinates = np.arange(0) if coordinates is None else coordinates
+        self.directions = span.directions if span else lambda direction: direction
         self.accuracies, self.accuracy_every = accuracies or {}, accuracy_every
 
     @property
@@ -111,12 +115,14 @@ class Observer:
             values["state_total"] = state[0].double().sum().item()
         if len(self.coordinates):
             chosen = torch.as_tensor(self.coordinates, device=w.device)
-            values["gradient_squared"] = square = gradient[chosen].double().square().cpu().numpy()
+            entries = self.directions(gradient)[chosen]
+            values["gradient_squared"] = square = entries.double().square().cpu().numpy()
             if state and len(state[0]) == len(w):
                 values["state_coordinates"] = state[0][chosen].double().cpu().numpy()
             values["predicted_gradient_squared"] = square
             if oscillation is not None:
-                rows = oscillation.products[chosen].double().cpu().numpy()
+                rows = [self.directions(product)[chosen] for product in oscillation.products.T]
+                rows = torch.stack(rows, dim=1).double().cpu().numpy()
                 values["predicted_gradient_squared"] = square + ((rows @ oscillation.solution.x) * rows).sum(1)
         return Record(step, values, _array(w), tuple(_array(part) for part in state))
 

@@ -26,9 +26,14 @@ class Optimizer(ABC):
     """The interface of every optimizer: pure functions of (step, state, gradient).
 
     Subclasses are frozen dataclasses of hyperparameters. A state is a tuple of tensors named by `state_names`.
+
+    Attributes:
+        isotropic: whether all directions of weight space are alike to the optimizer: P is a multiple of the identity, and the
+            state learns nothing of a gradient but its length. Then flows may leave out weights that cannot matter (`span`).
     """
 
     state_names: ClassVar[tuple[str, ...]] = ()
+    isotropic: ClassVar[bool] = False
 
     @abstractmethod
     def initial_state(self, w: Float[Tensor, " p"]) -> State:

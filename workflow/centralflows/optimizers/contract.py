@@ -35,6 +35,8 @@ def check(optimizer: Optimizer, *, steps: int = 12) -> None:
     gradient = _vector(steps, P)
     following = optimizer.update(_step(steps), state, gradient)
     broken += _preconditioner(optimizer, _step(steps), following)
+    if optimizer.isotropic:
+        broken += _isotropy(optimizer, _step(steps), state, following, gradient)
     if state:
         broken += _drift(optimizer, _step(steps), state, following, gradient)
         broken += _derivatives(optimizer, _step(steps), following, gradient)
@@ -49,6 +51,19 @@ def _preconditioner(optimizer: Optimizer, step: Tensor, state: State) -> list[st
         return [f"preconditioner has shape {list(preconditioner.shape)}; it must be [1] or [p]"]
     if not (preconditioner > 0).all():
         return ["preconditioner is not positive"]
+    return []
+
+
+def _isotropy(optimizer: Optimizer, step: Tensor, state: State, following: State, gradient: Tensor) -> list[str]:
+    """A gradient of the same length in another direction has the same effect."""
+    if len(optimizer.preconditioner(step, following)) != 1 or any(len(part) != 1 for part in following):
+        return ["isotropic, but its preconditioner or its state is not one number"]
+    turned = _vector(104, P)
+    turned *= gradient.norm() / turned.norm()
+    other = (*optimizer.update(step, state, turned), *optimizer.drift(step, following, turned))
+    own = (*following, *optimizer.drift(step, following, gradient))
+    if not all(torch.allclose(a, b, rtol=1e-9) for a, b in zip(own, other, strict=True)):
+        return ["isotropic, but its state depends on the direction of the gradient"]
     return []
 
 

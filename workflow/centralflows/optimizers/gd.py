@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from torch import Tensor
 
@@ -18,6 +19,8 @@ class GradientDescent(Optimizer):
     """
 
     lr: float | Schedule
+
+    isotropic: ClassVar[bool] = True
 
     def initial_state(self, w: Tensor) -> State:
         return ()
