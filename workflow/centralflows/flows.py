@@ -231,7 +231,9 @@ class CentralFlow(Flow):
         # The change of svec(U' (2P - H) U) along the smooth velocity, and what a unit of each coordinate adds to it.
         growth = self.optimizer.preconditioner_rate(step, state, 1.0, drift).to(w)[:, None]
         rate = block.growth(growth)[:, 0] - (block.gradients.T @ dw).double().cpu().numpy()
-        rate_x = self.penalty * weighted_gram(block.gradients, snapshot.preconditioner)
+        rate_x = 0.0
+        if self.penalty:
+            rate_x = self.penalty * weighted_gram(block.gradients, snapshot.preconditioner)
         if state:
             rate_x = rate_x + block.growth(self.optimizer.preconditioner_rates(step, state, drift_x).to(w))
 

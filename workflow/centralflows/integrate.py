@@ -1,4 +1,4 @@
-r"""Integration of a flow over one unit of time (one optimizer step) through torchdiffeq.
+r"""Integration of a flow over one unit of time (one optimizer step): through torchdiffeq, or by stabilised steps of our own.
 
 torchdiffeq keeps every state it is asked for in memory, so each call covers one unit and the loop is ours.
 """
@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from torchdiffeq import odeint
 
+from .chebyshev import chebyshev_step, stages_for
 from .discrete import Start
 from .errors import Stopped
 from .flows import Flow, Frame, Snapshot
@@ -24,6 +25,11 @@ from .trajectory import Record
 
 FIXED_STEP = ("euler", "midpoint", "heun2", "heun3", "rk4")
 ADAPTIVE = ("bosh3", "dopri5")
+STABILISED = ("rkc2",)
+METHODS = FIXED_STEP + ADAPTIVE + STABILISED
+
+
+Velocity = Callable[[Tensor | float, State], State]
 
 
 @dataclass(frozen=True)
@@ -31,12 +37,13 @@ class Integrator:
     """How a unit of time is divided.
 
     Attributes:
-        method: of torchdiffeq, with fixed or adaptive steps. Euler with 4 substeps is the published discretisation.
+        method: of torchdiffeq, with fixed or adaptive steps, or "rkc2" (see `chebyshev`). Euler with 4 substeps is the
+            published discretisation.
         substeps: least number of equal steps per unit of time; of an adaptive method, the first step is as long as these.
         proportional: `substeps` are those at the edge of stability; the error, which depends on their length times the
             sharpness, allows for fewer below it, and asks for more above.
         substeps_per_sharpness: further substeps for a stiff flow, per unit of effective sharpness (Euler and Heun are stable
-            from 1/2 on; 3/4 allows for growth within the unit).
+            from 1/2 on; 3/4 allows for growth within the unit). "rkc2" takes more stages instead, until it is stable as far.
         rtol, atol: error tolerances of an adaptive method, per step.
         evaluations: most velocities that a unit of time may cost.
     """
@@ -50,12 +57,14 @@ class Integrator:
     proportional: bool = False
 
     def __post_init__(self):
-        if self.method not in FIXED_STEP + ADAPTIVE:
-            raise ValueError(f"unknown method {self.method!r}; choose one of {', '.join(FIXED_STEP + ADAPTIVE)}")
+        if self.method not in METHODS:
+            raise ValueError(f"unknown method {self.method!r}; choose one of {', '.join(METHODS)}")
 
     def count(self, frame: Frame) -> int:
         """Number of substeps at a frame."""
         sharpness = float(frame.values[0])
+        if self.method in STABILISED:
+            return self.substeps
         if self.proportional:
             # At the edge the sharpness is 2 up to rounding, which may not cost another step: hence nine tenths.
             return frame.pace * max(1, math.ceil(0.9 * self.substeps * sharpness / 2))
@@ -70,7 +79,7 @@ class Integrator:
         snapshots: list[Snapshot] = []
         spent = 0
 
-        def velocity(t: Tensor, y: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        def velocity(t: Tensor | float, y: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
             nonlocal spent
             spent += 1
             if spent > self.evaluations:
@@ -80,16 +89,27 @@ class Integrator:
                 snapshots.append(snapshot)
             return dw, *ds
 
-        times = torch.tensor([time, time + 1.0], dtype=torch.float64, device=w.device)
-        adaptive = self.method in ADAPTIVE
-        options = {"first_step" if adaptive else "step_size": 1.0 / self.count(frame)}
-        tolerances = {"rtol": self.rtol, "atol": self.atol} if adaptive else {}
         with torch.no_grad():
-            w_path, *state_paths = odeint(
-                velocity, (w, *state), times, method=self.method, options=options, **tolerances
+            step, y = 1.0 / self.count(frame), (w, *state)
+            w, *state = (self._stabilised if self.method in STABILISED else self._solved)(
+                velocity, time, y, step, frame
             )
+        return w, tuple(state), snapshots[0]
+
+    def _solved(self, velocity: Velocity, time: float, y: State, step: float, frame: Frame) -> State:
+        times = torch.tensor([time, time + 1.0], dtype=torch.float64, device=y[0].device)
+        adaptive = self.method in ADAPTIVE
+        options = {"first_step" if adaptive else "step_size": step}
+        tolerances = {"rtol": self.rtol, "atol": self.atol} if adaptive else {}
+        paths = odeint(velocity, y, times, method=self.method, options=options, **tolerances)
         # Copies, aligned in memory as those are that a later process reads: rounding may depend on it.
-        return w_path[-1].clone(), tuple(path[-1].clone() for path in state_paths), snapshots[0]
+        return tuple(path[-1].clone() for path in paths)
+
+    def _stabilised(self, velocity: Velocity, time: float, y: State, step: float, frame: Frame) -> State:
+        stages = stages_for(2 * self.substeps_per_sharpness * float(frame.values[0]) * step)
+        for i in range(self.substeps):
+            y = chebyshev_step(velocity, time + i * step, y, step, stages)
+        return y
 
 
 class FlowPosition(NamedTuple):

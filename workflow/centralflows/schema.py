@@ -589,8 +589,8 @@ class Spectrum(Strict):
     maximum: Annotated[int, Field(ge=1, le=64)] = 16
     """most that can be tracked"""
     tolerance: Annotated[float, Field(gt=0, le=1e-2), AlsoText] = 8e-5
-    """on the residual of eigenpairs from 1.9 on, relative to the largest eigenvalue; ten times as much for smaller ones, whose
-    values are still right to some millionths"""
+    """on the residual of eigenpairs above the threshold, relative to the largest eigenvalue; ten times as much for those below
+    it and along the stable flow, which act on nothing and whose values are still right to some millionths"""
     hessian_every: Natural = 0
     """steps between solves for the eigenvalues of the Hessian itself, where each weight has a step size of its own (0:
     never; with one step size for all they come for free)"""
@@ -641,12 +641,14 @@ PUBLISHED = Central(method="euler", substeps=4, third_derivatives="fresh")
 class Stable(Integration):
     """The stable flow (for gradient descent: gradient flow)."""
 
-    method: FixedStep | Literal["bosh3", "dopri5"] = "heun2"
-    """method of torchdiffeq; bosh3 and dopri5 choose their steps themselves"""
+    method: FixedStep | Literal["rkc2", "bosh3", "dopri5"] = "rkc2"
+    """rkc2: stabilised steps of second order; or a method of torchdiffeq, of which bosh3 and dopri5 choose their steps
+    themselves"""
     substeps: Count = 2
     """equal steps per unit of time"""
     substeps_per_sharpness: Annotated[float, Field(ge=0.5), AlsoText] = 0.75
-    """further substeps as the flow grows stiff: the least number per unit of effective sharpness"""
+    """further substeps as the flow grows stiff: the least number per unit of effective sharpness; rkc2 takes more stages
+    instead, until it is stable as far"""
     rtol: Positive = 1e-5
     """relative error of each step of an adaptive method"""
     atol: Positive = 1e-7
@@ -760,6 +762,9 @@ class Run(Strict):
                 yield "stationary_every: gradient descent has no state that could settle; leave it out"
         if self.stationary_every and "central" not in self.processes:
             yield "stationary_every: follows the central flow; add it to processes"
+        if self.central.critical_threshold <= self.spectrum.threshold:
+            above = f"above spectrum.threshold ({self.spectrum.threshold:g}), from which on modes are tracked"
+            yield f"central: critical_threshold must be {above} (got {self.central.critical_threshold:g})"
         every, stride = self.stationary_every, self.weights_stride
         if every and stride and every % stride:
             yield f"stationary_every: must be a multiple of weights_stride ({stride}) (got {every})"

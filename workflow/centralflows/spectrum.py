@@ -49,8 +49,9 @@ def leading_eigenpairs(
     they widen the gap, and they catch a mode that overtakes.
 
     Args:
-        operator: a symmetric operator, applied to columns.
+        operator: applied to columns; times `factor`, it is symmetric.
         guess: `[p, b]`, linearly independent columns; any scale.
+        factor: one number, or one for each row of what the operator returns `[p]`; 1 without.
         wanted: how many pairs must reach the tolerance.
         tolerance: on the residual relative to the largest eigenvalue; ten times as much for values below `threshold`.
             (The error of a value is of the order of its residual squared.)

@@ -146,7 +146,7 @@ def _feasible(point: Point, optimizer: Optimizer, step: Tensor, state: State, tr
     """The state, or a multiple of it at which no effective eigenvalue is far above 2: from below, the way is long."""
     preconditioner = optimizer.preconditioner(step, state).to(point.w)
     vectors = None if tracker.vectors is None else tracker.vectors[:, :2]
-    top = replace(tracker, threshold=torch.inf, minimum=1, modes=1, vectors=vectors, tolerance=1e-2)
+    top = replace(tracker, threshold=torch.inf, minimum=1, modes=1, vectors=vectors, tolerance=1e-3)
     excess = top.update(point, preconditioner).values[0] / 2
     if excess <= 1.1:
         return state

@@ -41,11 +41,10 @@ class Tracker:
         threshold: modes above it are tracked; the count grows until the smallest tracked one is below. Infinity keeps
             the count at `minimum`.
         minimum, maximum: bounds on the number of modes.
-        tolerance: on the relative residual of the tracked modes.
+        tolerance: on the relative residual of the modes above the threshold; ten times as much for the others, which act on
+            nothing, and whose values are still right to the order of its square.
         seed: of the first guess and of the noise.
         guarded: solves from one with the guard to the next.
-        near: values from which on the tolerance counts in full; ten times as much is enough for those that do not act on a
-            flow yet, whose error is of the order of the residual squared.
         solves, modes: number of solves so far, and of modes that the last one reported.
         vectors: eigenvectors of the last solve and the guard, `[p, m + 1]` (`[p, p]` where p modes are tracked).
         workspace: memory of the solver.
@@ -58,7 +57,6 @@ class Tracker:
     tolerance: float = 8e-5
     seed: int = 0
     guarded: int = 8
-    near: float = 1.9
     solves: int = 0
     modes: int = 0
     vectors: Tensor | None = field(default=None, repr=False)
@@ -75,10 +73,10 @@ class Tracker:
     def update(self, point: Point, preconditioner: Float[Tensor, " *p"]) -> Spectrum:
         """The tracked eigenpairs of the effective Hessian at a point, given diag(P) `[p]` or `[1]`."""
         scale = preconditioner.rsqrt()
-
-        def operator(vectors: Tensor) -> Tensor:
-            return point.hessian_product(scale[:, None] * vectors)
-
+        if len(scale) == 1:
+            operator, factor = point.hessian_product, scale.square()
+        else:
+            operator, factor = (lambda vectors: point.hessian_product(scale[:, None] * vectors)), scale
         p = len(point.w)
         maximum = min(self.maximum, p)
         modes = min(max(self.modes, self.minimum), maximum)
@@ -94,10 +92,12 @@ class Tracker:
             if self.workspace is None or len(self.workspace) < 8 * block:
                 self.workspace = guess.new_empty(8 * block, p)
             found = leading_eigenpairs(
-                *((point.hessian_product, guess, scale.square()) if len(scale) == 1 else (operator, guess, scale)),
+                operator,
+                guess,
+                factor,
                 wanted=modes,
                 tolerance=self.tolerance,
-                threshold=self.near,
+                threshold=self.threshold,
                 least=2 * (block > modes),
                 workspace=self.workspace,
             )
