@@ -64,6 +64,15 @@ def test_the_covariance_figure_needs_the_weights_of_every_step():
     )
 
 
+def test_modes_that_take_part_are_tracked():
+    assert mistakes(changed("runs/mlp/central", {"critical_threshold": 1.4})) == [
+        "runs.mlp.central: critical_threshold must be above spectrum.threshold (1.5), from which on modes are tracked (got 1.4)"
+    ]
+    lower = changed("runs/mlp/central", {"critical_threshold": 1.4})
+    lower["runs"]["mlp"]["spectrum"] = {"threshold": 1.0}
+    assert load(lower).runs["mlp"].central.critical_threshold == 1.4
+
+
 def test_a_valid_configuration_is_read():
     loaded = load(VALID)
     run = loaded.runs["mlp"]

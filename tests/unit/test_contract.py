@@ -68,6 +68,19 @@ class Nameless(RMSProp):
     state_names = ()
 
 
+@dataclass(frozen=True)
+class FalselyIsotropic(RMSProp):
+    isotropic = True
+
+
+@dataclass(frozen=True)
+class LargestEntry(ScalarRMSProp):
+    """A scalar state that is not one of the gradient's length."""
+
+    def square(self, gradient):
+        return gradient.square().max().reshape(1)
+
+
 @pytest.mark.parametrize(
     ("broken", "message"),
     [
@@ -78,6 +91,8 @@ class Nameless(RMSProp):
         (Negative, "preconditioner is not positive"),
         (Matrix, r"preconditioner has shape \[7, 7\]"),
         (Nameless, "state_names has 0 names for 1 parts"),
+        (FalselyIsotropic, "isotropic, but its preconditioner or its state is not one number"),
+        (LargestEntry, "isotropic, but its state depends on the direction of the gradient"),
     ],
 )
 def test_a_broken_optimizer_is_refused_before_it_runs(broken, message):

@@ -51,7 +51,7 @@ def advanced(objective: Function, optimizer: Optimizer, start: Start, steps: int
     _, gradient = value_and_gradient(objective, w)
     for t in range(start.first_step, start.first_step + steps):
         step = torch.tensor(float(t), dtype=torch.float64)
-        w = w - gradient / optimizer.preconditioner(step, state).to(w)
+        w = torch.addcdiv(w, gradient, optimizer.preconditioner(step, state).to(w), value=-1.0)
         _, gradient = value_and_gradient(objective, w)
         state = optimizer.update(step + 1, state, gradient)
     return Start(w, state, start.steps + steps)
@@ -125,7 +125,7 @@ def discrete_trajectory(
                 state = optimizer.update(step, state, gradient)
             preconditioner = optimizer.preconditioner(step, state).to(w)
             record = observers[0].record(t, w, state, loss, gradient, preconditioner)
-            following = w - gradient / preconditioner
+            following = torch.addcdiv(w, gradient, preconditioner, value=-1.0)
         midpoint_record = None
         if tracker is not None:
             with observers[1].at(t):

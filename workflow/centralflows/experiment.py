@@ -232,6 +232,17 @@ class Experiment:
             stop_at_loss=self._loss_limit,
         )
 
+    @property
+    def chunk_size(self) -> int:
+        """Examples per slice now: of the derivatives, where memory has run out, fewer than at first."""
+        return min(self.objective.chunk_size, self._span.objective.chunk_size)
+
+    def cut(self, size: int) -> None:
+        """Go on with slices of so many examples, where their number may adapt."""
+        for objective in (self.objective, self._span.objective):
+            if objective.adapts:
+                objective.cut(size)
+
     def shape(self, process: str, *, weights_stride: int = 1) -> Shape:
         """Sizes of a process's trajectory."""
         return Shape(

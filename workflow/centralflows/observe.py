@@ -96,7 +96,7 @@ class Observer:
         values: dict[str, Any] = {
             "loss": loss.item(),
             "gradient_norm_squared": torch.linalg.vector_norm(gradient, dtype=torch.float64).item() ** 2,
-            "step_size": 1.0 / preconditioner.double().mean().item(),
+            "step_size": 1.0 / preconditioner.mean().item(),
         }
         if self.outputs is not None:
             values["outputs"] = self.outputs(w).cpu().double().numpy()
@@ -112,7 +112,7 @@ class Observer:
                 plain = self.hessian.update(point, torch.ones_like(preconditioner[:1]))
                 values["hessian_eigenvalues"] = plain.values.numpy()
         if state:
-            values["state_total"] = state[0].double().sum().item()
+            values["state_total"] = state[0].sum().item()
         if len(self.coordinates):
             chosen = torch.as_tensor(self.coordinates, device=w.device)
             entries = self.directions(gradient)[chosen]

@@ -123,9 +123,9 @@ def _stored(
     log: TextIO | None,
 ) -> None:
     """Stream records of processes into their stores, from where a killed job left them, and publish the stores."""
-    found, objective = staging.content or {"position": None, "writers": {}, "chunk_size": 0}, experiment.objective
-    if found["chunk_size"] and objective.adapts:
-        objective.cut(found["chunk_size"])
+    found = staging.content or {"position": None, "writers": {}, "chunk_size": 0}
+    if found["chunk_size"]:
+        experiment.cut(found["chunk_size"])
     writers = {
         process: Writer(
             staging.folder / target.name,
@@ -139,7 +139,7 @@ def _stored(
 
     def commit() -> None:
         held = {process: writer.position() for process, writer in writers.items()}
-        staging.commit(step, {"position": position, "writers": held, "chunk_size": objective.chunk_size})
+        staging.commit(step, {"position": position, "writers": held, "chunk_size": experiment.chunk_size})
 
     closing: dict[str, Any] = {"first_step": experiment.start.first_step}
     shown = {"total": experiment.steps, "name": str(next(iter(targets.values()))), "done": step, "log": log}

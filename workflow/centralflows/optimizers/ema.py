@@ -52,7 +52,7 @@ class SquaredGradientAverage(Optimizer):
 
     def update(self, step: Tensor, state: State, gradient: Tensor) -> State:
         (nu,) = state
-        return (nu + (1 - self.beta2) * (self.square(gradient) - nu),)
+        return (torch.lerp(nu, self.square(gradient), 1 - self.beta2),)
 
     def drift(self, step: Tensor, state: State, gradient: Tensor) -> State:
         (nu,) = state
@@ -106,4 +106,4 @@ class SquaredGradientAverage(Optimizer):
             nu = nu / (1 - self.beta2**step)
         # A weight that never had a gradient has nu = 0, where the root has no derivative and P may not vanish.
         root = nu.clamp_min(torch.finfo(nu.dtype).tiny).sqrt()
-        return (root + self.eps) / as_schedule(self.lr)(step)
+        return (root + self.eps if self.eps else root) / as_schedule(self.lr)(step)

@@ -1,0 +1,177 @@
+"""The span of the examples: the same mathematics in shorter vectors, and only where it is the same."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from centralflows import Experiment, GradientDescent, Objective, RMSProp, ScalarRMSProp
+from centralflows.criteria import mean_squared_error
+from centralflows.derivatives import Points
+from centralflows.span import ExampleSpan, Span, span_of
+from centralflows.trajectory import PROCESSES
+
+
+@dataclass(frozen=True)
+class AllWeights(GradientDescent):
+    """Gradient descent that is followed in all weights."""
+
+    isotropic = False
+
+
+@dataclass(frozen=True)
+class ScalarAllWeights(ScalarRMSProp):
+    isotropic = False
+
+
+def objective(*layers: nn.Module, n: int = 12, shape: tuple[int, ...] = (3, 4, 4), **settings) -> Objective:
+    """Few images for a network of dense layers, in float64."""
+    generator = torch.Generator().manual_seed(0)
+    torch.manual_seed(0)
+    layers = layers or (nn.Flatten(), nn.Linear(48, 8), nn.GELU(), nn.Linear(8, 3))
+    inputs = torch.randn(n, *shape, generator=generator).double()
+    return Objective(nn.Sequential(*layers).double(), inputs, torch.arange(n) % 3, mean_squared_error, **settings)
+
+
+@pytest.fixture
+def whole() -> Objective:
+    return objective()
+
+
+@pytest.fixture
+def smaller(whole) -> ExampleSpan:
+    found = span_of(whole, GradientDescent(0.1), whole.initial_weights)
+    assert isinstance(found, ExampleSpan)
+    return found
+
+
+def test_coordinates_and_weights_are_each_others_inverse_and_keep_lengths(whole, smaller):
+    w = whole.initial_weights
+    z = smaller.coordinates(w)
+    assert len(w) == 48 * 8 + 8 + 27 and len(z) == smaller.objective.p == 12 * 8 + 8 + 27
+    torch.testing.assert_close(smaller.weights(z), w, rtol=0, atol=1e-15)
+    direction = torch.randn_like(z)
+    torch.testing.assert_close(smaller.coordinates(smaller.directions(direction)), direction)
+    torch.testing.assert_close(smaller.directions(direction).norm(), direction.norm())
+    torch.testing.assert_close(smaller.weights(z + direction) - w, smaller.directions(direction))
+
+
+def test_derivatives_of_the_first_three_orders_are_the_same(whole, smaller):
+    w, generator = whole.initial_weights, torch.Generator().manual_seed(1)
+    z = smaller.coordinates(w)
+    vectors = torch.randn(len(z), 2, generator=generator, dtype=torch.float64)
+    full = torch.stack([smaller.directions(v) for v in vectors.T]).T
+    point, shorter = Points(whole).at(w), Points(smaller.objective).at(z)
+    torch.testing.assert_close(shorter.loss, point.loss)
+    torch.testing.assert_close(smaller.directions(shorter.gradient), point.gradient)
+    for short, long in (
+        (shorter.hessian_product(vectors), point.hessian_product(full)),
+        (shorter.curvature_gradients(vectors), point.curvature_gradients(full)),
+    ):
+        torch.testing.assert_close(torch.stack([smaller.directions(v) for v in short.T]).T, long)
+
+
+@pytest.mark.parametrize("chunk_size", ["auto", 5])
+@pytest.mark.parametrize(
+    ("optimizer", "plain"),
+    [
+        (GradientDescent(0.6), AllWeights(0.6)),
+        (ScalarRMSProp(0.15, 0.95), ScalarAllWeights(0.15, 0.95)),
+    ],
+)
+def test_every_process_is_the_one_of_all_weights(optimizer, plain, chunk_size):
+    """In float64; what is compared is all that is recorded, down to single weights and outputs on other examples. Both
+    solve for eigenpairs to 1e-8, with errors of the flow of that order."""
+    made = objective(chunk_size=chunk_size)
+    examples = torch.randn(2, 3, 4, 4, generator=torch.Generator().manual_seed(2)).double()
+    settings = {"examples": examples, "coordinates": 4, "accuracy_every": 5, "warm_start": 6}
+    experiment = Experiment(made, optimizer, 12, **settings)
+    experiment = replace(experiment, spectrum=experiment.spectrum.model_copy(update={"tolerance": 1e-8}))
+    processes = [name for name in PROCESSES if not (name.startswith("stationary") and not optimizer.state_names)]
+    found = experiment.run(processes)
+    expected = replace(experiment, optimizer=plain).run(processes)
+    assert experiment._span.objective.p < made.p
+    assert float(found["central"].critical_modes.max()) == 2
+    for process in processes:
+        assert found[process].keys() == expected[process].keys()
+        for name in set(found[process]) - {"eigen_residuals", "complementarity_gap", "complementarity_violation"}:
+            ours, theirs = found[process][name].values, expected[process][name].values
+            if name in ("displacement", "oscillation"):  # the sign of an eigenvector is arbitrary
+                ours, theirs = np.abs(ours), np.abs(theirs)
+            if name == "displacement":  # and so are the eigenvectors of Sigma that have no variance
+                varies = expected[process].variances.values > 1e-6
+                ours, theirs = np.where(varies, ours, 0.0), np.where(varies, theirs, 0.0)
+            scale = np.nanmax(np.abs(theirs)) if np.isfinite(theirs).any() else 1.0
+            np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-6 * scale + 1e-12, err_msg=f"{process} {name}")
+
+
+def test_a_flow_goes_on_from_a_record_to_the_last_bit(whole):
+    experiment = Experiment(whole, GradientDescent(0.6), 8, warm_start=6)
+    unbroken = list(experiment.flow("central"))
+    resumed = list(replace(experiment).flow("central", position=unbroken[3].position))
+    assert [record.step for record in resumed] == [4, 5, 6, 7]
+    for again, record in zip(resumed, unbroken[4:], strict=True):
+        assert np.array_equal(again.weights, record.weights) and again.values["loss"] == record.values["loss"]
+
+
+def test_slices_are_those_of_the_objective_and_halve_with_it(whole):
+    experiment = Experiment(whole, GradientDescent(0.6), 3)
+    experiment.cut(6)
+    assert whole.chunk_size == experiment._span.objective.chunk_size == experiment.chunk_size == 6
+    experiment._span.objective.halve()
+    assert experiment.chunk_size == 3
+    fixed = Experiment(objective(chunk_size=5), GradientDescent(0.6), 3)
+    fixed.cut(2)
+    assert fixed.chunk_size == 5
+
+
+class Doubled(nn.Sequential):
+    def forward(self, x):
+        return 2 * super().forward(x)
+
+
+def tied() -> tuple[nn.Module, ...]:
+    layer = nn.Linear(48, 48)
+    return nn.Flatten(), layer, nn.GELU(), layer, nn.Linear(48, 3)
+
+
+def hooked() -> tuple[nn.Module, ...]:
+    """A layer that adds a function of its own weights to what it returns."""
+    layer = nn.Linear(48, 8)
+    layer.register_forward_hook(lambda module, inputs, output: output + module.weight.square().sum())
+    return nn.Flatten(), layer, nn.GELU(), nn.Linear(8, 3)
+
+
+def frozen() -> tuple[nn.Module, ...]:
+    layers = nn.Flatten(), nn.Linear(48, 8), nn.GELU(), nn.Linear(8, 3)
+    layers[1].weight.requires_grad_(False)
+    return layers
+
+
+@pytest.mark.parametrize(
+    ("made", "optimizer"),
+    [
+        (objective(), RMSProp(1e-3, 0.9)),
+        (objective(n=25), GradientDescent(0.1)),
+        (objective(*tied()), GradientDescent(0.1)),
+        (objective(*hooked()), GradientDescent(0.1)),
+        (objective(*frozen()), GradientDescent(0.1)),
+        (objective(nn.Conv2d(3, 2, 4), nn.Flatten(), nn.Linear(2, 3)), GradientDescent(0.1)),
+        (objective(Doubled(nn.Flatten(), nn.Linear(48, 3))), GradientDescent(0.1)),
+    ],
+    ids=["each weight its own step", "many examples", "tied", "hooked", "frozen", "convolution", "own module"],
+)
+def test_all_weights_are_followed_where_the_span_would_not_do(made, optimizer):
+    assert type(span_of(made, optimizer, made.initial_weights)) is Span
+
+
+def test_a_layer_that_sees_several_rows_of_an_example_has_the_span_of_all():
+    layers = nn.Linear(48, 8), nn.GELU(), nn.Flatten(), nn.Linear(16, 3)
+    made = objective(*layers, n=6, shape=(2, 48))
+    found = span_of(made, GradientDescent(0.1), made.initial_weights)
+    assert found.objective.inputs.shape == (6, 2, 12)
+    torch.testing.assert_close(found.objective(found.coordinates(made.initial_weights)), made(made.initial_weights))
