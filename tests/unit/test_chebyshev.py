@@ -44,4 +44,4 @@ def test_stages_are_the_fewest_that_reach_far_enough():
     for stiffness in (0.1, 1.0, 3.0, 30.0, 150.0):
         stages = stages_for(stiffness)
         assert scheme(stages).reach >= stiffness and (stages == 2 or scheme(stages - 1).reach < stiffness)
-    assert stages_for(75.0) == 12  # half a unit of time at an effective sharpness of 100, which may grow by half
+    assert stages_for(50.0) == 10  # a third of a unit of time at an effective sharpness of 100, which may grow by half

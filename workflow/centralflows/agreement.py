@@ -14,6 +14,7 @@ import torch
 import xarray as xr
 from torch import nn
 
+from . import manual
 from .experiment import Experiment
 from .objective import Objective
 from .optimizers import GradientDescent, Optimizer, RMSProp, ScalarRMSProp
@@ -22,7 +23,6 @@ from .schema import PUBLISHED, PUBLISHED_STABLE
 ROOT = Path(__file__).parents[2]
 MEASURED = ROOT / "results" / "agreement.json"
 MANUAL = ROOT / "docs" / "numerics.md"
-BEGIN, END = "<!-- agreement: begin -->", "<!-- agreement: end -->"
 
 RUNS: dict[str, tuple[Optimizer, int]] = {  # optimizer and steps of warm start
     "gd": (GradientDescent(0.4), 0),
@@ -84,13 +84,5 @@ def table(measured: Mapping[str, Mapping[str, float]]) -> str:
     return "\n".join(lines)
 
 
-def main() -> None:
-    """Bring the manual up to date with what was measured last."""
-    text = MANUAL.read_text(encoding="utf-8")
-    before, _, rest = text.partition(BEGIN)
-    _, _, after = rest.partition(END)
-    MANUAL.write_text(f"{before}{BEGIN}\n\n{table(json.loads(MEASURED.read_text()))}\n\n{END}{after}", encoding="utf-8")
-
-
 if __name__ == "__main__":
-    main()
+    manual.put(MANUAL, "agreement", table(json.loads(MEASURED.read_text())))

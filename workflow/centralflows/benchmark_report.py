@@ -12,9 +12,10 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
+from . import manual
+
 ROOT = Path(__file__).parents[2]
 KEPT, MANUAL = ROOT / "docs" / "benchmarks", ROOT / "docs" / "performance.md"
-BEGIN, END = "<!-- benchmark: begin -->", "<!-- benchmark: end -->"
 COUNTS = ("gradients", "graphs", "products", "product_graphs", "third")
 
 
@@ -82,17 +83,11 @@ def draw(measured: Mapping[str, Any]) -> Figure:
     return figure
 
 
-def main() -> None:
-    """Bring the manual up to date with what was measured last."""
-    text = MANUAL.read_text(encoding="utf-8")
-    before, _, rest = text.partition(BEGIN)
-    _, _, after = rest.partition(END)
-    tables = [
-        f"## {file.stem.replace('-', ' ')}\n\n{table(json.loads(file.read_text(encoding='utf-8')))}"
-        for file in sorted(KEPT.glob("*.json"))
-    ]
-    MANUAL.write_text("\n\n".join([f"{before}{BEGIN}", *tables, f"{END}{after}"]), encoding="utf-8")
+def kept() -> str:
+    """The tables of all that is kept."""
+    measured = {file.stem.replace("-", " "): json.loads(file.read_text()) for file in sorted(KEPT.glob("*.json"))}
+    return "\n\n".join(f"## {name}\n\n{table(each)}" for name, each in measured.items())
 
 
 if __name__ == "__main__":
-    main()
+    manual.put(MANUAL, "benchmark", kept())

@@ -644,7 +644,7 @@ class Stable(Integration):
     method: FixedStep | Literal["rkc2", "bosh3", "dopri5"] = "rkc2"
     """rkc2: stabilised steps of second order; or a method of torchdiffeq, of which bosh3 and dopri5 choose their steps
     themselves"""
-    substeps: Count = 2
+    substeps: Count = 3
     """equal steps per unit of time"""
     substeps_per_sharpness: Annotated[float, Field(ge=0.5), AlsoText] = 0.75
     """further substeps as the flow grows stiff: the least number per unit of effective sharpness; rkc2 takes more stages

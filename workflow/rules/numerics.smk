@@ -17,3 +17,19 @@ rule agreement:
         source=source_digest("workflow/scripts/agreement.py"),
     script:
         "../scripts/agreement.py"
+
+
+rule discretisation:
+    """Errors of the flows' discretisations against fine solutions, some minutes."""
+    output:
+        measured="results/discretisation.json",
+        seal="results/discretisation.json.seal.json",
+    log:
+        "logs/discretisation.log",
+    conda:
+        "../../envs/environment.yaml"
+    params:
+        cfg=sorted_json({"threads": 1}),
+        source=source_digest("workflow/scripts/discretisation.py"),
+    script:
+        "../scripts/discretisation.py"
