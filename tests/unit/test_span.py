@@ -94,7 +94,7 @@ def test_every_process_is_the_one_of_all_weights(optimizer, plain, chunk_size):
     processes = [name for name in PROCESSES if not (name.startswith("stationary") and not optimizer.state_names)]
     found = experiment.run(processes)
     expected = replace(experiment, optimizer=plain).run(processes)
-    assert experiment._span.objective.p < made.p
+    assert experiment.span.objective.p < made.p
     assert float(found["central"].critical_modes.max()) == 2
     for process in processes:
         assert found[process].keys() == expected[process].keys()
@@ -121,8 +121,8 @@ def test_a_flow_goes_on_from_a_record_to_the_last_bit(whole):
 def test_slices_are_those_of_the_objective_and_halve_with_it(whole):
     experiment = Experiment(whole, GradientDescent(0.6), 3)
     experiment.cut(6)
-    assert whole.chunk_size == experiment._span.objective.chunk_size == experiment.chunk_size == 6
-    experiment._span.objective.halve()
+    assert whole.chunk_size == experiment.span.objective.chunk_size == experiment.chunk_size == 6
+    experiment.span.objective.halve()
     assert experiment.chunk_size == 3
     fixed = Experiment(objective(chunk_size=5), GradientDescent(0.6), 3)
     fixed.cut(2)

@@ -82,7 +82,7 @@ def discrete_trajectory(
     *,
     steps: int,
     tracker: Tracker | None,
-    span: Span,
+    span: Span | None = None,
     position: DiscretePosition | None = None,
     stop_at_loss: float = -math.inf,
 ) -> Iterator[tuple[Record, Record | None]]:
@@ -96,7 +96,7 @@ def discrete_trajectory(
         observers: of the iterates and of the midpoints.
         start: weights and state at t = 0.
         tracker: of the effective eigenvalues at the midpoints; without one the midpoints are left out.
-        span: where the derivatives at the midpoints are taken.
+        span: where the derivatives at the midpoints are taken; in all weights without.
         position: of a record of the same run, to go on from it.
         stop_at_loss: the run ends after the first step whose loss is not above it.
 
@@ -106,6 +106,7 @@ def discrete_trajectory(
 
     Source: arXiv:2410.24206, the definition of the midpoints.
     """
+    span = span or Span(objective)
     points = Points(span.objective)
     if position is None:
         position = DiscretePosition(0, start.w, start.state, None, None, None, (None, None), None)

@@ -156,6 +156,11 @@ class Experiment:
         begin = self.begin or start(self.objective, self.optimizer, self.initial_weights)
         return advanced(self.objective, self.optimizer, begin, self.warm_start)
 
+    @cached_property
+    def span(self) -> Span:
+        """Where flows and midpoints are followed."""
+        return span_of(self.objective, self.optimizer, self.start.w)
+
     def discrete(
         self, *, midpoints: bool = True, position: DiscretePosition | None = None
     ) -> Iterator[tuple[Record, Record | None]]:
@@ -169,7 +174,7 @@ class Experiment:
             self.start,
             steps=self.steps,
             tracker=tracker,
-            span=self._span,
+            span=self.span,
             position=position,
             stop_at_loss=self._loss_limit,
         )
@@ -183,7 +188,7 @@ class Experiment:
     ) -> Iterator[Record]:
         """Records of a flow, a key of `FLOWS`, beside the discrete run where its weights are known; from the start, or from
         the `position` of a record on."""
-        span = self._span
+        span = self.span
         common = (Points(span.objective), self.optimizer, self.start.first_step)
         limit, tracker = math.inf, self.tracker()
         if process in ("central", "ablated"):
@@ -235,11 +240,11 @@ class Experiment:
     @property
     def chunk_size(self) -> int:
         """Examples per slice now: of the derivatives, where memory has run out, fewer than at first."""
-        return min(self.objective.chunk_size, self._span.objective.chunk_size)
+        return min(self.objective.chunk_size, self.span.objective.chunk_size)
 
     def cut(self, size: int) -> None:
         """Go on with slices of so many examples, where their number may adapt."""
-        for objective in (self.objective, self._span.objective):
+        for objective in (self.objective, self.span.objective):
             if objective.adapts:
                 objective.cut(size)
 
@@ -257,11 +262,6 @@ class Experiment:
             () if process == "midpoint" else self._states,
             () if process == "midpoint" else tuple(self._accuracies),
         )
-
-    @cached_property
-    def _span(self) -> Span:
-        """Where flows and midpoints are followed."""
-        return span_of(self.objective, self.optimizer, self.start.w)
 
     @cached_property
     def _states(self) -> tuple[tuple[str, int], ...]:
@@ -287,7 +287,7 @@ class Experiment:
             process,
             None if self.examples is None else self._outputs,
             coordinates=self._coordinates,
-            span=None if process == "discrete" else self._span,
+            span=None if process == "discrete" else self.span,
             hessian=self.tracker(threshold=math.inf),
             hessian_every=self.spectrum.hessian_every,
             accuracies={} if process == "midpoint" else self._accuracies,
