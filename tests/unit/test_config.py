@@ -65,12 +65,23 @@ def test_the_covariance_figure_needs_the_weights_of_every_step():
 
 
 def test_modes_that_take_part_are_tracked():
-    assert mistakes(changed("runs/mlp/central", {"critical_threshold": 1.4})) == [
-        "runs.mlp.central: critical_threshold must be above spectrum.threshold (1.5), from which on modes are tracked (got 1.4)"
+    assert mistakes(changed("runs/mlp/central", {"critical_threshold": 1.6})) == [
+        "runs.mlp.central: critical_threshold must be 0.15 above spectrum.threshold (1.5) (got 1.6)"
     ]
-    lower = changed("runs/mlp/central", {"critical_threshold": 1.4})
+    lower = changed("runs/mlp/central", {"critical_threshold": 1.6})
     lower["runs"]["mlp"]["spectrum"] = {"threshold": 1.0}
-    assert load(lower).runs["mlp"].central.critical_threshold == 1.4
+    assert load(lower).runs["mlp"].central.critical_threshold == 1.6
+    without = changed("runs/mlp/spectrum", {"threshold": 2.0})
+    without["runs"]["mlp"]["processes"] = ["discrete", "stable"]
+    assert load(without).runs["mlp"].spectrum.threshold == 2.0
+
+
+def test_stationary_states_track_all_that_they_rest_on():
+    raw = changed("runs/mlp/optimizer", {"name": "rmsprop", "lr": 1e-4, "beta2": 0.9})
+    raw["runs"]["mlp"] |= {"processes": ["discrete", "stationary"], "spectrum": {"threshold": 1.9}}
+    assert mistakes(raw) == [
+        "runs.mlp.spectrum: threshold must be at most 1.5 for stationary states (got 1.9)",
+    ]
 
 
 def test_a_valid_configuration_is_read():

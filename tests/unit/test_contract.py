@@ -81,6 +81,14 @@ class LargestEntry(ScalarRMSProp):
         return gradient.square().max().reshape(1)
 
 
+@dataclass(frozen=True)
+class MeanEntry(ScalarRMSProp):
+    """One that knows how many weights there are."""
+
+    def square(self, gradient):
+        return gradient.square().mean().reshape(1)
+
+
 @pytest.mark.parametrize(
     ("broken", "message"),
     [
@@ -92,7 +100,8 @@ class LargestEntry(ScalarRMSProp):
         (Matrix, r"preconditioner has shape \[7, 7\]"),
         (Nameless, "state_names has 0 names for 1 parts"),
         (FalselyIsotropic, "isotropic, but its preconditioner or its state is not one number"),
-        (LargestEntry, "isotropic, but its state depends on the direction of the gradient"),
+        (LargestEntry, "isotropic, but its state depends on more of a gradient than its length"),
+        (MeanEntry, "isotropic, but its state depends on more of a gradient than its length"),
     ],
 )
 def test_a_broken_optimizer_is_refused_before_it_runs(broken, message):

@@ -11,7 +11,7 @@ from torch import nn
 
 from centralflows import Experiment, GradientDescent, Objective, RMSProp, ScalarRMSProp
 from centralflows.criteria import mean_squared_error
-from centralflows.derivatives import Points
+from centralflows.derivatives import Points, value_and_gradient
 from centralflows.span import ExampleSpan, Span, span_of
 from centralflows.trajectory import PROCESSES
 
@@ -118,20 +118,60 @@ def test_a_flow_goes_on_from_a_record_to_the_last_bit(whole):
         assert np.array_equal(again.weights, record.weights) and again.values["loss"] == record.values["loss"]
 
 
-def test_slices_are_those_of_the_objective_and_halve_with_it(whole):
-    experiment = Experiment(whole, GradientDescent(0.6), 3)
-    experiment.cut(6)
-    assert whole.chunk_size == experiment.span.objective.chunk_size == experiment.chunk_size == 6
-    experiment.span.objective.halve()
-    assert experiment.chunk_size == 3
+def test_slices_are_halved_apart_and_taken_up_apart(whole):
+    """Memory runs out in derivatives of higher order first, and the discrete run goes on as it was."""
+    unbroken = Experiment(whole, GradientDescent(0.6), 3, warm_start=2)
+    unbroken.span.objective.halve()
+    assert unbroken.chunk_sizes == (12, 6)
+    resumed = Experiment(objective(), GradientDescent(0.6), 3, warm_start=2)
+    resumed.cut(unbroken.chunk_sizes)
+    assert resumed.chunk_sizes == (12, 6)
+    for (a, _), (b, _) in zip(unbroken.discrete(), resumed.discrete(), strict=True):
+        assert np.array_equal(a.weights, b.weights)
+    cut = Experiment(objective(), GradientDescent(0.6), 3)
+    cut.objective.cut(4)
+    assert cut.span.objective.chunk_size == 4
     fixed = Experiment(objective(chunk_size=5), GradientDescent(0.6), 3)
-    fixed.cut(2)
-    assert fixed.chunk_size == 5
+    fixed.cut((2, 2))
+    assert fixed.chunk_sizes == (5, 5)
+
+
+def test_the_discrete_run_alone_needs_no_span(whole):
+    experiment = Experiment(whole, GradientDescent(0.6), 2)
+    assert len(list(experiment.discrete(midpoints=False))) == 2 and "span" not in vars(experiment)
+
+
+def test_examples_that_depend_on_others_add_no_direction():
+    """Rounding would choose one, and the coordinates of a stored position would mean something else on another machine."""
+    made = objective()
+    made.inputs[3] = made.inputs[0]
+    made.inputs[5] = 0.0
+    made.inputs[7] = 2 * made.inputs[1] - made.inputs[2]
+    found = span_of(made, GradientDescent(0.1), made.initial_weights)
+    assert found.objective.p == 9 * 8 + 8 + 27
+    torch.testing.assert_close(found.objective(found.coordinates(made.initial_weights)), made(made.initial_weights))
+    _, gradient = value_and_gradient(made, made.initial_weights)
+    torch.testing.assert_close(found.directions(found.coordinates(gradient)), gradient)
+    made.inputs.zero_()
+    assert type(span_of(made, GradientDescent(0.1), made.initial_weights)) is Span
+
+
+def test_the_span_is_not_given_up_where_the_loss_is_nearly_zero():
+    """In float32, where loss and gradient are differences of much larger numbers."""
+    made = objective().to(dtype=torch.float32)
+    experiment = Experiment(made, GradientDescent(0.3), 1, warm_start=400)
+    assert made(experiment.start.w) < 1e-6
+    assert isinstance(experiment.span, ExampleSpan) and experiment.span.objective.initial_weights.dtype == torch.float32
 
 
 class Doubled(nn.Sequential):
     def forward(self, x):
         return 2 * super().forward(x)
+
+
+def own(network: nn.Module) -> Objective:
+    made = objective()
+    return Objective(network.double(), made.inputs, made.targets, made.criterion)
 
 
 def tied() -> tuple[nn.Module, ...]:
@@ -161,7 +201,7 @@ def frozen() -> tuple[nn.Module, ...]:
         (objective(*hooked()), GradientDescent(0.1)),
         (objective(*frozen()), GradientDescent(0.1)),
         (objective(nn.Conv2d(3, 2, 4), nn.Flatten(), nn.Linear(2, 3)), GradientDescent(0.1)),
-        (objective(Doubled(nn.Flatten(), nn.Linear(48, 3))), GradientDescent(0.1)),
+        (own(Doubled(nn.Flatten(), nn.Linear(48, 3))), GradientDescent(0.1)),
     ],
     ids=["each weight its own step", "many examples", "tied", "hooked", "frozen", "convolution", "own module"],
 )

@@ -85,7 +85,10 @@ def draw(measured: Mapping[str, Any]) -> Figure:
 
 def kept() -> str:
     """The tables of all that is kept."""
-    measured = {file.stem.replace("-", " "): json.loads(file.read_text()) for file in sorted(KEPT.glob("*.json"))}
+    measured = {
+        file.stem.replace("-", " "): json.loads(file.read_text(encoding="utf-8"))
+        for file in sorted(KEPT.glob("*.json"))
+    }
     return "\n\n".join(f"## {name}\n\n{table(each)}" for name, each in measured.items())
 
 

@@ -137,7 +137,8 @@ def discrete_trajectory(
                 midpoint_record = observers[1].record(
                     t, midpoint, state, point.loss, point.gradient, preconditioner, spectrum, point
                 )
-                leading = _aligned(spectrum.vectors[:, 0], leading)
+                reference = span.coordinates(torch.ones_like(w)) if leading is None else leading
+                leading = _aligned(spectrum.vectors[:, 0], reference)
                 offset = preconditioner.sqrt() * span.coordinates(w - midpoint)
                 midpoint_record.values["oscillation"] = (leading @ offset).item()
         previous, w = w, following
@@ -150,8 +151,7 @@ def discrete_trajectory(
         raise Stopped(position.stop)
 
 
-def _aligned(vector: Tensor, previous: Tensor | None) -> Tensor:
+def _aligned(vector: Tensor, reference: Tensor) -> Tensor:
     """An eigenvector with the sign that it had before, so that a displacement along it has one; at first, with a positive
     sum, which does not depend on what the eigen-solver began with."""
-    reference = torch.ones_like(vector) if previous is None else previous
     return -vector if vector @ reference < 0 else vector

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import NamedTuple
 
@@ -165,8 +165,8 @@ class Experiment:
         self, *, midpoints: bool = True, position: DiscretePosition | None = None
     ) -> Iterator[tuple[Record, Record | None]]:
         """Records of the discrete run and of its midpoints, from the start or from the `position` of a record on."""
-        observers = self._observer("discrete"), self._observer("midpoint")
-        tracker = self.tracker() if midpoints else None
+        tracker, span = (self.tracker(), self.span) if midpoints else (None, None)
+        observers = self._observer("discrete"), self._observer("midpoint", span)
         return discrete_trajectory(
             observers,
             self.objective,
@@ -174,7 +174,7 @@ class Experiment:
             self.start,
             steps=self.steps,
             tracker=tracker,
-            span=self.span,
+            span=span,
             position=position,
             stop_at_loss=self._loss_limit,
         )
@@ -188,11 +188,14 @@ class Experiment:
     ) -> Iterator[Record]:
         """Records of a flow, a key of `FLOWS`, beside the discrete run where its weights are known; from the start, or from
         the `position` of a record on."""
-        span = self.span
-        common = (Points(span.objective), self.optimizer, self.start.first_step)
+        common = (Points(self.span.objective), self.optimizer, self.start.first_step)
         limit, tracker = math.inf, self.tracker()
         if process in ("central", "ablated"):
             settings = self.central
+            if settings.critical_threshold < self.spectrum.threshold + CentralFlow.margin:
+                raise ValueError(
+                    f"critical_threshold must be {CentralFlow.margin:g} above the threshold of tracked modes"
+                )
             flow = FLOWS[process](
                 *common,
                 relaxation_time=1.0 / settings.substeps,
@@ -219,34 +222,35 @@ class Experiment:
             flow = FLOWS[process](*common, tolerance=settings.tolerance)
             integrator = Integrator(settings.method, settings.substeps)
 
-        def coordinates(step: int) -> Tensor | None:
+        def on_device(step: int) -> Tensor | None:
             weights = discrete_weights(step)
-            return None if weights is None else span.coordinates(weights.to(self.initial_weights))
+            return None if weights is None else weights.to(self.initial_weights)
 
         return flow_trajectory(
-            self._observer(process),
+            self._observer(process, self.span),
             flow,
             integrator,
-            self.start._replace(w=span.coordinates(self.start.w)),
+            self.start,
             steps=self.steps,
             tracker=tracker,
             position=position,
-            discrete_weights=coordinates,
-            weights=span.weights,
+            discrete_weights=on_device,
+            span=self.span,
             stop_at_sharpness=limit,
             stop_at_loss=self._loss_limit,
         )
 
     @property
-    def chunk_size(self) -> int:
-        """Examples per slice now: of the derivatives, where memory has run out, fewer than at first."""
-        return min(self.objective.chunk_size, self.span.objective.chunk_size)
+    def chunk_sizes(self) -> tuple[int, int]:
+        """Examples per slice now, of the objective and where flows are followed: where memory has run out, fewer than at
+        first."""
+        return self.objective.chunk_size, self.span.objective.chunk_size
 
-    def cut(self, size: int) -> None:
+    def cut(self, sizes: tuple[int, int]) -> None:
         """Go on with slices of so many examples, where their number may adapt."""
-        for objective in (self.objective, self.span.objective):
-            if objective.adapts:
-                objective.cut(size)
+        if self.objective.adapts:
+            self.objective.cut(sizes[0])
+            self.span.objective.cut(sizes[1])
 
     def shape(self, process: str, *, weights_stride: int = 1) -> Shape:
         """Sizes of a process's trajectory."""
@@ -282,13 +286,13 @@ class Experiment:
     def _loss_limit(self) -> float:
         return -math.inf if self.stop_at_loss is None else self.stop_at_loss
 
-    def _observer(self, process: str) -> Observer:
+    def _observer(self, process: str, span: Span | None = None) -> Observer:
         return Observer(
             process,
             None if self.examples is None else self._outputs,
             coordinates=self._coordinates,
-            span=None if process == "discrete" else self.span,
-            hessian=self.tracker(threshold=math.inf),
+            span=span,
+            hessian=self.hessian_tracker(),
             hessian_every=self.spectrum.hessian_every,
             accuracies={} if process == "midpoint" else self._accuracies,
             accuracy_every=self.accuracy_every,
@@ -307,8 +311,13 @@ class Experiment:
             settings.minimum,
             settings.maximum,
             settings.tolerance,
+            settings.threshold,
             self.seed,
         )
+
+    def hessian_tracker(self) -> Tracker:
+        """A tracker of eigenvalues of the Hessian itself, which have no threshold."""
+        return replace(self.tracker(threshold=math.inf), exact_from=-math.inf)
 
     def _shown(self, process: str, records: Iterable) -> Iterator:
         return progress(records, total=self.steps, name=process)

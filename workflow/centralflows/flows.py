@@ -200,7 +200,7 @@ class CentralFlow(Flow):
         # A mode that goes on rising as it did enters before it is past the threshold: later, it would enter with a jump.
         rises = [max(0.0, now - then) for now, then in zip(values, past, strict=False)]
         rises += [0.0] * (len(values) - len(rises))
-        critical = [i for i, rise in enumerate(rises) if values[i] + rise > self.critical_threshold]
+        critical = [i for i, rise in enumerate(rises) if values[i] > 0 and values[i] + rise > self.critical_threshold]
         if not critical:
             return frame
         point, preconditioner = self.points.at(w), self.preconditioner(time, w, state)

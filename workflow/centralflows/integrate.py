@@ -20,6 +20,7 @@ from .errors import Stopped
 from .flows import Flow, Frame, Snapshot
 from .observe import Observer, oscillation_values
 from .optimizers.base import State
+from .span import Span
 from .tracker import Tracked, Tracker
 from .trajectory import Record
 
@@ -27,7 +28,6 @@ FIXED_STEP = ("euler", "midpoint", "heun2", "heun3", "rk4")
 ADAPTIVE = ("bosh3", "dopri5")
 STABILISED = ("rkc2",)
 METHODS = FIXED_STEP + ADAPTIVE + STABILISED
-
 
 Velocity = Callable[[Tensor | float, State], State]
 
@@ -59,12 +59,14 @@ class Integrator:
     def __post_init__(self):
         if self.method not in METHODS:
             raise ValueError(f"unknown method {self.method!r}; choose one of {', '.join(METHODS)}")
+        if self.method in STABILISED and self.substeps_per_sharpness < 0.5:
+            raise ValueError(f"{self.method} needs substeps_per_sharpness of at least 1/2")
 
     def count(self, frame: Frame) -> int:
         """Number of substeps at a frame."""
-        sharpness = float(frame.values[0])
         if self.method in STABILISED:
             return self.substeps
+        sharpness = float(frame.values[0])
         if self.proportional:
             # At the edge the sharpness is 2 up to rounding, which may not cost another step: hence nine tenths.
             return frame.pace * max(1, math.ceil(0.9 * self.substeps * sharpness / 2))
@@ -89,23 +91,22 @@ class Integrator:
                 snapshots.append(snapshot)
             return dw, *ds
 
+        solve = self._stabilised if self.method in STABILISED else self._solved
         with torch.no_grad():
-            step, y = 1.0 / self.count(frame), (w, *state)
-            w, *state = (self._stabilised if self.method in STABILISED else self._solved)(
-                velocity, time, y, step, frame
-            )
+            w, *state = solve(velocity, time, (w, *state), frame)
         return w, tuple(state), snapshots[0]
 
-    def _solved(self, velocity: Velocity, time: float, y: State, step: float, frame: Frame) -> State:
+    def _solved(self, velocity: Velocity, time: float, y: State, frame: Frame) -> State:
         times = torch.tensor([time, time + 1.0], dtype=torch.float64, device=y[0].device)
         adaptive = self.method in ADAPTIVE
-        options = {"first_step" if adaptive else "step_size": step}
+        options = {"first_step" if adaptive else "step_size": 1.0 / self.count(frame)}
         tolerances = {"rtol": self.rtol, "atol": self.atol} if adaptive else {}
         paths = odeint(velocity, y, times, method=self.method, options=options, **tolerances)
         # Copies, aligned in memory as those are that a later process reads: rounding may depend on it.
         return tuple(path[-1].clone() for path in paths)
 
-    def _stabilised(self, velocity: Velocity, time: float, y: State, step: float, frame: Frame) -> State:
+    def _stabilised(self, velocity: Velocity, time: float, y: State, frame: Frame) -> State:
+        step = 1.0 / self.substeps
         stages = stages_for(2 * self.substeps_per_sharpness * float(frame.values[0]) * step)
         for i in range(self.substeps):
             y = chebyshev_step(velocity, time + i * step, y, step, stages)
@@ -113,7 +114,8 @@ class Integrator:
 
 
 class FlowPosition(NamedTuple):
-    """What a flow goes on from: before `step`, weights and state there, and what was known of the unit of time before.
+    """What a flow goes on from: before `step`, coordinates in its span and state there, and what was known of the unit of
+    time before.
 
     `stop` says why it does not go on, if it does not.
     """
@@ -137,7 +139,7 @@ def flow_trajectory(
     tracker: Tracker,
     position: FlowPosition | None = None,
     discrete_weights: Callable[[int], Tensor | None] = lambda step: None,
-    weights: Callable[[Tensor], Tensor] = lambda w: w,
+    span: Span | None = None,
     stop_at_sharpness: float = math.inf,
     stop_at_loss: float = -math.inf,
 ) -> Iterator[Record]:
@@ -150,7 +152,7 @@ def flow_trajectory(
         tracker: of the effective eigenvalues, solved for once per unit of time.
         position: of a record of the same flow, to go on from it.
         discrete_weights: the discrete iterate at a step, or None where it is not known.
-        weights: all weights of the network, given those that the flow moves (its coordinates in a `Span`).
+        span: where the flow moves; in all weights without. `start` and `discrete_weights` are in all weights in any case.
         stop_at_sharpness: largest effective sharpness that the flow is followed to.
         stop_at_loss: the flow ends after the first step whose loss L(w) is not above it.
 
@@ -159,8 +161,9 @@ def flow_trajectory(
         Unsolved: the complementarity problem was not (see `complementarity`).
         Stopped: a limit was reached, or a unit of time took more evaluations than the integrator allows.
     """
+    span = span or Span(flow.points.objective)
     if position is None:
-        position = FlowPosition(0, start.w, start.state, None, tracker.position, None, None)
+        position = FlowPosition(0, span.coordinates(start.w), start.state, None, tracker.position, None, None)
     _, w, state, frame, tracked, hessian, _ = position
     tracker.resume(tracked)
     observer.resume(hessian)
@@ -178,7 +181,7 @@ def flow_trajectory(
             following, following_state, snapshot = integrator.advance(flow, float(t), w, state, frame)
             record = observer.record(
                 t,
-                weights(w),
+                span.weights(w),
                 state,
                 point.loss,
                 point.gradient,
@@ -188,7 +191,7 @@ def flow_trajectory(
                 snapshot.oscillation,
             )
         discrete = discrete_weights(t)
-        offset = None if discrete is None else discrete - w
+        offset = None if discrete is None else span.coordinates(discrete) - w
         if offset is not None:
             record.values["distance"] = offset.double().norm().item()
         if flow.averages:

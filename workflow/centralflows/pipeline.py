@@ -123,9 +123,9 @@ def _stored(
     log: TextIO | None,
 ) -> None:
     """Stream records of processes into their stores, from where a killed job left them, and publish the stores."""
-    found = staging.content or {"position": None, "writers": {}, "chunk_size": 0}
-    if found["chunk_size"]:
-        experiment.cut(found["chunk_size"])
+    found = staging.content or {"position": None, "writers": {}, "chunk_sizes": None}
+    if found["chunk_sizes"]:
+        experiment.cut(found["chunk_sizes"])
     writers = {
         process: Writer(
             staging.folder / target.name,
@@ -139,7 +139,7 @@ def _stored(
 
     def commit() -> None:
         held = {process: writer.position() for process, writer in writers.items()}
-        staging.commit(step, {"position": position, "writers": held, "chunk_size": experiment.chunk_size})
+        staging.commit(step, {"position": position, "writers": held, "chunk_sizes": experiment.chunk_sizes})
 
     closing: dict[str, Any] = {"first_step": experiment.start.first_step}
     shown = {"total": experiment.steps, "name": str(next(iter(targets.values()))), "done": step, "log": log}

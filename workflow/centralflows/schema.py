@@ -590,7 +590,7 @@ class Spectrum(Strict):
     """most that can be tracked"""
     tolerance: Annotated[float, Field(gt=0, le=1e-2), AlsoText] = 8e-5
     """on the residual of eigenpairs above the threshold, relative to the largest eigenvalue; ten times as much for those below
-    it and along the stable flow, which act on nothing and whose values are still right to some millionths"""
+    it, which act on nothing yet, and whose values are right to a hundred thousandth all the same"""
     hessian_every: Natural = 0
     """steps between solves for the eigenvalues of the Hessian itself, where each weight has a step size of its own (0:
     never; with one step size for all they come for free)"""
@@ -623,7 +623,7 @@ class Central(Integration):
     """equal steps per unit of time at the edge of stability; with followed third derivatives fewer below it and more above, in
     proportion to the sharpness"""
     critical_threshold: Annotated[float, Field(gt=0, le=2), AlsoText] = 1.95
-    """modes with a larger effective eigenvalue enter the complementarity problem"""
+    """modes with a larger effective eigenvalue enter the complementarity problem; at least 0.15 above spectrum.threshold"""
     third_derivatives: Literal["followed", "fresh"] = "followed"
     """followed: evaluated at most once per unit of time, and extrapolated while that is accurate; fresh: at every evaluation of
     the velocity, as in the published discretisation"""
@@ -762,9 +762,11 @@ class Run(Strict):
                 yield "stationary_every: gradient descent has no state that could settle; leave it out"
         if self.stationary_every and "central" not in self.processes:
             yield "stationary_every: follows the central flow; add it to processes"
-        if self.central.critical_threshold <= self.spectrum.threshold:
-            above = f"above spectrum.threshold ({self.spectrum.threshold:g}), from which on modes are tracked"
-            yield f"central: critical_threshold must be {above} (got {self.central.critical_threshold:g})"
+        threshold, critical = self.spectrum.threshold, self.central.critical_threshold
+        if {"central", "ablated"} & set(self.processes) and critical < threshold + 0.15:
+            yield f"central: critical_threshold must be 0.15 above spectrum.threshold ({threshold:g}) (got {critical:g})"
+        if (self.stationary_every or any("stationary" in process for process in self.processes)) and threshold > 1.5:
+            yield f"spectrum: threshold must be at most 1.5 for stationary states (got {threshold:g})"
         every, stride = self.stationary_every, self.weights_stride
         if every and stride and every % stride:
             yield f"stationary_every: must be a multiple of weights_stride ({stride}) (got {every})"

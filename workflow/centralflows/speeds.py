@@ -51,7 +51,7 @@ def compare(experiment: Experiment, points: Iterator[tuple[int, Start]], *, tole
         A Dataset over `step`, with the stationary states `[step, entry]` as `<name>_stationary`.
     """
     objective, optimizer = Points(experiment.objective), experiment.optimizer
-    settled, curved, plain = experiment.tracker(), experiment.tracker(), experiment.tracker(threshold=np.inf)
+    settled, curved, plain = experiment.tracker(), experiment.tracker(), experiment.hessian_tracker()
     steps, rows, states = [], [], []
     for t, start in points:
         w, *parts = (part.to(experiment.initial_weights) for part in (start.w, *start.state))

@@ -41,8 +41,9 @@ class Tracker:
         threshold: modes above it are tracked; the count grows until the smallest tracked one is below. Infinity keeps
             the count at `minimum`.
         minimum, maximum: bounds on the number of modes.
-        tolerance: on the relative residual of the modes above the threshold; ten times as much for the others, which act on
-            nothing, and whose values are still right to the order of its square.
+        tolerance: on the relative residual of the tracked modes.
+        exact_from: values from which on the tolerance counts in full. Ten times as much is enough for smaller ones, which act
+            on nothing yet, and whose error is of the order of the residual squared.
         seed: of the first guess and of the noise.
         guarded: solves from one with the guard to the next.
         solves, modes: number of solves so far, and of modes that the last one reported.
@@ -55,6 +56,7 @@ class Tracker:
     minimum: int = 1
     maximum: int = 16
     tolerance: float = 8e-5
+    exact_from: float = 1.5
     seed: int = 0
     guarded: int = 8
     solves: int = 0
@@ -97,7 +99,7 @@ class Tracker:
                 factor,
                 wanted=modes,
                 tolerance=self.tolerance,
-                threshold=self.threshold,
+                threshold=self.exact_from,
                 least=2 * (block > modes),
                 workspace=self.workspace,
             )

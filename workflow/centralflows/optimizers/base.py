@@ -29,7 +29,8 @@ class Optimizer(ABC):
 
     Attributes:
         isotropic: whether all directions of weight space are alike to the optimizer: P is a multiple of the identity, and the
-            state learns nothing of a gradient but its length. Then flows may leave out weights that cannot matter (`span`).
+            state learns nothing of a gradient but its length, not even how many weights there are. Then flows may leave out
+            weights that cannot matter (`span`).
     """
 
     state_names: ClassVar[tuple[str, ...]] = ()

@@ -55,15 +55,15 @@ def _preconditioner(optimizer: Optimizer, step: Tensor, state: State) -> list[st
 
 
 def _isotropy(optimizer: Optimizer, step: Tensor, state: State, following: State, gradient: Tensor) -> list[str]:
-    """A gradient of the same length in another direction has the same effect."""
+    """A gradient of the same length has the same effect in another direction, and among more weights."""
     if len(optimizer.preconditioner(step, following)) != 1 or any(len(part) != 1 for part in following):
         return ["isotropic, but its preconditioner or its state is not one number"]
-    turned = _vector(104, P)
+    turned = _vector(104, P + 2)
     turned *= gradient.norm() / turned.norm()
     other = (*optimizer.update(step, state, turned), *optimizer.drift(step, following, turned))
     own = (*following, *optimizer.drift(step, following, gradient))
     if not all(torch.allclose(a, b, rtol=1e-9) for a, b in zip(own, other, strict=True)):
-        return ["isotropic, but its state depends on the direction of the gradient"]
+        return ["isotropic, but its state depends on more of a gradient than its length"]
     return []
 
 
