@@ -63,8 +63,8 @@ def test_stages_are_the_fewest_that_reach_far_enough():
     ids=["gd", "gd, stiff", "scalar-rmsprop", "rmsprop"],
 )
 def test_the_default_stable_flow_is_that_of_fine_runge_kutta_steps(optimizer, least, tolerance):
-    """From the same start, by 24 steps of a quarter of the reach. As many Euler steps as ours err by ten times the tolerance or
-    more, but for the stiff flow, which they could not follow."""
+    """From the same start, by 24 steps of a quarter of the reach. As many Euler steps err by four times the tolerance or more,
+    and cannot follow the stiff flow at all."""
     torch.manual_seed(0)
     network = nn.Sequential(nn.Linear(6, 10), nn.GELU(), nn.Linear(10, 3)).double()
     inputs = torch.randn(30, 6, generator=torch.Generator().manual_seed(0)).double()

@@ -22,7 +22,7 @@ def profile(name: str = "x", figures: dict | None = None, **changes) -> config.C
 # A change, and the processes of run a that depend on it.
 CHANGES = [
     ({"steps": 31}, {"discrete", "stable", "central", "ablated", "stationary", "stationary-ablated", "speeds"}),
-    ({"stable": {"substeps": 3}}, {"stable"}),
+    ({"stable": {"substeps": 4}}, {"stable"}),
     ({"central": {"substeps": 5}}, {"central", "ablated"}),
     ({"stationary": {"substeps": 3}}, {"stationary", "stationary-ablated", "speeds"}),
     ({"accuracy_every": 7}, {"discrete", "stable", "central", "ablated", "stationary", "stationary-ablated"}),

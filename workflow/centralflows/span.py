@@ -15,7 +15,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from .derivatives import value_and_gradient
+from .derivatives import Function, value_and_gradient
 from .objective import Objective
 from .optimizers import Optimizer
 
@@ -29,7 +29,7 @@ class Span:
         objective: the loss as a function of the coordinates `[c]`.
     """
 
-    def __init__(self, objective: Objective):
+    def __init__(self, objective: Function):
         self.objective = objective
 
     def coordinates(self, w: Float[Tensor, " p"]) -> Float[Tensor, " c"]:
