@@ -1,4 +1,4 @@
-"""Measured tables in the manual: where they are put, and what they are made of."""
+"""Measured tables of the manual: errors of the discretisations, and where tables are put."""
 
 from __future__ import annotations
 
