@@ -1,4 +1,7 @@
-"""The configuration: what is accepted, and that every mistake is named with its key and its cure."""
+"""The configuration: what is accepted, and that every mistake is named with its key and its cure.
+
+Long, as it has each mistake once, with the sentence that a user reads.
+"""
 
 from __future__ import annotations
 

@@ -81,7 +81,7 @@ def test_the_published_discretisation_evaluates_all_at_every_substep(experiment)
 def test_eigenpairs_cost_little_more_than_a_product_each_along_a_flow(experiment):
     counts = per_step(experiment.flow("central"))
     tracked = sum(values["tracked_modes"] for _, values in counts) / len(counts)
-    # The guard, at every fourth solve, takes three products and lets the others move; two for each mode are ample.
+    # The guard, at every eighth solve, takes three products and lets the others move; two for each mode are ample.
     assert mean(counts, "products") < 2 * tracked + 2
 
 

@@ -1,4 +1,7 @@
-"""Stores hold exactly what was recorded, appear whole or not at all, are the same bytes every time, and betray damage."""
+"""Stores hold exactly what was recorded, appear whole or not at all, are the same bytes every time, and betray damage.
+
+Long, as records, rows, files and publishing are tested on the same stores.
+"""
 
 from __future__ import annotations
 

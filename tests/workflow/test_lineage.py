@@ -1,4 +1,7 @@
-"""Lineages of what the workflow made: complete, and broken by whatever is edited, truncated, replaced or missing."""
+"""Lineages of what the workflow made: complete, and broken by whatever is edited, truncated, replaced or missing.
+
+Long, as all of it looks at one run of the workflow, which takes minutes.
+"""
 
 from __future__ import annotations
 

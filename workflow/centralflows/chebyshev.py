@@ -77,7 +77,15 @@ def stages_for(stiffness: float) -> int:
 def chebyshev_step(
     velocity: Callable[[float, State], State], time: float, state: State, step: float, stages: int
 ) -> State:
-    """The state one step later; `stages` velocities."""
+    """The state one step later.
+
+    Args:
+        velocity: the rate of each part of the state, given a time and a state; called once for each stage.
+        time: at the beginning [optimizer steps].
+        state: tensors of any shape.
+        step: length of the step [optimizer steps].
+        stages: two or more (see `stages_for`).
+    """
     method = scheme(stages)
     begin = velocity(time, state)
     before, last = state, _combined((1.0, state), (method.mu_slope[1] * step, begin))

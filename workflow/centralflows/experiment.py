@@ -158,7 +158,7 @@ class Experiment:
 
     @cached_property
     def span(self) -> Span:
-        """Where flows and midpoints are followed."""
+        """Where flows and midpoints are followed: `span.coordinates` of weights, and `span.weights` of coordinates."""
         return span_of(self.objective, self.optimizer, self.start.w)
 
     def discrete(
@@ -247,7 +247,7 @@ class Experiment:
         return self.objective.chunk_size, self.span.objective.chunk_size
 
     def cut(self, sizes: tuple[int, int]) -> None:
-        """Go on with slices of so many examples, where their number may adapt."""
+        """Go on with slices of so many examples, as `chunk_sizes` tells them, where their number may adapt."""
         if self.objective.adapts:
             self.objective.cut(sizes[0])
             self.span.objective.cut(sizes[1])

@@ -1,10 +1,12 @@
 r"""The subspace that the weights move in, where the examples make it smaller than the space of all weights.
 
 A linear first layer sees its inputs $X$ `[n, d]` through $X W'$ alone. With fewer examples than inputs, only the part of $W$
-in their span matters, and gradients lie in it: with $Q$ `[d, n]` an orthonormal basis of the span, $W = W_\perp + Z Q'$ and
+in their span matters, and gradients lie in it: with $Q$ `[d, r]` an orthonormal basis of the span, $W = W_\perp + Z Q'$ and
 $X W' = (X Q) Z'$. So the loss is that of the same network with inputs $X Q$ and the smaller matrix $Z$. Lengths and angles
 are kept, so an optimizer to which all directions are alike (`Optimizer.isotropic`) moves $Z$ just as it moves $W$: flows,
 spectra and third derivatives are the same, in vectors that may be ten times shorter.
+
+Source: derived here.
 """
 
 from __future__ import annotations
@@ -94,7 +96,8 @@ class ExampleSpan(Span):
 
 
 def span_of(objective: Objective, optimizer: Optimizer, w: Float[Tensor, " p"]) -> Span:
-    """The smallest one known in which an optimizer moves from a point on."""
+    """The smallest one known in which an optimizer moves from a point `w` on: that of the examples, where the network begins
+    with a linear layer that has at least twice as many inputs as it sees examples; else all of weight space."""
     found = _first_layer(objective) if optimizer.isotropic else None
     if found is None:
         return Span(objective)

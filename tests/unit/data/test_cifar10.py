@@ -1,4 +1,7 @@
-"""CIFAR-10: every source on small archives made here, the shipped subset, and (marker network) the real dataset."""
+"""CIFAR-10: every source on small archives made here, the shipped subset, and (marker network) the real dataset.
+
+Long, as every way in which a download, an archive or a file can be wrong is a case of its own, on the same archives.
+"""
 
 import hashlib
 import io
