@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from centralflows.derivatives import Point
-from centralflows.spectrum import leading_eigenpairs
-from centralflows.tracker import Tracker
+from centralflows.spectrum import Spectrum, leading_eigenpairs
+from centralflows.tracker import Tracker, _one_step_ahead
 
 
 def symmetric(values: torch.Tensor, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
@@ -66,6 +66,39 @@ def test_all_modes_above_the_threshold_are_tracked_and_one_below():
     tracker = Tracker(threshold=1.5, tolerance=1e-8)
     found = tracker.update(point_with_hessian(symmetric(values)[0]), ONE)
     np.testing.assert_allclose(found.values, values[:5], atol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_all_copies_of_a_multiple_eigenvalue_are_tracked(dtype):
+    """That of a linear model with many outputs, X'X for each of them."""
+    values = torch.cat([torch.full((6,), 2.0), torch.full((6,), 1.7), torch.linspace(1.2, -0.3, 60)]).to(dtype)
+    found = Tracker(threshold=1.5).update(point_with_hessian(torch.diag(values)), torch.ones(1, dtype=dtype))
+    np.testing.assert_allclose(found.values, [2.0] * 6 + [1.7] * 6 + [1.2], atol=1e-4)  # 8e-4 of a value below, squared
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_dense_cluster_is_resolved(seed):
+    """Values around the threshold that lie closer than what an iteration gains: it must go on nevertheless."""
+    generator = torch.Generator().manual_seed(seed)
+    values = 1.5 + 0.2 * torch.randn(40, generator=generator, dtype=torch.float64)
+    values = torch.cat([values, torch.linspace(1.2, -0.5, 260, dtype=torch.float64)]).sort(descending=True).values
+    tracker = Tracker(threshold=1.5, maximum=64)
+    found = tracker.update(point_with_hessian(symmetric(values, seed)[0]), ONE)
+    np.testing.assert_allclose(found.values, values[: len(found.values)], atol=1e-3)
+    above = found.values >= 1.5
+    assert found.residuals[above].max() <= 8e-5 and found.residuals.max() <= 8e-4
+    assert len(found.values) == int((values > 1.5).sum()) + 1
+
+
+def test_guesses_are_a_power_step_ahead():
+    """What is left of a residual is divided by the value and multiplied by those that it lies on; nothing grows."""
+    values = torch.tensor([2.0, 1.2, 0.5, 0.1, -0.4], dtype=torch.float64)
+    vectors = torch.eye(5, dtype=torch.float64)[:, :3] + 1e-3 * torch.tensor([[0, 0, 0]] * 3 + [[1, 1, 1]] * 2)
+    found = Spectrum(values[:3], vectors, torch.zeros(3), 3, torch.diag(values) @ vectors)
+    ahead = _one_step_ahead(found, 3)
+    left = [[0.05, 0.1 / 1.2, 1 - 0.4], [-0.2, -0.4 / 1.2, 1 - 0.9]]  # for the third, a step of 1/1 and not of 1/0.5
+    torch.testing.assert_close(ahead[3:], 1e-3 * torch.tensor(left, dtype=torch.float64))
+    torch.testing.assert_close(ahead[:3], vectors[:3])
 
 
 def test_tracking_follows_the_preconditioned_problem():

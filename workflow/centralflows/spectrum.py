@@ -76,9 +76,9 @@ def leading_eigenpairs(
         worst = loose[:wanted].max().item()
         stalled = 0 if worst < 0.9 * best else stalled + 1
         best = min(best, worst)
-        if (worst <= tolerance and iteration >= least) or stalled >= (3 if worst < floor else 20):
+        if (worst <= tolerance and iteration >= least) or stalled >= (3 if worst < floor else 40):
             break
-        if stalled and stalled % 3 == 0:
+        if stalled and stalled % 20 == 0:  # sooner, a cluster would not converge
             space.restart(fresh=True)
         else:
             space.extend(_unit(residual, norms, [i for i, norm in enumerate(loose.tolist()) if norm > tolerance]))

@@ -32,10 +32,10 @@ class Tracked(NamedTuple):
 class Tracker:
     """Follows all eigenvalues of the effective Hessian above a threshold, and at least one below it.
 
-    Eigenvectors are extrapolated from the last two solves, so that along a smooth trajectory one product for each is
-    usually enough. At every `guarded`-th solve the block carries one guard vector more than the modes reported, with a
-    little seeded noise, and is iterated on twice at least, so that a mode without any coupling to the block, which a
-    warm-started solver would never see, is found within a few steps after it rises.
+    Eigenvectors are extrapolated from the last two solves, each taken a power step further, so that along a smooth
+    trajectory one product for each is usually enough. At every `guarded`-th solve the block carries one guard vector more
+    than the modes reported, with a little seeded noise, and is iterated on twice at least, so that a mode without any
+    coupling to the block, which a warm-started solver would never see, is found within a few steps after it rises.
 
     Attributes:
         threshold: modes above it are tracked; the count grows until the smallest tracked one is below. Infinity keeps
@@ -47,9 +47,10 @@ class Tracker:
         seed: of the first guess and of the noise.
         guarded: solves from one with the guard to the next.
         solves, modes: number of solves so far, and of modes that the last one reported.
-        vectors: eigenvectors of the last solve and the guard, `[p, m + 1]` (`[p, p]` where p modes are tracked).
+        vectors: those of the last solve, a power step further, and the guard, `[p, m + 1]` (`[p, p]` where p modes are
+            tracked).
         workspace: memory of the solver.
-        previous: eigenvectors of the solve before.
+        previous: those of the solve before.
     """
 
     threshold: float = 1.5
@@ -85,12 +86,12 @@ class Tracker:
         guard = int(self.vectors is None or self.solves % self.guarded == 0)
         guess, spare = self._guess(point.w)
         if guard and spare.shape[1]:
-            spare = spare + 0.1 * self._noise(p, 1, point.w)
+            spare = spare + 0.1 * self._noise(p, 1, modes, point.w)
         products = 0
         while True:
             block = min(modes + guard, p)
             guess = _beside(guess, spare[:, : block - guess.shape[1]])
-            guess = _beside(guess, self._noise(p, block - guess.shape[1], point.w))
+            guess = _beside(guess, self._noise(p, block - guess.shape[1], modes, point.w))
             if self.workspace is None or len(self.workspace) < 8 * block:
                 self.workspace = guess.new_empty(8 * block, p)
             found = leading_eigenpairs(
@@ -128,7 +129,8 @@ class Tracker:
         modes = max(min(modes, below), least)
         self.previous = None if self.vectors is None else self.vectors[:, : self.modes]
         self.modes = modes
-        self.vectors = _beside(vectors[:, : modes + 1], spare[:, : max(0, modes + 1 - vectors.shape[1])])
+        guard = _beside(vectors[:, modes : modes + 1], spare[:, : max(0, modes + 1 - vectors.shape[1])])
+        self.vectors = _beside(_one_step_ahead(found._replace(vectors=vectors, images=images), modes), guard)
         self.solves += 1
         if found.residuals[:modes].max().item() > 30 * self.tolerance:
             # Without the number, which the records hold, the same warning is shown once and not at every step.
@@ -136,9 +138,10 @@ class Tracker:
             warnings.warn(f"eigenpairs do not reach the tolerance {self.tolerance:g}{cure}", stacklevel=3)
         return Spectrum(found.values[:modes], vectors[:, :modes], found.residuals[:modes], products, images[:, :modes])
 
-    def _noise(self, p: int, columns: int, like: Tensor) -> Tensor:
-        # Drawn on the CPU, so that every device starts from the same vectors.
-        generator = torch.Generator().manual_seed(self.seed + 1_000_003 * self.solves + columns)
+    def _noise(self, p: int, columns: int, modes: int, like: Tensor) -> Tensor:
+        # Drawn on the CPU, so that every device starts from the same vectors; other ones for every number of modes that is
+        # looked for, as an eigenvalue of multiplicity m shows itself to m independent vectors only.
+        generator = torch.Generator().manual_seed(self.seed + 1_000_003 * self.solves + 1009 * modes + columns)
         return torch.randn(p, columns, generator=generator, dtype=torch.float64).to(like) / p**0.5
 
     def _guess(self, w: Tensor) -> tuple[Tensor, Tensor]:
@@ -159,6 +162,17 @@ class Tracker:
 def _beside(left: Float[Tensor, "p a"], right: Float[Tensor, "p b"]) -> Float[Tensor, "p c"]:
     """Both as one, stored as rows."""
     return torch.cat([left.T, right.T]).T if right.shape[1] else left
+
+
+def _one_step_ahead(found: Spectrum, modes: int) -> Float[Tensor, "p m"]:
+    """The leading vectors a power step further, which costs nothing where their images are known: of a residual far down the
+    spectrum little is left, and what was extrapolated from it would be twice as large. Where the step would raise what lies
+    above a value, it is shorter."""
+    values = found.values[:modes]
+    lengths = 1 / values.clamp_min(found.values.abs().max().clamp_min(torch.finfo(values.dtype).tiny) / 2)
+    vectors, images = found.vectors.T[:modes], found.images.T[:modes]
+    kept, added = (1 - lengths * values)[:, None].to(vectors), lengths[:, None].to(vectors)
+    return torch.addcmul(kept * vectors, added, images).T
 
 
 def _turned_round(vectors: Float[Tensor, "p b"], previous: Float[Tensor, "p a"]) -> list[int]:
