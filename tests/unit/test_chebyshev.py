@@ -8,16 +8,17 @@ import torch
 from torch import nn
 
 from centralflows import Experiment, GradientDescent, Objective, RMSProp, ScalarRMSProp
-from centralflows.chebyshev import chebyshev_step, scheme, stages_for
+from centralflows.chebyshev import chebyshev_step, moved, scheme, stages_for, step_error
 from centralflows.criteria import mean_squared_error
 from centralflows.integrate import Integrator
-from centralflows.schema import Stable
+from centralflows.schema import PUBLISHED_STABLE, Stable
 
 
 def amplification(stages: int, products: np.ndarray) -> np.ndarray:
     """What a step makes of y' = -lambda y, for products of step and lambda."""
     rates = torch.from_numpy(products)
-    return chebyshev_step(lambda t, y: (-rates * y[0],), 0.0, (torch.ones_like(rates),), 1.0, stages)[0].numpy()
+    (move,) = chebyshev_step(lambda t, y: (-rates * y[0],), 0.0, (torch.ones_like(rates),), (-rates,), 1.0, stages)
+    return 1 + move.numpy()
 
 
 @pytest.mark.parametrize("stages", [2, 3, 6, 15, 40])
@@ -36,8 +37,12 @@ def test_a_step_is_of_second_order_and_knows_the_time_of_each_stage(stages):
 
     def error(count: int) -> float:
         y, step = (torch.ones(1, dtype=torch.float64),), 1.0 / count
+
+        def velocity(t: float, y: tuple) -> tuple:
+            return (-y[0] + np.cos(t),)
+
         for i in range(count):
-            y = chebyshev_step(lambda t, y: (-y[0] + np.cos(t),), i * step, y, step, stages)
+            y = moved(y, chebyshev_step(velocity, i * step, y, velocity(i * step, y), step, stages))
         return abs(y[0].item() - (np.exp(-1) + np.cos(1) + np.sin(1)) / 2)
 
     errors = [error(count) for count in (16, 32, 64)]
@@ -49,7 +54,8 @@ def test_stages_are_the_fewest_that_reach_far_enough():
     for stiffness in (0.1, 1.0, 3.0, 30.0, 150.0):
         stages = stages_for(stiffness)
         assert scheme(stages).reach >= stiffness and (stages == 2 or scheme(stages - 1).reach < stiffness)
-    assert stages_for(50.0) == 10  # a third of a unit of time at an effective sharpness of 100, which may grow by half
+    assert stages_for(150.0) == 17  # a unit of time at an effective sharpness of 100, which may grow by half
+    assert stages_for(-1.0) == stages_for(0.0) == 2  # a largest eigenvalue may be negative
 
 
 @pytest.mark.parametrize(
@@ -57,7 +63,7 @@ def test_stages_are_the_fewest_that_reach_far_enough():
     [
         (GradientDescent(1.0), 1.5, 1e-3),
         (GradientDescent(10.0), 30.0, 2e-2),
-        (ScalarRMSProp(0.1, 0.95), 1.0, 1e-5),
+        (ScalarRMSProp(0.1, 0.95), 1.0, 5e-5),
         (RMSProp(3e-3, 0.95, eps=1e-4), 1.0, 5e-5),
     ],
     ids=["gd", "gd, stiff", "scalar-rmsprop", "rmsprop"],
@@ -81,6 +87,58 @@ def test_the_default_stable_flow_is_that_of_fine_runge_kutta_steps(optimizer, le
     found, _ = losses(Stable())
     assert sharpness > least
     np.testing.assert_allclose(found, fine, rtol=tolerance)
+
+
+def test_the_error_of_a_step_is_seen_and_grows_with_its_square():
+    """On y' = -y it is that of the step and h^3/12 of the trapezoidal rule, which are of the same order and sign."""
+    y = (torch.ones(1, dtype=torch.float64),)
+    errors = []
+    for step in (0.2, 0.1):
+        (move,) = chebyshev_step(lambda t, y: (-y[0],), 0.0, y, (-y[0],), step, 5)
+        errors.append(step_error(move, -y[0], -(y[0] + move), step))
+        true = abs(1 + move.item() - np.exp(-step)) / abs(move.item())
+        np.testing.assert_allclose(errors[-1], true + step**2 / 12, rtol=0.15)
+    np.testing.assert_allclose(errors[0] / errors[1], 4, rtol=0.05)
+    assert step_error(torch.zeros(2), torch.zeros(2), torch.zeros(2), 0.5) == 0.0
+
+
+@pytest.mark.parametrize(("lr", "sharpness"), [(10.0, 50.0), (20.0, 150.0)])
+def test_a_flow_whose_sharpness_grows_fast_is_followed_better_than_as_published(lr, sharpness):
+    """It more than doubles within units of time here, beyond what the stages of a step allow for."""
+    torch.manual_seed(0)
+    inputs, targets = torch.randn(60, 6).double(), torch.randn(60, 2).double()
+    network = nn.Sequential(nn.Linear(6, 10), nn.Tanh(), nn.Linear(10, 2)).double()
+    objective = Objective(network, inputs, targets, lambda y, t: 0.5 * (y - t).square().sum(-1).mean())
+
+    def losses(stable: Stable) -> tuple[np.ndarray, float]:
+        limits = {"stop_at_sharpness": 1e6, "stop_at_evaluations": 10**6}
+        experiment = Experiment(objective, GradientDescent(lr), 8, stable=stable.model_copy(update=limits))
+        records = [record.values for record in experiment.flow("stable")]
+        return np.array([values["loss"] for values in records]), records[-1]["effective_eigenvalues"][0]
+
+    fine, reached = losses(Stable(method="rk4", substeps=60, substeps_per_sharpness=2))
+    errors = [np.abs(losses(stable)[0] / fine - 1).max() for stable in (Stable(), PUBLISHED_STABLE)]
+    assert reached > sharpness / 3
+    assert errors[0] < errors[1]
+
+
+def test_a_flow_is_followed_where_every_direction_falls():
+    """The largest eigenvalue is negative: L = log(1 + w^2) far from its minimum."""
+
+    class One(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.w = nn.Parameter(torch.tensor([3.0], dtype=torch.float64))
+
+        def forward(self, x):
+            return self.w.expand(len(x), 1)
+
+    objective = Objective(One(), torch.ones(3, 1), torch.zeros(3, 1), lambda o, t: torch.log1p(o.square()).mean())
+    (found,) = Experiment(objective, GradientDescent(0.1), 5).run("stable").values()
+    assert (found.effective_eigenvalues < 0).all()
+    # dw/dt = -0.1 * 2w / (1 + w^2): log(w) + w^2/2 falls by 0.2 per unit of time.
+    w = found.weights.values[:, 0]
+    np.testing.assert_allclose(np.diff(np.log(w) + w**2 / 2), -0.2, rtol=2e-4)
 
 
 def test_stages_that_would_not_be_stable_are_refused():

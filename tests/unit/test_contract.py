@@ -69,6 +69,20 @@ class Nameless(RMSProp):
 
 
 @dataclass(frozen=True)
+class Misnamed(RMSProp):
+    state_names = ("loss",)
+
+
+@dataclass(frozen=True)
+class Scalar(RMSProp):
+    def initial_state(self, w):
+        return (torch.zeros((), dtype=w.dtype),)
+
+    def update(self, step, state, gradient):
+        return (state[0] + 1,)
+
+
+@dataclass(frozen=True)
 class FalselyIsotropic(RMSProp):
     isotropic = True
 
@@ -99,6 +113,8 @@ class MeanEntry(ScalarRMSProp):
         (Negative, "preconditioner is not positive"),
         (Matrix, r"preconditioner has shape \[7, 7\]"),
         (Nameless, "state_names has 0 names for 1 parts"),
+        (Misnamed, "state_names may not be those of what is recorded anyway: loss"),
+        (Scalar, r"each part of the state must be a vector \(found shapes \[\[\]\]\)"),
         (FalselyIsotropic, "isotropic, but its preconditioner or its state is not one number"),
         (LargestEntry, "isotropic, but its state depends on more of a gradient than its length"),
         (MeanEntry, "isotropic, but its state depends on more of a gradient than its length"),
@@ -109,3 +125,12 @@ def test_a_broken_optimizer_is_refused_before_it_runs(broken, message):
     objective = Objective(network, torch.randn(5, 3), torch.randn(5, 2), lambda f, y: (f - y).square().mean())
     with pytest.raises(BrokenContract, match=f"{broken.__name__} cannot be used by the flows:\n  .*{message}"):
         Experiment(objective, broken(0.1, 0.9, eps=0.1), 3).run("discrete")
+
+
+@pytest.mark.parametrize("make", [GradientDescent, lambda lr: RMSProp(lr, 0.9)])
+def test_a_schedule_that_cannot_be_differentiated_is_refused(make):
+    """Its rate would be missing from the flow, without a sign."""
+    check(make(lambda step: 0.1 * (1 - 0.01 * step)))
+    check(make(schedules.piecewise(0.1, steps=(12,), factors=(0.1,))))
+    with pytest.raises(BrokenContract, match=r"in operations of torch, without float\(\)"):
+        check(make(lambda step: 0.1 * (1 - 0.01 * float(step))))

@@ -67,6 +67,12 @@ def test_extrapolation_is_exact_for_linear_change_and_lengthens_the_interval():
     assert time == 1 + 1 + 2 + 4
 
 
+def test_third_derivatives_of_a_quadratic_are_zero_and_steady():
+    zero, root = torch.zeros(4, 1, dtype=torch.float64), torch.ones(1, 1, dtype=torch.float64)
+    third = Third(zero, zero, 0.0).corrected(1.0, zero, root, 1e-3)
+    assert third.steady and third.interval == 2
+
+
 def test_extrapolation_that_did_not_help_is_not_used():
     root, ones = torch.ones(1, 1, dtype=torch.float64), torch.ones(4, 1, dtype=torch.float64)
     third = Third(ones, 0 * ones, 0.0).corrected(1.0, 1.05 * ones, root, 1e-3)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
-from centralflows import Experiment, GradientDescent, Objective, RMSProp
+from centralflows import Experiment, GradientDescent, Objective, RMSProp, ScalarRMSProp
 from centralflows.criteria import cross_entropy
 from centralflows.errors import Diverged
 from centralflows.probe import WrongDerivatives
@@ -129,10 +132,55 @@ def test_wrong_arguments_are_named():
     made = objective()
     with pytest.raises(ValueError, match=r"initial_weights must be one vector \[58\], found \[3\]"):
         Experiment(made, GradientDescent(0.1), 3, np.zeros(3))
-    with pytest.raises(ValueError, match="steps must be at least 1"):
+    with pytest.raises(ValueError, match="steps must be a whole number, at least 1"):
         Experiment(made, GradientDescent(0.1), 0)
+    with pytest.raises(ValueError, match="beta2 must lie between 0 and 1"):
+        RMSProp(0.1, 1.0)
     with pytest.raises(ValueError, match="unknown process centrall"):
         Experiment(made, GradientDescent(0.1), 3).run("centrall")
+
+
+def test_arguments_of_the_wrong_type_are_named():
+    """In a process of its own, where annotations are not checked as they are here."""
+    program = """if True:
+        import torch
+        from centralflows import Experiment, GradientDescent, Objective
+        made = Objective(torch.nn.Linear(2, 1), torch.ones(3, 2), torch.ones(3, 1), lambda y, t: (y - t).square().mean())
+        optimizer = GradientDescent(0.1)
+        for attempt in (
+            lambda: Experiment(made, optimizer, 2.5),
+            lambda: Experiment(made, optimizer, 3, central={"substeps": 8}),
+            lambda: Experiment(made, torch.optim.SGD([torch.zeros(1)]), 3),
+            lambda: Experiment(made, GradientDescent("0.1"), 3).run("discrete"),
+        ):
+            try:
+                attempt()
+            except (TypeError, ValueError) as error:
+                print(type(error).__name__, error)
+    """
+    printed = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
+    assert printed.splitlines() == [
+        "ValueError steps must be a whole number, at least 1 (got 2.5)",
+        "TypeError central must be a schema.Central (got {'substeps': 8})",
+        "TypeError optimizer must be one of centralflows.optimizers (got SGD)",
+        "ValueError the learning rate must be a positive number or a function of the step counter (got '0.1')",
+    ]
+
+
+@pytest.mark.parametrize("optimizer", [ScalarRMSProp(0.05, 0.9), RMSProp(0.05, 0.9), GradientDescent(1.97)])
+def test_a_quadratic_loss_is_followed_at_the_edge(optimizer):
+    """It has no third derivatives: gradient descent is stable below 2 / S, and the others adapt until they are."""
+    generator = torch.Generator().manual_seed(0)
+    inputs, targets = torch.randn(30, 5, generator=generator).double(), torch.randn(30, 1, generator=generator).double()
+    objective = Objective(
+        nn.Linear(5, 1, bias=False).double(), inputs, targets, lambda y, t: 0.5 * (y - t).square().sum(-1).mean()
+    )
+    if isinstance(optimizer, GradientDescent):
+        optimizer = GradientDescent(optimizer.lr / torch.linalg.eigvalsh(inputs.T @ inputs / 30)[-1].item())
+    found = Experiment(objective, optimizer, 60).run("central")["central"]
+    assert (found.critical_modes > 0).any()
+    assert found.effective_eigenvalues[-1].max() < 2.02  # RMSProp starts beyond the edge
+    assert float(found.loss[-1]) <= float(found.loss[0])
 
 
 def test_a_network_that_the_probe_refuses_is_not_run():

@@ -59,6 +59,56 @@ def test_tied_parameters_count_once():
     torch.testing.assert_close(objective.outputs(w), objective.inputs @ w.view(3, 3).T @ w.view(3, 3).T)
 
 
+def test_a_module_may_be_used_twice():
+    """Under one name or two: as the network itself, and as often as it is called."""
+
+    class Transposed(nn.Module):
+        def __init__(self, layer: nn.Linear):
+            super().__init__()
+            self.layer = layer
+
+        def forward(self, x):
+            return x @ self.layer.weight
+
+    layer, first = nn.Linear(5, 5), nn.Linear(6, 4)
+    for network, p in (
+        (nn.Sequential(layer, nn.Tanh(), layer, nn.Linear(5, 2)), 30 + 12),
+        (nn.Sequential(first, nn.Tanh(), Transposed(first)), 28),
+    ):
+        x = torch.randn(3, network[0].in_features)
+        made = Objective(network, x, torch.zeros(3), lambda y, _: y.square().mean())
+        assert made.p == p
+        for _ in range(2):
+            torch.testing.assert_close(made.outputs(made.initial_weights), network(x))
+        shifted = made.initial_weights + 0.1
+        with torch.no_grad():
+            for parameter in network.parameters():
+                parameter += 0.1
+        torch.testing.assert_close(
+            made.to(dtype=torch.float64).head(2).outputs(shifted.double()), network(x[:2]).double()
+        )
+
+
+def test_a_subclass_stays_one_when_it_is_moved_or_cut(tiny):
+    class Ridge(Objective):
+        def __call__(self, w):
+            return super().__call__(w) + 0.5 * w.square().sum()
+
+    tiny = Ridge(tiny.network, tiny.inputs, tiny.targets, tiny.criterion)
+    for other in (tiny.to(dtype=torch.float64), tiny.head(len(tiny.inputs))):
+        torch.testing.assert_close(other(other.initial_weights).to(tiny.inputs), tiny(tiny.initial_weights))
+
+
+def test_predictions_hold_one_slice_at_a_time(tiny):
+    seen = []
+    hook = tiny.network.register_forward_pre_hook(lambda module, args: seen.append(len(args[0])))
+    tiny.cut(3)
+    found = tiny.predictions(tiny.initial_weights, tiny.inputs[:7])
+    assert seen == [3, 3, 1]
+    hook.remove()
+    torch.testing.assert_close(found, tiny.outputs(tiny.initial_weights, tiny.inputs[:7]))
+
+
 def test_a_network_without_weights_is_refused():
     with pytest.raises(ValueError, match="no trainable parameter"):
         Objective(nn.ReLU(), torch.zeros(1, 1), torch.zeros(1, 1), loss)

@@ -68,7 +68,7 @@ def test_without_directions_there_are_no_products():
 def test_one_slice_is_the_whole():
     made = objective("mse", N)
     assert made.parts == (made,)
-    with pytest.raises(ValueError, match="chunk_size must be at least 1"):
+    with pytest.raises(ValueError, match="chunk_size must be a whole number, at least 1"):
         objective("mse", 0)
 
 
@@ -201,6 +201,15 @@ def test_memory_may_run_out_at_any_derivative(derivative, monkeypatch):
     monkeypatch.undo()
     expected = getattr(Points(whole).at(w), derivative)(u)
     torch.testing.assert_close(found, expected, **CLOSE)
+
+
+def test_slices_that_were_halved_for_the_gradient_are_those_of_the_products():
+    made = bounded(5)
+    made.cut(40 // 2)
+    with pytest.warns(UserWarning, match="going on with 5"):
+        point = Points(made).at(made.initial_weights)
+        point.hessian_product(torch.ones(made.p, 1))
+    assert made.chunk_size == 5
 
 
 def test_a_size_that_was_given_stays():

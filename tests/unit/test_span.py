@@ -186,6 +186,32 @@ def hooked() -> tuple[nn.Module, ...]:
     return nn.Flatten(), layer, nn.GELU(), nn.Linear(8, 3)
 
 
+def masked() -> tuple[nn.Module, ...]:
+    """A layer whose inputs have their own number of entries in a hook."""
+    layer, mask = nn.Linear(48, 8), torch.rand(48).double()
+    layer.register_forward_pre_hook(lambda module, args: (args[0] * mask,))
+    return nn.Flatten(), layer, nn.GELU(), nn.Linear(8, 3)
+
+
+def bent() -> tuple[nn.Module, ...]:
+    """A layer that sees its inputs through a function, which a last layer of zeros hides at first."""
+    layer, last = nn.Linear(48, 8), nn.Linear(8, 3)
+    nn.init.zeros_(last.weight)
+    nn.init.zeros_(last.bias)
+    layer.register_forward_pre_hook(lambda module, args: (torch.tanh(args[0]),))
+    return nn.Flatten(), layer, nn.GELU(), last
+
+
+class Ridge(Objective):
+    def __call__(self, w):
+        return super().__call__(w) + 1e-3 * w.square().sum()
+
+
+def ridge() -> Objective:
+    made = objective()
+    return Ridge(made.network, made.inputs, made.targets, made.criterion)
+
+
 def frozen() -> tuple[nn.Module, ...]:
     layers = nn.Flatten(), nn.Linear(48, 8), nn.GELU(), nn.Linear(8, 3)
     layers[1].weight.requires_grad_(False)
@@ -199,11 +225,25 @@ def frozen() -> tuple[nn.Module, ...]:
         (objective(n=25), GradientDescent(0.1)),
         (objective(*tied()), GradientDescent(0.1)),
         (objective(*hooked()), GradientDescent(0.1)),
+        (objective(*masked()), GradientDescent(0.1)),
+        (objective(*bent()), GradientDescent(0.1)),
+        (ridge(), GradientDescent(0.1)),
         (objective(*frozen()), GradientDescent(0.1)),
         (objective(nn.Conv2d(3, 2, 4), nn.Flatten(), nn.Linear(2, 3)), GradientDescent(0.1)),
         (own(Doubled(nn.Flatten(), nn.Linear(48, 3))), GradientDescent(0.1)),
     ],
-    ids=["each weight its own step", "many examples", "tied", "hooked", "frozen", "convolution", "own module"],
+    ids=[
+        "each weight its own step",
+        "many examples",
+        "tied",
+        "hooked",
+        "masked",
+        "bent",
+        "ridge",
+        "frozen",
+        "convolution",
+        "own module",
+    ],
 )
 def test_all_weights_are_followed_where_the_span_would_not_do(made, optimizer):
     assert type(span_of(made, optimizer, made.initial_weights)) is Span

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
-import torch
 from torch import Tensor
 
 from .criteria import accuracy
@@ -27,18 +26,12 @@ def accuracies(objective: Objective, test: tuple[Tensor, Tensor] | None = None) 
     return {
         name: partial(_accuracy, objective, inputs, labels)
         for name, (inputs, labels) in labelled.items()
-        if _are_classes(labels, _outputs(objective, inputs[:1], objective.initial_weights))
+        if _are_classes(labels, objective.predictions(objective.initial_weights, inputs[:1]))
     }
 
 
 def _accuracy(objective: Objective, inputs: Tensor, labels: Tensor, w: Tensor) -> float:
-    slices = inputs.split(objective.chunk_size)
-    return accuracy(torch.cat([_outputs(objective, part, w) for part in slices]), labels).item()
-
-
-def _outputs(objective: Objective, inputs: Tensor, w: Tensor) -> Tensor:
-    with torch.no_grad():
-        return objective.outputs(w, inputs)
+    return accuracy(objective.predictions(w, inputs), labels).item()
 
 
 def _are_classes(labels: Tensor, outputs: Tensor) -> bool:

@@ -55,7 +55,7 @@ def _fitted(objective: Function, derivative: Callable[[], T]) -> T:
         except RuntimeError as error:
             if not (_ran_out_of_memory(error) and hasattr(objective, "halve")):
                 raise
-        # Out here the frames of the attempt are gone, and with them the graphs that filled the memory.
+        # Out here the frames of the attempt are gone, and with them all graphs but those that the caller holds.
         objective.halve()
 
 
@@ -141,9 +141,10 @@ class SlicedPoint(Point):
     """
 
     def __init__(self, objective: Function, w: Float[Tensor, " p"]):
-        self.w, self._parts = w.detach(), parts_of(objective)
+        self.w = w.detach()
         self.batched = getattr(objective, "batched", False)
         self.loss, self.gradient = value_and_gradient(objective, self.w)
+        self._parts = parts_of(objective)  # after the gradient, for which they may have been halved
 
     def hessian_product(self, vectors):
         return self._sum(lambda point: point.hessian_product(vectors))

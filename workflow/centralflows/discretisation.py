@@ -42,16 +42,17 @@ CENTRAL = {
 }
 STABLE_RUNS = {  # run of the benchmark, steps, and the learning rate as a multiple of its own
     "mlp 32, gd": ("mlp 32, gd", 60, 1.0),
-    "mlp 32, gd, five times lr": ("mlp 32, gd", 20, 5.0),
+    "mlp 32, gd, 5 times lr": ("mlp 32, gd", 20, 5.0),
     "mlp 16, scalar": ("mlp 16, scalar", 50, 1.0),
     "mlp 16, rmsprop": ("mlp 16, rmsprop", 50, 1.0),
+    "mlp 16, rmsprop, 15 times lr": ("mlp 16, rmsprop", 20, 15.0),
 }
 STABLE = {
     "published: Euler, 2 per sharpness": PUBLISHED_STABLE,
     "Heun, 3/4 per sharpness": Stable(method="heun2"),
-    "rkc2, 1": Stable(substeps=1),
-    "rkc2, 2": Stable(substeps=2),
-    "default: rkc2, 3": Stable(),
+    "rkc2, tolerance 0.1": Stable(tolerance=0.1),
+    "default: rkc2, 0.03": Stable(),
+    "rkc2, 0.01": Stable(tolerance=0.01),
 }
 FINE_STABLE = Stable(method="rk4", substeps=8, substeps_per_sharpness=2)
 LIMITS = {"stop_at_sharpness": 1e6, "stop_at_evaluations": 10**6}

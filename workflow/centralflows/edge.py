@@ -61,7 +61,7 @@ class Third(NamedTuple):
         if len(root) > 1:  # relative to each other, they do not depend on a number for P
             parts = [part / root for part in parts]
         held, extrapolated, whole = torch.stack([torch.linalg.vector_norm(part) for part in parts]).tolist()
-        error = min(held, extrapolated) / whole
+        error = min(held, extrapolated) / whole if whole else 0.0  # a quadratic loss has none
         interval = self.interval
         if error <= tolerance / 4:
             interval = min(2 * interval, LONGEST)

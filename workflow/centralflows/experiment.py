@@ -40,6 +40,13 @@ DiscreteWeights = Callable[[int], Tensor | None]
 FLOWS: dict[str, type[Flow]] = {
     flow.name: flow for flow in (StableFlow, CentralFlow, AblatedFlow, StationaryFlow, StationaryAblatedFlow)
 }
+SETTINGS = {
+    "spectrum": schema.Spectrum,
+    "central": schema.Central,
+    "stable": schema.Stable,
+    "stationary": schema.Stationary,
+}
+LEAST = {"steps": 1, "warm_start": 0, "seed": 0, "coordinates": 0, "accuracy_every": 0}
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,6 +70,7 @@ class Experiment:
 
     Raises:
         ValueError: initial weights of another size, or a count below its least.
+        TypeError: an optimizer or settings of another type.
     """
 
     objective: Objective
@@ -83,21 +91,29 @@ class Experiment:
     test: tuple[Tensor, Tensor] | None = None
 
     def __post_init__(self):
+        self._check_settings()
         w = self.objective.initial_weights
         if self.initial_weights is not None:
             given = torch.as_tensor(self.initial_weights).detach()
             if given.shape != w.shape:
                 raise ValueError(f"initial_weights must be one vector [{len(w)}], found {list(given.shape)}")
             w = given.to(w)
-        if self.steps < 1 or self.warm_start < 0:
-            raise ValueError(
-                f"steps must be at least 1 and warm_start at least 0 (got {self.steps}, {self.warm_start})"
-            )
         if self.begin is not None:
             begin = self.begin._replace(w=self.begin.w.to(w), state=tuple(part.to(w) for part in self.begin.state))
             object.__setattr__(self, "begin", begin)
             w = begin.w
         object.__setattr__(self, "initial_weights", w)
+
+    def _check_settings(self) -> None:
+        if not isinstance(self.optimizer, Optimizer):
+            raise TypeError(f"optimizer must be one of centralflows.optimizers (got {type(self.optimizer).__name__})")
+        for name, kind in SETTINGS.items():
+            if not isinstance(getattr(self, name), kind):
+                raise TypeError(f"{name} must be a schema.{kind.__name__} (got {getattr(self, name)!r})")
+        for name, least in LEAST.items():
+            count = getattr(self, name)
+            if not isinstance(count, int) or count < least:
+                raise ValueError(f"{name} must be a whole number, at least {least} (got {count!r})")
 
     def run(
         self, processes: str | Iterable[str] = ("discrete", "midpoint", "stable", "central")
@@ -213,6 +229,7 @@ class Experiment:
                 settings.method,
                 settings.substeps,
                 settings.substeps_per_sharpness,
+                settings.tolerance,
                 rtol=settings.rtol,
                 atol=settings.atol,
                 evaluations=settings.stop_at_evaluations,
@@ -300,8 +317,7 @@ class Experiment:
 
     def _outputs(self, w: Tensor) -> Tensor:
         """Network outputs on the recorded examples `[examples, outputs]`."""
-        with torch.no_grad():
-            return self.objective.outputs(w, self.examples).reshape(len(self.examples), -1)
+        return self.objective.predictions(w, self.examples).reshape(len(self.examples), -1)
 
     def tracker(self, threshold: float | None = None) -> Tracker:
         """A tracker of eigenvalues with this experiment's settings."""

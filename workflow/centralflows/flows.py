@@ -146,6 +146,10 @@ class StableFlow(Flow):
 
     name: ClassVar[str] = "stable"
 
+    def frame(self, time, w, state, spectrum, before=None):
+        frame = super().frame(time, w, state, spectrum)
+        return frame if before is None else frame._replace(pace=before.pace)
+
     def velocity(self, time, w, state, frame):
         return self._smooth_velocity(time, w, state)
 

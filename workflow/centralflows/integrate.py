@@ -8,13 +8,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 from torchdiffeq import odeint
 
-from .chebyshev import chebyshev_step, stages_for
+from .chebyshev import chebyshev_step, moved, stages_for, step_error
 from .discrete import Start
 from .errors import Stopped
 from .flows import Flow, Frame, Snapshot
@@ -27,6 +28,7 @@ from .trajectory import Record
 FIXED_STEP = ("euler", "midpoint", "heun2", "heun3", "rk4")
 ADAPTIVE = ("bosh3", "dopri5")
 STABILISED = ("rkc2",)
+SHORTEST = Fraction(1, 4096)  # step whose error is not looked at any more [optimizer steps]
 METHODS = FIXED_STEP + ADAPTIVE + STABILISED
 
 Velocity = Callable[[Tensor | float, State], State]
@@ -39,18 +41,21 @@ class Integrator:
     Attributes:
         method: of torchdiffeq, with fixed or adaptive steps, or "rkc2" (see `chebyshev`). Euler with 4 substeps is the
             published discretisation.
-        substeps: least number of equal steps per unit of time; of an adaptive method, the first step is as long as these.
+        substeps: least number of equal steps per unit of time; of an adaptive method, the first step is as long as these, of
+            "rkc2" the longest.
         proportional: `substeps` are those at the edge of stability; the error, which depends on their length times the
             sharpness, allows for fewer below it, and asks for more above.
         substeps_per_sharpness: further substeps for a stiff flow, per unit of effective sharpness (Euler and Heun are stable
             from 1/2 on; 3/4 allows for growth within the unit). "rkc2" takes more stages instead, until it is stable as far.
-        rtol, atol: error tolerances of an adaptive method, per step.
+        tolerance: on the error of a step of "rkc2", relative to how far it goes.
+        rtol, atol: error tolerances of an adaptive method of torchdiffeq, per step.
         evaluations: most velocities that a unit of time may cost.
     """
 
     method: str = "euler"
     substeps: int = 4
     substeps_per_sharpness: float = 0.0
+    tolerance: float = 3e-2
     rtol: float = 1e-5
     atol: float = 1e-7
     evaluations: int = 10_000
@@ -64,16 +69,16 @@ class Integrator:
 
     def count(self, frame: Frame) -> int:
         """Number of substeps at a frame."""
-        if self.method in STABILISED:
-            return self.substeps
         sharpness = float(frame.values[0])
         if self.proportional:
             # At the edge the sharpness is 2 up to rounding, which may not cost another step: hence nine tenths.
             return frame.pace * max(1, math.ceil(0.9 * self.substeps * sharpness / 2))
         return max(self.substeps, math.ceil(self.substeps_per_sharpness * sharpness))
 
-    def advance(self, flow: Flow, time: float, w: Tensor, state: State, frame: Frame) -> tuple[Tensor, State, Snapshot]:
-        """(w, s) one unit of time later, and the snapshot at the start of the unit.
+    def advance(
+        self, flow: Flow, time: float, w: Tensor, state: State, frame: Frame
+    ) -> tuple[Tensor, State, Snapshot, Frame]:
+        """(w, s) one unit of time later, the snapshot at the start of the unit, and the frame with the pace at its end.
 
         Raises:
             Stopped: the unit costs more than `evaluations`.
@@ -91,10 +96,12 @@ class Integrator:
                 snapshots.append(snapshot)
             return dw, *ds
 
-        solve = self._stabilised if self.method in STABILISED else self._solved
         with torch.no_grad():
-            w, *state = solve(velocity, time, (w, *state), frame)
-        return w, tuple(state), snapshots[0]
+            if self.method in STABILISED:
+                (w, *state), frame = self._stabilised(flow, velocity, time, (w, *state), frame)
+            else:
+                w, *state = self._solved(velocity, time, (w, *state), frame)
+        return w, tuple(state), snapshots[0], frame
 
     def _solved(self, velocity: Velocity, time: float, y: State, frame: Frame) -> State:
         times = torch.tensor([time, time + 1.0], dtype=torch.float64, device=y[0].device)
@@ -105,12 +112,29 @@ class Integrator:
         # Copies, aligned in memory as those are that a later process reads: rounding may depend on it.
         return tuple(path[-1].clone() for path in paths)
 
-    def _stabilised(self, velocity: Velocity, time: float, y: State, frame: Frame) -> State:
-        step = 1.0 / self.substeps
-        stages = stages_for(2 * self.substeps_per_sharpness * float(frame.values[0]) * step)
-        for i in range(self.substeps):
-            y = chebyshev_step(velocity, time + i * step, y, step, stages)
-        return y
+    def _stabilised(self, flow: Flow, velocity: Velocity, time: float, y: State, frame: Frame) -> tuple[State, Frame]:
+        """Steps are halved where their error asks for it, and doubled where they can be, also from one unit of time to the
+        next."""
+        stiffness = 2 * self.substeps_per_sharpness * float(frame.values[0])
+        longest, done = Fraction(1, self.substeps), Fraction(0)  # exact, so that the last step ends with the unit
+        step = longest / frame.pace
+        rates = velocity(time, y)
+        while done < 1:
+            move = chebyshev_step(velocity, time + float(done), y, rates, float(step), stages_for(stiffness * step))
+            ahead = moved(y, move)
+            done += step
+            if done == 1:
+                flow.points.at(ahead[0])  # the next unit of time begins with the graph of this gradient
+            rates_ahead = velocity(time + float(done), ahead)
+            error = step_error(move[0], rates[0], rates_ahead[0], float(step))
+            if error > self.tolerance and step > SHORTEST:
+                done, step = done - step, step / 2
+                continue
+            y, rates = ahead, rates_ahead
+            # The error grows with the square of the step.
+            if 8 * error < self.tolerance and step < longest and done % (2 * step) == 0:
+                step = 2 * step
+        return y, frame._replace(pace=int(longest / step))
 
 
 class FlowPosition(NamedTuple):
@@ -178,7 +202,7 @@ def flow_trajectory(
             if sharpness > stop_at_sharpness:
                 raise Stopped(f"effective sharpness {sharpness:.1f} passed {stop_at_sharpness:g} at step {t}")
             frame = flow.frame(float(t), w, state, spectrum, frame)
-            following, following_state, snapshot = integrator.advance(flow, float(t), w, state, frame)
+            following, following_state, snapshot, frame = integrator.advance(flow, float(t), w, state, frame)
             record = observer.record(
                 t,
                 span.weights(w),

@@ -66,8 +66,8 @@ class Objective:
         batched: bool = False,
     ):
         self.adapts = chunk_size == "auto"
-        if not self.adapts and chunk_size < 1:
-            raise ValueError(f"chunk_size must be at least 1 (got {chunk_size})")
+        if not self.adapts and (type(chunk_size) is not int or chunk_size < 1):
+            raise ValueError(f"chunk_size must be a whole number, at least 1, or 'auto' (got {chunk_size!r})")
         network = copy.deepcopy(network)
         parameters = {name: value for name, value in network.named_parameters() if value.requires_grad}
         if not parameters:
@@ -78,14 +78,26 @@ class Objective:
                 f"all trainable parameters must share one dtype and device, found {sorted(map(str, kinds))}"
             )
         self.network, self.inputs, self.targets, self.criterion = network, inputs, targets, criterion
-        if next(iter(parameters.values())).is_cuda:
-            replace_convolutions(network)  # on a CPU those of torch are as fast
         self.batched = batched
+        owners = {value: name for name, value in parameters.items()}
+        self._names = {
+            f"{prefix}.{name}" if prefix else name: owners[value]
+            for prefix, module in network.named_modules()
+            for name, value in module.named_parameters(recurse=False, remove_duplicate=False)
+            if value in owners
+        }
         self._shapes = {name: value.shape for name, value in parameters.items()}
         self._sizes = [math.prod(shape) for shape in self._shapes.values()]
         self.p = sum(self._sizes)
-        self.cut(len(inputs) if self.adapts else chunk_size)
-        self.initial_weights: Float[Tensor, " p"] = torch.cat([v.detach().reshape(-1) for v in parameters.values()])
+        self._begin(len(inputs) if self.adapts else chunk_size)
+
+    def _begin(self, chunk_size: int) -> None:
+        """With the network, examples and criterion of now."""
+        weights = [value for value in self.network.parameters() if value.requires_grad]
+        if weights[0].is_cuda:
+            replace_convolutions(self.network)  # on a CPU those of torch are as fast
+        self.initial_weights: Float[Tensor, " p"] = torch.cat([value.detach().reshape(-1) for value in weights])
+        self.cut(chunk_size)
 
     def unflatten(self, w: Float[Tensor, " p"]) -> dict[str, Tensor]:
         """The named parameters that the flat vector `w` holds (views, differentiable)."""
@@ -96,9 +108,20 @@ class Objective:
         """Network outputs at weights `w`, on the training inputs or on the `inputs` given."""
         # The fused attention kernels have no second derivative; the math backend has all of them.
         with sdpa_kernel(SDPBackend.MATH):
+            # Each module once, under one name: torch would swap the weights of one that is used twice in and not out again.
             return torch.func.functional_call(
-                self.network, self.unflatten(w), (self.inputs if inputs is None else inputs,)
+                self.network, self._tied(w), (self.inputs if inputs is None else inputs,), tie_weights=False
             )
+
+    def _tied(self, w: Float[Tensor, " p"]) -> dict[str, Tensor]:
+        """`unflatten`, under all names of parameters that several modules share."""
+        values = self.unflatten(w)
+        return {name: values[own] for name, own in self._names.items()}
+
+    def predictions(self, w: Float[Tensor, " p"], inputs: Tensor) -> Tensor:
+        """Network outputs at weights `w` on any inputs, without a graph, slice by slice."""
+        with torch.no_grad():
+            return torch.cat([self.outputs(w, part) for part in inputs.split(self.chunk_size)])
 
     def __call__(self, w: Float[Tensor, " p"]) -> Float[Tensor, ""]:
         """The loss at weights `w`, differentiable in `w`."""
@@ -157,6 +180,8 @@ class Objective:
 
     def _sliced(self, size: int) -> list[tuple[Tensor, Tensor, float]]:
         """Inputs and targets of each slice, and the fraction of the whole mean that it makes."""
+        if len(self.targets) != len(self.inputs):
+            raise NotSliceable(f"{len(self.inputs)} inputs cannot be cut into slices with {len(self.targets)} targets")
         weight = getattr(self.criterion, "weight", None)
         weight = weight if callable(weight) else len  # losses of torch have a `weight` that is a tensor or None
         slices = list(zip(self.inputs.split(size), self.targets.split(size), strict=True))
@@ -172,15 +197,18 @@ class Objective:
         def move(x: Tensor) -> Tensor:
             return x.to(device=device, dtype=dtype if x.is_floating_point() else None)
 
-        network = copy.deepcopy(self.network).to(device=device, dtype=dtype)  # `Module.to` works in place
-        criterion = self.criterion
-        if isinstance(criterion, nn.Module):  # it may hold tensors, such as weights of classes
-            criterion = copy.deepcopy(criterion).to(device=device, dtype=dtype)
-        size = "auto" if self.adapts else self.chunk_size
-        inputs, targets = move(self.inputs), move(self.targets)
-        return Objective(network, inputs, targets, criterion, chunk_size=size, batched=self.batched)
+        moved = copy.copy(self)
+        moved.network = copy.deepcopy(self.network).to(device=device, dtype=dtype)  # `Module.to` works in place
+        if isinstance(self.criterion, nn.Module):  # it may hold tensors, such as weights of classes
+            moved.criterion = copy.deepcopy(self.criterion).to(device=device, dtype=dtype)
+        moved.inputs, moved.targets = move(self.inputs), move(self.targets)
+        moved._begin(len(self.inputs) if self.adapts else self.chunk_size)
+        return moved
 
     def head(self, examples: int) -> Objective:
         """The objective on the first `examples` examples only (the derivative probe needs no more)."""
-        inputs, targets = self.inputs[:examples], self.targets[:examples]
-        return Objective(self.network, inputs, targets, self.criterion, batched=self.batched)
+        first = copy.copy(self)
+        first.network = copy.deepcopy(self.network)
+        first.inputs, first.targets, first.adapts = self.inputs[:examples], self.targets[:examples], True
+        first._begin(examples)
+        return first

@@ -78,7 +78,9 @@ def derivative_errors(function: Callable[[Tensor], Tensor], x: Tensor) -> dict[s
     return {
         "gradient": _relative(here.gradient @ u, first @ losses, losses[2]),
         "Hessian product": _relative(products[0].detach(), first @ gradients, 1e-3 * gradients[2]),
-        "third derivative": _relative(curvature_gradient, second @ gradients, 1e-3 * (first @ gradients)),
+        "third derivative": _relative(
+            curvature_gradient, second @ gradients, torch.cat([1e-3 * (first @ gradients), 1e-6 * gradients[2]])
+        ),
     }
 
 
@@ -98,7 +100,7 @@ def _wrong_layers(objective: Objective, w: Tensor) -> set[str]:
     tried: dict[type, tuple[nn.Module, Tensor]] = {}
 
     def remember(module: nn.Module, args: tuple) -> None:
-        if args and isinstance(args[0], Tensor) and args[0].is_floating_point():
+        if len(args) == 1 and isinstance(args[0], Tensor) and args[0].is_floating_point():
             tried.setdefault(type(module), (module, args[0].detach().clone()))
 
     leaves = [module for module in objective.network.modules() if not list(module.children())]

@@ -644,15 +644,17 @@ class Stable(Integration):
     method: FixedStep | Literal["rkc2", "bosh3", "dopri5"] = "rkc2"
     """rkc2: stabilised steps of second order; or a method of torchdiffeq, of which bosh3 and dopri5 choose their steps
     themselves"""
-    substeps: Count = 3
-    """equal steps per unit of time"""
+    substeps: Count = 1
+    """equal steps per unit of time, and the fewest"""
     substeps_per_sharpness: Annotated[float, Field(ge=0.5), AlsoText] = 0.75
     """further substeps as the flow grows stiff: the least number per unit of effective sharpness; rkc2 takes more stages
     instead, until it is stable as far"""
+    tolerance: Annotated[float, Field(ge=1e-3, le=0.1), AlsoText] = 3e-2
+    """on the error of each step of rkc2, relative to how far it goes; where it is larger, the step is halved"""
     rtol: Positive = 1e-5
-    """relative error of each step of an adaptive method"""
+    """relative error of each step of bosh3 and dopri5"""
     atol: Positive = 1e-7
-    """absolute error of each step of an adaptive method [weight]"""
+    """absolute error of each step of bosh3 and dopri5 [weight]"""
     stop_at_sharpness: Positive = 100.0
     """effective sharpness at which the flow is given up"""
     stop_at_evaluations: Count = 10_000

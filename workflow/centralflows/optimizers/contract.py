@@ -10,9 +10,11 @@ from torch import Tensor
 
 from ..errors import UserError
 from ..symmetric import svec
+from ..trajectory import VARIABLES
 from .base import Optimizer, State
 
 P, STEP = 7, 1e-4
+RESERVED = {*VARIABLES, "weights", "step", "saved_step", "mode", "coordinate", "parameter"}
 
 
 class BrokenContract(UserError, ArithmeticError):
@@ -30,6 +32,11 @@ def check(optimizer: Optimizer, *, steps: int = 12) -> None:
     broken = []
     if len(state) != len(optimizer.state_names):
         broken.append(f"state_names has {len(optimizer.state_names)} names for {len(state)} parts")
+    if taken := sorted(RESERVED & set(optimizer.state_names)):
+        broken.append(f"state_names may not be those of what is recorded anyway: {', '.join(taken)}")
+    if any(part.ndim != 1 for part in state):
+        broken.append(f"each part of the state must be a vector (found shapes {[list(part.shape) for part in state]})")
+        raise _refusal(optimizer, broken)
     for t in range(1, steps):
         state = optimizer.update(_step(t), state, _vector(t, P))
     gradient = _vector(steps, P)
@@ -37,12 +44,17 @@ def check(optimizer: Optimizer, *, steps: int = 12) -> None:
     broken += _preconditioner(optimizer, _step(steps), following)
     if optimizer.isotropic:
         broken += _isotropy(optimizer, _step(steps), state, following, gradient)
+    broken += _preconditioner_rate(optimizer, _step(steps + 0.4), following)  # a schedule may jump at whole steps
     if state:
         broken += _drift(optimizer, _step(steps), state, following, gradient)
-        broken += _derivatives(optimizer, _step(steps), following, gradient)
+        broken += _drift_curvature(optimizer, _step(steps), following, gradient)
     if broken:
-        listed = "\n  ".join(broken)
-        raise BrokenContract(f"{type(optimizer).__name__} cannot be used by the flows:\n  {listed}")
+        raise _refusal(optimizer, broken)
+
+
+def _refusal(optimizer: Optimizer, broken: list[str]) -> BrokenContract:
+    listed = "\n  ".join(broken)
+    return BrokenContract(f"{type(optimizer).__name__} cannot be used by the flows:\n  {listed}")
 
 
 def _preconditioner(optimizer: Optimizer, step: Tensor, state: State) -> list[str]:
@@ -82,8 +94,7 @@ def _drift(optimizer: Optimizer, step: Tensor, state: State, following: State, g
     return []
 
 
-def _derivatives(optimizer: Optimizer, step: Tensor, state: State, gradient: Tensor) -> list[str]:
-    broken = []
+def _drift_curvature(optimizer: Optimizer, step: Tensor, state: State, gradient: Tensor) -> list[str]:
     products, root = _vector(101, P, 2), _vector(102, 2, 2)
     x = torch.from_numpy(svec((root @ root.T).numpy()))
     plain = optimizer.drift(step, state, gradient)
@@ -95,7 +106,11 @@ def _derivatives(optimizer: Optimizer, step: Tensor, state: State, gradient: Ten
                 mean += (new - old) / (2 * STEP**2)
     added = [part @ x for part in optimizer.drift_curvature(step, state, gradient, products)]
     if not _close(added, means):
-        broken.append("drift_curvature is not half the second derivative of drift in the gradient")
+        return ["drift_curvature is not half the second derivative of drift in the gradient"]
+    return []
+
+
+def _preconditioner_rate(optimizer: Optimizer, step: Tensor, state: State) -> list[str]:
     rates = tuple(part * _vector(103, *part.shape) for part in state)
 
     def moved(s: float) -> Tensor:
@@ -104,8 +119,11 @@ def _derivatives(optimizer: Optimizer, step: Tensor, state: State, gradient: Ten
 
     difference = (moved(STEP) - moved(-STEP)) / (2 * STEP)
     if not _close([optimizer.preconditioner_rate(step, state, 1.0, rates)], [difference]):
-        broken.append("preconditioner_rate is not the derivative of preconditioner")
-    return broken
+        return [
+            "preconditioner_rate is not the derivative of preconditioner (a learning rate must be a function of the step "
+            "counter in operations of torch, without float() or math)"
+        ]
+    return []
 
 
 def _close(found: list[Tensor], expected: list[Tensor]) -> bool:
@@ -117,5 +135,5 @@ def _vector(seed: int, *shape: int) -> Tensor:
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
-def _step(t: int) -> Tensor:
+def _step(t: float | int) -> Tensor:
     return torch.tensor(float(t), dtype=torch.float64)

@@ -10,6 +10,7 @@ so the drift of the flow, whose $\nu$ stands for the $\nu_t$ that its weights mo
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
 from dataclasses import dataclass, replace
 from typing import ClassVar
@@ -42,6 +43,12 @@ class SquaredGradientAverage(Optimizer):
     bias_correction: bool = False
 
     state_names: ClassVar[tuple[str, ...]] = ("nu",)
+
+    def __post_init__(self):
+        if not 0 < self.beta2 < 1:
+            raise ValueError(f"beta2 must lie between 0 and 1 (got {self.beta2!r})")
+        if not 0 <= self.eps < math.inf:
+            raise ValueError(f"eps must be 0 or positive (got {self.eps!r})")
 
     @abstractmethod
     def square(self, gradient: Float[Tensor, " p"]) -> Float[Tensor, " *p"]:
