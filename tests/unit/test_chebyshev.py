@@ -9,6 +9,7 @@ from torch import nn
 
 from centralflows import Experiment, GradientDescent, Objective, RMSProp, ScalarRMSProp
 from centralflows.chebyshev import chebyshev_step, moved, scheme, stages_for, step_error
+from centralflows.cost import counted
 from centralflows.criteria import mean_squared_error
 from centralflows.integrate import Integrator
 from centralflows.schema import PUBLISHED_STABLE, Stable
@@ -120,6 +121,37 @@ def test_a_flow_whose_sharpness_grows_fast_is_followed_better_than_as_published(
     errors = [np.abs(losses(stable)[0] / fine - 1).max() for stable in (Stable(), PUBLISHED_STABLE)]
     assert reached > sharpness / 3
     assert errors[0] < errors[1]
+
+
+@pytest.mark.parametrize("lr", [0.5, 5.0, 30.0])
+def test_a_flow_that_stands_at_its_minimum_in_float32_costs_no_short_steps(lr):
+    """There the last bits of the weights change the gradient by as much as itself."""
+    generator = torch.Generator().manual_seed(0)
+    inputs = torch.randn(20, 6, generator=generator)
+    for targets in (torch.randn(20, 2, generator=generator), inputs[:, :2]):
+        torch.manual_seed(0)
+        objective = Objective(nn.Linear(6, 2), inputs, targets, lambda y, t: 0.5 * (y - t).square().sum(-1).mean())
+        made = Experiment(objective, GradientDescent(lr), 120 if lr < 1 else 40)
+        with counted() as counts:
+            paces = [record.position.frame.pace for record in made.flow("stable")]
+        assert max(paces[-10:]) == 1
+        assert counts["gradients"] / made.steps < 25
+
+
+def test_a_state_that_forgets_faster_than_a_step_is_followed():
+    """Its rate, (1 - beta2) / beta2 = 19, is that of the stiffest direction, and no effective eigenvalue tells of it."""
+    objective = Objective(
+        nn.Sequential(nn.Linear(6, 10), nn.GELU(), nn.Linear(10, 3)).double(),
+        torch.randn(30, 6, generator=torch.Generator().manual_seed(0)).double(),
+        torch.arange(30) % 3,
+        mean_squared_error,
+    )
+
+    def losses(stable: Stable) -> list[float]:
+        made = Experiment(objective, ScalarRMSProp(0.1, 0.05), 10, warm_start=5, stable=stable)
+        return [record.values["loss"] for record in made.flow("stable")]
+
+    np.testing.assert_allclose(losses(Stable()), losses(Stable(method="rk4", substeps=100)), rtol=1e-3)
 
 
 def test_a_flow_is_followed_where_every_direction_falls():

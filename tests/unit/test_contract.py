@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 import pytest
 import torch
 
@@ -132,5 +133,9 @@ def test_a_schedule_that_cannot_be_differentiated_is_refused(make):
     """Its rate would be missing from the flow, without a sign."""
     check(make(lambda step: 0.1 * (1 - 0.01 * step)))
     check(make(schedules.piecewise(0.1, steps=(12,), factors=(0.1,))))
+    check(make(schedules.cosine(0.1, steps=10)))
+    check(make(lambda step: 0.1 * (1 - 0.01 * step.float())))
+    with pytest.raises(BrokenContract, match=r"in operations of torch, without float\(\)"):
+        check(make(lambda step: 0.1 * np.exp(-step.numpy() / 100)))
     with pytest.raises(BrokenContract, match=r"in operations of torch, without float\(\)"):
         check(make(lambda step: 0.1 * (1 - 0.01 * float(step))))

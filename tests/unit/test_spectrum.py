@@ -101,6 +101,14 @@ def test_guesses_are_a_power_step_ahead():
     torch.testing.assert_close(ahead[:3], vectors[:3])
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_a_hessian_that_vanishes_is_followed(dtype):
+    tracker = Tracker(minimum=2)
+    for _ in range(3):
+        found = tracker.update(point_with_hessian(torch.zeros(9, 9, dtype=dtype)), torch.ones(1, dtype=dtype))
+        assert torch.equal(found.values, torch.zeros(2, dtype=torch.float64))
+
+
 def test_tracking_follows_the_preconditioned_problem():
     p = 60
     values = torch.linspace(4, 0.1, p, dtype=torch.float64)

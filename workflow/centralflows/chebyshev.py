@@ -102,16 +102,18 @@ def moved(state: State, by: State) -> State:
     return tuple(part + more for part, more in zip(state, by, strict=True))
 
 
-def step_error(move: Tensor, begin: Tensor, end: Tensor, step: float) -> float:
+def step_error(move: Tensor, begin: Tensor, end: Tensor, step: float, rounding: float = 0.0) -> float:
     """Error of a step, relative to how far it goes: the defect of the trapezoidal rule, which is of the same order.
 
     Args:
         move: how far, as a vector.
         begin, end: rates before and after it.
+        step: its length [optimizer steps].
+        rounding: a defect that means nothing [that of `move`].
     """
     defect = torch.add(begin, end).mul_(step / 2).sub_(move)
     error, length = torch.stack([torch.linalg.vector_norm(x) for x in (defect, move)]).tolist()
-    return error / length if length else 0.0
+    return error / length if error > rounding else 0.0
 
 
 def _combined(*terms: tuple[float, State]) -> State:

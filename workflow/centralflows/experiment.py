@@ -9,6 +9,7 @@ import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from numbers import Integral
 from typing import NamedTuple
 
 import numpy as np
@@ -112,7 +113,7 @@ class Experiment:
                 raise TypeError(f"{name} must be a schema.{kind.__name__} (got {getattr(self, name)!r})")
         for name, least in LEAST.items():
             count = getattr(self, name)
-            if not isinstance(count, int) or count < least:
+            if not isinstance(count, Integral) or count < least:
                 raise ValueError(f"{name} must be a whole number, at least {least} (got {count!r})")
 
     def run(

@@ -41,8 +41,8 @@ class Integrator:
     Attributes:
         method: of torchdiffeq, with fixed or adaptive steps, or "rkc2" (see `chebyshev`). Euler with 4 substeps is the
             published discretisation.
-        substeps: least number of equal steps per unit of time; of an adaptive method, the first step is as long as these, of
-            "rkc2" the longest.
+        substeps: least number of equal steps per unit of time; of an adaptive method, the first step is as long as these;
+            "rkc2" chooses its own.
         proportional: `substeps` are those at the edge of stability; the error, which depends on their length times the
             sharpness, allows for fewer below it, and asks for more above.
         substeps_per_sharpness: further substeps for a stiff flow, per unit of effective sharpness (Euler and Heun are stable
@@ -115,9 +115,10 @@ class Integrator:
     def _stabilised(self, flow: Flow, velocity: Velocity, time: float, y: State, frame: Frame) -> tuple[State, Frame]:
         """Steps are halved where their error asks for it, and doubled where they can be, also from one unit of time to the
         next."""
-        stiffness = 2 * self.substeps_per_sharpness * float(frame.values[0])
-        longest, done = Fraction(1, self.substeps), Fraction(0)  # exact, so that the last step ends with the unit
-        step = longest / frame.pace
+        stiffness = 2 * self.substeps_per_sharpness * max(0.0, float(frame.values[0]))
+        step, done = Fraction(1, frame.pace), Fraction(0)  # exact, so that the last step ends with the unit
+        # What the last bits of the weights make of a rate: all that is left of it at a minimum.
+        bits = 4 * torch.finfo(y[0].dtype).eps * torch.linalg.vector_norm(y[0]).item()
         rates = velocity(time, y)
         while done < 1:
             move = chebyshev_step(velocity, time + float(done), y, rates, float(step), stages_for(stiffness * step))
@@ -126,15 +127,15 @@ class Integrator:
             if done == 1:
                 flow.points.at(ahead[0])  # the next unit of time begins with the graph of this gradient
             rates_ahead = velocity(time + float(done), ahead)
-            error = step_error(move[0], rates[0], rates_ahead[0], float(step))
+            error = step_error(move[0], rates[0], rates_ahead[0], float(step), bits * float(1 + stiffness * step))
             if error > self.tolerance and step > SHORTEST:
                 done, step = done - step, step / 2
                 continue
             y, rates = ahead, rates_ahead
             # The error grows with the square of the step.
-            if 8 * error < self.tolerance and step < longest and done % (2 * step) == 0:
+            if 8 * error < self.tolerance and step < 1 and done % (2 * step) == 0:
                 step = 2 * step
-        return y, frame._replace(pace=int(longest / step))
+        return y, frame._replace(pace=int(1 / step))
 
 
 class FlowPosition(NamedTuple):

@@ -10,6 +10,7 @@ import math
 import warnings
 from collections.abc import Callable
 from functools import partial
+from numbers import Integral
 from typing import Literal
 
 import torch
@@ -66,7 +67,7 @@ class Objective:
         batched: bool = False,
     ):
         self.adapts = chunk_size == "auto"
-        if not self.adapts and (type(chunk_size) is not int or chunk_size < 1):
+        if not self.adapts and (not isinstance(chunk_size, Integral) or chunk_size < 1):
             raise ValueError(f"chunk_size must be a whole number, at least 1, or 'auto' (got {chunk_size!r})")
         network = copy.deepcopy(network)
         parameters = {name: value for name, value in network.named_parameters() if value.requires_grad}

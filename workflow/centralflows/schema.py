@@ -644,13 +644,13 @@ class Stable(Integration):
     method: FixedStep | Literal["rkc2", "bosh3", "dopri5"] = "rkc2"
     """rkc2: stabilised steps of second order; or a method of torchdiffeq, of which bosh3 and dopri5 choose their steps
     themselves"""
-    substeps: Count = 1
-    """equal steps per unit of time, and the fewest"""
+    substeps: Count = 3
+    """equal steps per unit of time, and the fewest; bosh3 and dopri5 begin with one of them, rkc2 chooses its own"""
     substeps_per_sharpness: Annotated[float, Field(ge=0.5), AlsoText] = 0.75
     """further substeps as the flow grows stiff: the least number per unit of effective sharpness; rkc2 takes more stages
     instead, until it is stable as far"""
     tolerance: Annotated[float, Field(ge=1e-3, le=0.1), AlsoText] = 3e-2
-    """on the error of each step of rkc2, relative to how far it goes; where it is larger, the step is halved"""
+    """on the error of each step of rkc2 in the weights, relative to how far it goes; where it is larger, the step is halved"""
     rtol: Positive = 1e-5
     """relative error of each step of bosh3 and dopri5"""
     atol: Positive = 1e-7

@@ -165,11 +165,11 @@ def _beside(left: Float[Tensor, "p a"], right: Float[Tensor, "p b"]) -> Float[Te
 
 
 def _one_step_ahead(found: Spectrum, modes: int) -> Float[Tensor, "p m"]:
-    """The leading vectors a power step further, which costs nothing where their images are known: of a residual far down the
-    spectrum little is left, and what was extrapolated from it would be twice as large. Where the step would raise what lies
-    above a value, it is shorter."""
+    """The leading vectors a power step further, which costs nothing where their images are known: of a residual among values
+    near zero little is left, and what was extrapolated from it would be twice as large. For a value far below the largest
+    the step is shorter, as it would raise what lies above."""
     values = found.values[:modes]
-    lengths = 1 / values.clamp_min(found.values.abs().max().clamp_min(torch.finfo(values.dtype).tiny) / 2)
+    lengths = 1 / values.clamp_min(found.values.abs().max().clamp_min(torch.finfo(found.vectors.dtype).tiny) / 2)
     vectors, images = found.vectors.T[:modes], found.images.T[:modes]
     kept, added = (1 - lengths * values)[:, None].to(vectors), lengths[:, None].to(vectors)
     return torch.addcmul(kept * vectors, added, images).T
