@@ -1,4 +1,7 @@
-"""Seals find every change, and the digest of sources changes with the code and not with the prose."""
+"""Seals find every change, and the digest of sources changes with the code and not with the prose.
+
+Long, as every kind of change to a file, a store or a source is a case of its own.
+"""
 
 from __future__ import annotations
 

@@ -99,6 +99,7 @@ def chebyshev_step(
 
 
 def moved(state: State, by: State) -> State:
+    """A state, moved."""
     return tuple(part + more for part, more in zip(state, by, strict=True))
 
 

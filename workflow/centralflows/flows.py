@@ -37,7 +37,7 @@ class Frame(NamedTuple):
         vectors: orthonormal eigenvectors `[p, m]` of the symmetrised effective Hessian.
         edge: the critical modes' expansion about the point of the solve; None where there are none, or where each
             velocity evaluates their derivatives itself.
-        pace: how many times shorter steps and relaxation are than usual.
+        pace: how many times shorter steps and relaxation are than usual; "rkc2" makes it that of the last unit of time.
     """
 
     values: Float[Tensor, " m"]
@@ -148,7 +148,7 @@ class StableFlow(Flow):
 
     def frame(self, time, w, state, spectrum, before=None):
         frame = super().frame(time, w, state, spectrum)
-        return frame if before is None else frame._replace(pace=before.pace)
+        return frame if before is None else frame._replace(pace=before.pace)  # steps go on as long as they were
 
     def velocity(self, time, w, state, frame):
         return self._smooth_velocity(time, w, state)
