@@ -21,7 +21,7 @@ from . import environment, figures
 from .baseline import textbook_step
 from .benchmark_runs import FASTER, RUNS, clock, experiment, gradient_time, timed
 from .cost import counted
-from .errors import UserError
+from .errors import Stopped, UserError
 from .experiment import Experiment
 from .metrics import analyse
 from .scaling import growth, memory
@@ -34,7 +34,7 @@ def process_cost(made: Experiment, process: str) -> dict[str, Any]:
     """Median cost of a step in gradient equivalents, by the number of critical modes, and the derivatives it takes."""
     discrete = process in ("discrete", "midpoint")
     records = iter(made.discrete(midpoints=process == "midpoint") if discrete else made.flow(process))
-    steps, gradients, found, device = [], [], {}, made.initial_weights.device
+    steps, gradients, sharpness, found, device = [], [], [], {}, made.initial_weights.device
     with counted() as counts:
         while True:
             before, started = dict(counts), clock(device)
@@ -42,7 +42,7 @@ def process_cost(made: Experiment, process: str) -> dict[str, Any]:
                 record = next(records)
             except StopIteration:
                 break
-            except UserError as error:  # the stable flow ends where it is too stiff
+            except (UserError, Stopped) as error:  # the stable flow ends where it is too stiff
                 found["stopped"] = str(error)
                 break
             elapsed = clock(device) - started
@@ -50,6 +50,8 @@ def process_cost(made: Experiment, process: str) -> dict[str, Any]:
             values = (record[process == "midpoint"] if discrete else record).values
             steps.append((elapsed, int(values.get("critical_modes", 0)), taken, int(values.get("tracked_modes", 0))))
             gradients.append(gradient_time(made))
+            if process == "stable":
+                sharpness.append(float(values["effective_eigenvalues"][0]))
     steps = steps[1:]  # the first solves from a random guess
     unit = float(np.median(gradients)) if gradients else np.nan
     for k in sorted({step[1] for step in steps}):
@@ -60,6 +62,8 @@ def process_cost(made: Experiment, process: str) -> dict[str, Any]:
             "tracked_modes": round(float(np.mean([step[3] for step in chosen])), 2),
             **{name: round(float(np.mean([step[2].get(name, 0) for step in chosen])), 2) for name in counts},
         }
+    if sharpness:
+        found["sharpness"] = [round(min(sharpness), 1), round(max(sharpness), 1)]
     return found | {"gradient_ms": round(1e3 * unit, 3)}
 
 
