@@ -62,16 +62,15 @@ def test_stages_are_the_fewest_that_reach_far_enough():
 @pytest.mark.parametrize(
     ("optimizer", "least", "tolerance"),
     [
-        (GradientDescent(1.0), 1.5, 1e-3),
-        (GradientDescent(10.0), 30.0, 2e-2),
-        (ScalarRMSProp(0.1, 0.95), 1.0, 5e-5),
+        (GradientDescent(1.0), 1.5, 5e-4),
+        (GradientDescent(10.0), 30.0, 1e-3),
+        (ScalarRMSProp(0.1, 0.95), 1.0, 2.5e-5),
         (RMSProp(3e-3, 0.95, eps=1e-4), 1.0, 5e-5),
     ],
     ids=["gd", "gd, stiff", "scalar-rmsprop", "rmsprop"],
 )
 def test_the_default_stable_flow_is_that_of_fine_runge_kutta_steps(optimizer, least, tolerance):
-    """From the same start, by 24 steps of a quarter of the reach. As many Euler steps err by four times the tolerance or more,
-    and cannot follow the stiff flow at all."""
+    """From the same start, by 24 steps of a quarter of the reach; Euler as published errs by four tolerances or more."""
     torch.manual_seed(0)
     network = nn.Sequential(nn.Linear(6, 10), nn.GELU(), nn.Linear(10, 3)).double()
     inputs = torch.randn(30, 6, generator=torch.Generator().manual_seed(0)).double()
@@ -88,6 +87,7 @@ def test_the_default_stable_flow_is_that_of_fine_runge_kutta_steps(optimizer, le
     found, _ = losses(Stable())
     assert sharpness > least
     np.testing.assert_allclose(found, fine, rtol=tolerance)
+    assert np.abs(losses(PUBLISHED_STABLE)[0] / fine - 1).max() > 4 * tolerance
 
 
 def test_the_error_of_a_step_is_seen_and_grows_with_its_square():

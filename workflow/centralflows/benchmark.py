@@ -19,7 +19,7 @@ import torch
 
 from . import environment, figures
 from .baseline import textbook_step
-from .benchmark_runs import FASTER, RUNS, clock, experiment, gradient_time, timed
+from .benchmark_runs import FASTER, RUNS, clock, experiment, faster, gradient_time, timed
 from .cost import counted
 from .errors import Stopped, UserError
 from .experiment import Experiment
@@ -114,8 +114,8 @@ def measure(device: torch.device, names: Iterable[str] = RUNS, log: Any = None) 
             found["processes"][name][process] = process_cost(begun, process)
             print(name, process, found["processes"][name][process], file=log)
         if name in FASTER:
-            faster = replace(begun, optimizer=replace(begun.optimizer, lr=FASTER[name] * begun.optimizer.lr))
-            found["processes"][name][f"stable, {FASTER[name]:g} lr"] = process_cost(faster, "stable")
+            stiff = process_cost(faster(begun, FASTER[name]), "stable")
+            found["processes"][name][f"stable, {FASTER[name]:g} lr"] = stiff
         modes = max([1, *(int(k) for k in found["processes"][name]["central"] if k.isdigit())])
         found["textbook"][name] = {"modes": modes, "gradient_equivalents": textbook(begun, modes)}
     found["store_share"] = store_share(experiment("mlp 32, gd, small lr", device, steps=400))

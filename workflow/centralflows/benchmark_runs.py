@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -76,7 +77,7 @@ RUNS: dict[str, dict[str, Any]] = {
     },
 }
 FASTER = {"mlp 32, gd": 5.0, "mlp 16, rmsprop": 15.0, "cnn": 30.0}
-"""By how much a larger learning rate takes the stable flow of a run to an effective sharpness of 100, or near it."""
+"""Multiples of the learning rate that take the stable flow of a run to an effective sharpness of 100, or towards it."""
 
 PAPER = {"examples": 1000}
 ON_GPU: dict[str, dict[str, Any]] = {
@@ -95,6 +96,11 @@ def experiment(name: str, device: torch.device, **changes: Any) -> Experiment:
         run |= {key: run.get(key, {}) | value if isinstance(value, dict) else value for key, value in more.items()}
     settings = schema.Run.model_validate(run)
     return build(settings, data.build(settings.dataset), device)
+
+
+def faster(made: Experiment, factor: float) -> Experiment:
+    """The same with a multiple of its learning rate."""
+    return replace(made, optimizer=replace(made.optimizer, lr=factor * made.optimizer.lr))
 
 
 def clock(device: torch.device) -> float:
