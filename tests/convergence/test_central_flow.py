@@ -13,9 +13,9 @@ import torch
 from torch import nn
 
 from centralflows import GradientDescent, Objective
-from centralflows.derivatives import Points
 from centralflows.flows import CentralFlow, Frame
 from centralflows.integrate import Integrator
+from centralflows.points import Points
 from centralflows.tracker import Tracker
 
 ROOT = Path(__file__).parents[2]

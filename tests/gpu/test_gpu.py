@@ -9,9 +9,10 @@ import pytest
 import torch
 
 from centralflows import data, schema
-from centralflows.derivatives import Points, value_and_gradient
+from centralflows.derivatives import value_and_gradient
 from centralflows.experiment import build
 from centralflows.objective import Objective
+from centralflows.points import Points
 from centralflows.runtime import prepare
 
 pytestmark = [

@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch.func import grad, hessian
 
-from centralflows.derivatives import Point, Points, value_and_gradient
+from centralflows.derivatives import Point, value_and_gradient
+from centralflows.points import Points
 from centralflows.symmetric import svec
 
 # Two float64 evaluations of the same derivative through different graphs differ by rounding only.

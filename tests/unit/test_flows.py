@@ -8,13 +8,14 @@ import numpy as np
 import pytest
 import torch
 
-from centralflows.derivatives import Point, Points
+from centralflows.derivatives import Point
 from centralflows.discrete import Start
 from centralflows.errors import Diverged
 from centralflows.flows import AblatedFlow, CentralFlow, Frame, StableFlow
 from centralflows.integrate import Integrator, Stopped, flow_trajectory
 from centralflows.observe import Observer
 from centralflows.optimizers import GradientDescent, RMSProp, ScalarRMSProp
+from centralflows.points import Points
 from centralflows.tracker import Tracker
 
 

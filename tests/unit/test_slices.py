@@ -11,9 +11,10 @@ from torch import nn
 
 from centralflows import Experiment, GradientDescent, Objective
 from centralflows.criteria import CRITERIA
-from centralflows.derivatives import Point, Points, value_and_gradient
+from centralflows.derivatives import Point, value_and_gradient
 from centralflows.errors import OutOfMemory
 from centralflows.objective import NotSliceable
+from centralflows.points import Points
 from centralflows.probe import probe
 
 # Sums of at most a few hundred terms of order one, in another order.

@@ -11,7 +11,8 @@ from torch import nn
 
 from centralflows import Experiment, GradientDescent, Objective, RMSProp, ScalarRMSProp
 from centralflows.criteria import mean_squared_error
-from centralflows.derivatives import Points, value_and_gradient
+from centralflows.derivatives import value_and_gradient
+from centralflows.points import Points
 from centralflows.span import ExampleSpan, Span, span_of
 from centralflows.trajectory import PROCESSES
 

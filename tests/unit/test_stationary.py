@@ -13,11 +13,12 @@ from centralflows import GradientDescent, Objective, RMSProp, ScalarRMSProp, con
 from centralflows.complementarity import solve_sdcp
 from centralflows.convex_program import Program, duality_gap
 from centralflows.criteria import CRITERIA
-from centralflows.derivatives import Point, Points
+from centralflows.derivatives import Point
 from centralflows.discrete import Start
 from centralflows.flows import Frame
 from centralflows.integrate import Integrator, flow_trajectory
 from centralflows.observe import Observer
+from centralflows.points import Points
 from centralflows.stationary import (
     StationaryAblatedFlow,
     StationaryFlow,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 from unittest.mock import patch
@@ -12,6 +12,8 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from . import derivatives
+from .derivatives import Point
+from .recorded import RecordedPoint, Recording
 
 READS = {"aten::_local_scalar_dense", "aten::is_nonzero", "aten::equal", "aten::nonzero"}
 """Operations whose result the host waits for."""
@@ -35,43 +37,41 @@ def counted(*, reads: bool = False) -> Iterator[Counter]:
     """Counts of `gradients` (each with its loss), `graphs` (a gradient that can be differentiated further), Hessian-vector
     `products`, those of them with a graph (`product_graphs`), third-order products (`third`), and on request host `reads`.
 
-    Where an objective is a sum over slices, each slice counts.
+    Where an objective is a sum over slices, each slice counts; where derivatives are recorded, the recording does.
     """
     counts: Counter = Counter()
-    evaluated, pullback = derivatives._evaluated, derivatives.Point._pullback
-    begin, hessian, third = (
-        derivatives.Point.__init__,
-        derivatives.Point.hessian_product,
-        derivatives.Point.curvature_gradients,
-    )
 
-    def count_gradient(*args: Any) -> Any:
-        counts["gradients"] += 1
-        return evaluated(*args)
+    def counting(owner: Any, name: str, **amounts: Callable[..., int]) -> Any:
+        real = getattr(owner, name)
 
-    def count_graph(self: Any, *args: Any) -> None:
-        counts["graphs"] += 1
-        begin(self, *args)
+        def count(*args: Any, **kwargs: Any) -> Any:
+            counts.update({key: amount(*args, **kwargs) for key, amount in amounts.items()})
+            return real(*args, **kwargs)
 
-    def count_product(self: Any, vectors: torch.Tensor) -> Any:
-        counts["products"] += vectors.shape[1]
-        return hessian(self, vectors)
+        return patch.object(owner, name, count)
 
-    def count_third(self: Any, vectors: torch.Tensor, products: Any = None) -> Any:
-        counts["third"] += vectors.shape[1] * (vectors.shape[1] + 1) // 2
-        return third(self, vectors, products)
+    def one(*args: Any) -> int:
+        return 1
 
-    def count_graphs(self: Any, *args: Any, create_graph: bool = False) -> Any:
-        counts["product_graphs"] += create_graph
-        return pullback(self, *args, create_graph=create_graph)
+    def columns(point: Point, vectors: torch.Tensor, products: Any = None) -> int:
+        return vectors.shape[1]
 
-    point = derivatives.Point
+    def entries(point: Point, vectors: torch.Tensor, products: Any = None) -> int:
+        return vectors.shape[1] * (vectors.shape[1] + 1) // 2
+
+    def with_graph(*args: Any, create_graph: bool = False) -> int:
+        return int(create_graph)
+
     with (
-        patch.object(derivatives, "_evaluated", count_gradient),
-        patch.object(point, "__init__", count_graph),
-        patch.object(point, "hessian_product", count_product),
-        patch.object(point, "curvature_gradients", count_third),
-        patch.object(point, "_pullback", count_graphs),
+        counting(derivatives, "evaluated", gradients=one),
+        counting(Point, "__init__", graphs=one),
+        counting(Point, "hessian_product", products=columns),
+        counting(Point, "curvature_gradients", third=entries),
+        counting(Point, "_pullback", product_graphs=with_graph),
+        counting(Recording, "value_and_gradient", gradients=one),
+        counting(RecordedPoint, "__init__", graphs=one),
+        counting(RecordedPoint, "hessian_product", products=columns),
+        counting(RecordedPoint, "curvature_gradients", third=entries, product_graphs=columns),
     ):
         if not reads:
             yield counts

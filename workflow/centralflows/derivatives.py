@@ -12,14 +12,13 @@ summed over them, and only the graph of one slice is held at a time. Where memor
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import TypeVar
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
-
-from .symmetric import triangle
 
 Function = Callable[[Tensor], Tensor]
 T = TypeVar("T")
@@ -32,14 +31,15 @@ def value_and_gradient(objective: Function, w: Float[Tensor, " p"]) -> tuple[Flo
 
 def _summed(objective: Function, w: Tensor) -> tuple[Tensor, Tensor]:
     first, *rest = parts_of(objective)
-    loss, gradient = _evaluated(first, w)
+    loss, gradient = evaluated(first, w)
     for part in rest:
-        more_loss, more_gradient = _evaluated(part, w)
+        more_loss, more_gradient = evaluated(part, w)
         loss, gradient = loss + more_loss, gradient + more_gradient
     return loss, gradient
 
 
-def _evaluated(function: Function, w: Tensor) -> tuple[Tensor, Tensor]:
+def evaluated(function: Function, w: Tensor) -> tuple[Tensor, Tensor]:
+    """The same of one function, at once."""
     w = w.detach().requires_grad_()
     with torch.enable_grad():
         loss = function(w)
@@ -53,13 +53,14 @@ def _fitted(objective: Function, derivative: Callable[[], T]) -> T:
         try:
             return derivative()
         except RuntimeError as error:
-            if not (_ran_out_of_memory(error) and hasattr(objective, "halve")):
+            if not (ran_out_of_memory(error) and hasattr(objective, "halve")):
                 raise
         # Out here the frames of the attempt are gone, and with them all graphs but those that the caller holds.
         objective.halve()
 
 
-def _ran_out_of_memory(error: RuntimeError) -> bool:
+def ran_out_of_memory(error: RuntimeError) -> bool:
+    """Whether that is what an error of torch says."""
     return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)  # the latter on a CPU
 
 
@@ -107,11 +108,9 @@ class Point:
             A matrix `[p, q]`; times `svec(X)` it is $\nabla_w \langle X, U' H(w) U \rangle$ [loss / weight].
         """
         products = self.product_graphs(vectors) if products is None else products
-        k = vectors.shape[1]
-        scales = torch.as_tensor(triangle(k)[2]).to(vectors).split([j + 1 for j in range(k)])  # column by column
+        rows, others = vectors.T, math.sqrt(2) * vectors.T  # coordinates off the diagonal count twice
         gradients = [
-            self._pullbacks(product, scale[:, None] * vectors.T[: len(scale)])
-            for product, scale in zip(products, scales, strict=True)
+            self._pullbacks(product, torch.cat([others[:j], rows[j : j + 1]])) for j, product in enumerate(products)
         ]
         return torch.cat(gradients).T
 
@@ -162,53 +161,3 @@ class SlicedPoint(Point):
         for part in rest:
             total = total + derivative(Point(part, self.w, batched=self.batched))
         return total
-
-
-class FittedPoint(Point):
-    """A point of an objective whose slices are halved where memory runs out; then derivatives are those of the new ones."""
-
-    def __init__(self, objective: Function, w: Float[Tensor, " p"]):
-        self.w, self._objective, self._point, self._size = w.detach(), objective, None, 0
-        self.loss, self.gradient = self._of(lambda point: (point.loss, point.gradient))
-
-    def hessian_product(self, vectors):
-        return self._of(lambda point: point.hessian_product(vectors))
-
-    def product_graphs(self, vectors):
-        return self._of(lambda point: point.product_graphs(vectors))
-
-    def curvature_gradients(self, vectors, products=None):
-        return self._of(lambda point: point.curvature_gradients(vectors, products))
-
-    def _of(self, derivative: Callable[[Point], T]) -> T:
-        def attempt() -> T:
-            if self._size != self._objective.chunk_size:
-                self._point = None  # its graph must go before another is made
-                self._point, self._size = _point(self._objective, self.w), self._objective.chunk_size
-            return derivative(self._point)
-
-        return _fitted(self._objective, attempt)
-
-
-def _point(objective: Function, w: Float[Tensor, " p"]) -> Point:
-    return SlicedPoint(objective, w) if len(parts_of(objective)) > 1 else Point(objective, w)
-
-
-class Points:
-    """Makes `Point`s of one objective and remembers the last, which solver and integrator often ask for twice."""
-
-    def __init__(self, objective: Function):
-        self.objective = objective
-        self._made = FittedPoint if hasattr(objective, "halve") else _point
-        self._last: Point | None = None
-
-    def at(self, w: Float[Tensor, " p"]) -> Point:
-        if self._last is None or not torch.equal(self._last.w, w):
-            self._last = self._made(self.objective, w.clone())
-        return self._last
-
-    def gradient(self, w: Float[Tensor, " p"]) -> Float[Tensor, " p"]:
-        """The gradient alone, without a graph unless there is one at `w` already."""
-        if self._last is not None and torch.equal(self._last.w, w):
-            return self._last.gradient
-        return value_and_gradient(self.objective, w)[1]

@@ -10,11 +10,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from .derivatives import Function, Points, value_and_gradient
+from .derivatives import Function
 from .errors import Stopped
 from .observe import Observer
 from .optimizers import Optimizer
 from .optimizers.base import State
+from .points import Points
 from .span import Span
 from .tracker import Tracked, Tracker
 from .trajectory import Record
@@ -40,19 +41,19 @@ class Start(NamedTuple):
 
 def start(objective: Function, optimizer: Optimizer, w: Float[Tensor, " p"]) -> Start:
     """The very start of an optimizer at `w`."""
-    _, gradient = value_and_gradient(objective, w)
+    gradient = Points(objective).gradient(w)
     state = optimizer.update(torch.tensor(1.0, dtype=torch.float64), optimizer.initial_state(w), gradient)
     return Start(w, state, 0)
 
 
 def advanced(objective: Function, optimizer: Optimizer, start: Start, steps: int) -> Start:
     """A start some steps of the optimizer later."""
-    w, state = start.w, start.state
-    _, gradient = value_and_gradient(objective, w)
+    w, state, points = start.w, start.state, Points(objective)
+    gradient = points.gradient(w)
     for t in range(start.first_step, start.first_step + steps):
         step = torch.tensor(float(t), dtype=torch.float64)
         w = torch.addcdiv(w, gradient, optimizer.preconditioner(step, state).to(w), value=-1.0)
-        _, gradient = value_and_gradient(objective, w)
+        gradient = points.gradient(w)
         state = optimizer.update(step + 1, state, gradient)
     return Start(w, state, start.steps + steps)
 
@@ -107,7 +108,7 @@ def discrete_trajectory(
     Source: arXiv:2410.24206, the definition of the midpoints.
     """
     span = span or Span(objective)
-    points = Points(span.objective)
+    iterates, midpoints = Points(objective), Points(span.objective)
     if position is None:
         position = DiscretePosition(0, start.w, start.state, None, None, None, (None, None), None)
     _, w, state, previous, leading, tracked, hessians, _ = position
@@ -120,7 +121,7 @@ def discrete_trajectory(
             raise Stopped(position.stop)
         with observers[0].at(t):
             step = torch.tensor(float(start.first_step + t), dtype=torch.float64)
-            loss, gradient = value_and_gradient(objective, w)
+            loss, gradient = iterates.value_and_gradient(w)
             observers[0].check(w, loss, gradient)
             if t > 0:
                 state = optimizer.update(step, state, gradient)
@@ -131,7 +132,7 @@ def discrete_trajectory(
         if tracker is not None:
             with observers[1].at(t):
                 midpoint = w if previous is None else (previous + 2 * w + following) / 4
-                point = points.at(span.coordinates(midpoint))
+                point = midpoints.at(span.coordinates(midpoint))
                 observers[1].check(midpoint, point.loss, point.gradient)
                 spectrum = tracker.update(point, preconditioner)
                 midpoint_record = observers[1].record(

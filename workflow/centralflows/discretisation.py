@@ -21,9 +21,9 @@ from numpy import ndarray
 from . import manual
 from .benchmark_runs import FASTER, experiment, faster
 from .cost import counted
-from .derivatives import Points
 from .experiment import Experiment
 from .flows import CentralFlow, Frame
+from .points import Points
 from .schema import PUBLISHED, PUBLISHED_STABLE, Central, Stable
 from .span import span_of
 from .tracker import Tracker

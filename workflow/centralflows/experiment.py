@@ -22,7 +22,7 @@ from torch import Tensor
 from . import criteria, models, optimizers, schema
 from .accuracies import accuracies
 from .data.examples import Dataset
-from .derivatives import Points, value_and_gradient
+from .derivatives import value_and_gradient
 from .discrete import DiscretePosition, Start, advanced, discrete_trajectory, start
 from .errors import Diverged, Stopped
 from .flows import AblatedFlow, CentralFlow, Flow, StableFlow
@@ -30,6 +30,7 @@ from .integrate import FlowPosition, Integrator, flow_trajectory
 from .objective import Objective
 from .observe import Observer
 from .optimizers import Optimizer, contract
+from .points import Points
 from .probe import probe
 from .progress import progress
 from .span import Span, span_of
@@ -215,7 +216,7 @@ class Experiment:
                 )
             flow = FLOWS[process](
                 *common,
-                relaxation_time=1.0 / settings.substeps,
+                relaxation_time=settings.relaxation_time,
                 critical_threshold=settings.critical_threshold,
                 third_derivatives=settings.third_derivatives,
                 held_slack=settings.held_slack,

@@ -18,10 +18,11 @@ from numpy import ndarray
 from torch import Tensor
 
 from .complementarity import Solution, solve_sdcp
-from .derivatives import Point, Points
+from .derivatives import Point
 from .edge import Block, Edge, edge, gram, pairs, weighted_gram
 from .optimizers import Optimizer
 from .optimizers.base import State
+from .points import Points
 from .spectrum import Spectrum
 from .symmetric import smat, svec
 from .tracker import Tracker

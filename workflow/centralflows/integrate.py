@@ -29,6 +29,7 @@ FIXED_STEP = ("euler", "midpoint", "heun2", "heun3", "rk4")
 ADAPTIVE = ("bosh3", "dopri5")
 STABILISED = ("rkc2",)
 SHORTEST = Fraction(1, 4096)  # step whose error is not looked at any more [optimizer steps]
+MILD = 1.2  # effective sharpness up to which one velocity less makes no larger an error than there is at the edge
 METHODS = FIXED_STEP + ADAPTIVE + STABILISED
 
 Velocity = Callable[[Tensor | float, State], State]
@@ -43,8 +44,8 @@ class Integrator:
             published discretisation.
         substeps: least number of equal steps per unit of time; of an adaptive method, the first step is as long as these;
             "rkc2" chooses its own.
-        proportional: `substeps` are those at the edge of stability; the error, which depends on their length times the
-            sharpness, allows for fewer below it, and asks for more above.
+        proportional: `method` and `substeps` are those at the edge of stability; the error, which depends on their length
+            times the sharpness, allows for fewer velocities below it, and asks for more above.
         substeps_per_sharpness: further substeps for a stiff flow, per unit of effective sharpness (Euler and Heun are stable
             from 1/2 on; 3/4 allows for growth within the unit). "rkc2" takes more stages instead, until it is stable as far.
         tolerance: on the error of a step of "rkc2", relative to how far it goes.
@@ -74,6 +75,10 @@ class Integrator:
             # At the edge the sharpness is 2 up to rounding, which may not cost another step: hence nine tenths.
             return frame.pace * max(1, math.ceil(0.9 * self.substeps * sharpness / 2))
         return max(self.substeps, math.ceil(self.substeps_per_sharpness * sharpness))
+
+    def scheme(self, frame: Frame) -> str:
+        """Method of torchdiffeq at a frame."""
+        return "heun2" if self.proportional and self.method == "heun3" and frame.values[0] < MILD else self.method
 
     def advance(
         self, flow: Flow, time: float, w: Tensor, state: State, frame: Frame
@@ -108,7 +113,7 @@ class Integrator:
         adaptive = self.method in ADAPTIVE
         options = {"first_step" if adaptive else "step_size": 1.0 / self.count(frame)}
         tolerances = {"rtol": self.rtol, "atol": self.atol} if adaptive else {}
-        paths = odeint(velocity, y, times, method=self.method, options=options, **tolerances)
+        paths = odeint(velocity, y, times, method=self.scheme(frame), options=options, **tolerances)
         # Copies, aligned in memory as those are that a later process reads: rounding may depend on it.
         return tuple(path[-1].clone() for path in paths)
 

@@ -11,8 +11,8 @@ import numpy as np
 import torch
 
 from .benchmark_runs import experiment, gradient_time, timed
-from .derivatives import Points
 from .experiment import Experiment
+from .points import Points
 
 ROOT = Path(__file__).parents[2]
 

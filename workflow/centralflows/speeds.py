@@ -17,11 +17,11 @@ import xarray as xr
 from torch import Tensor
 
 from .convex_program import Program, duality_gap
-from .derivatives import Points
 from .discrete import Start
 from .experiment import Experiment
 from .optimizers.base import State
 from .optimizers.ema import SquaredGradientAverage
+from .points import Points
 from .stationary import Stationary, settle
 
 VARIABLES = {
