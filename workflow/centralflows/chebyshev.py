@@ -90,11 +90,17 @@ def chebyshev_step(
     """
     method = scheme(stages)
     # The recurrence of what the stages add to the state, as their sum with it would be rounded at every stage.
-    before, last = None, _combined((method.mu_slope[1] * step, begin))
+    last = tuple((method.mu_slope[1] * step) * rate for rate in begin)
+    before = tuple(map(torch.zeros_like, last))
     for j in range(2, stages + 1):
         slope = velocity(time + method.times[j - 1] * step, moved(state, last))
-        terms = [(method.mu[j], last), (method.mu_slope[j] * step, slope), (method.first_slope[j] * step, begin)]
-        before, last = last, _combined(*terms, *([] if before is None else [(method.nu[j], before)]))
+        for part, *terms in zip(before, last, slope, begin, strict=True):
+            part.mul_(method.nu[j])
+            for term, scale in zip(
+                terms, (method.mu[j], method.mu_slope[j] * step, method.first_slope[j] * step), strict=True
+            ):
+                part.add_(term, alpha=scale)
+        before, last = last, before
     return last
 
 
@@ -115,13 +121,3 @@ def step_error(move: Tensor, begin: Tensor, end: Tensor, step: float, rounding: 
     defect = torch.add(begin, end).mul_(step / 2).sub_(move)
     error, length = torch.stack([torch.linalg.vector_norm(x) for x in (defect, move)]).tolist()
     return error / length if error > rounding else 0.0
-
-
-def _combined(*terms: tuple[float, State]) -> State:
-    """The sum of multiples of states."""
-    (scale, state), *rest = terms
-    total = tuple(float(scale) * part for part in state)
-    for scale, state in rest:
-        for part, more in zip(total, state, strict=True):
-            part.add_(more, alpha=float(scale))
-    return total

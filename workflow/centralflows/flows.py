@@ -135,7 +135,11 @@ class Flow(ABC):
         gradient = self.points.gradient(w)
         preconditioner = self.preconditioner(time, w, state)
         drift = self.optimizer.drift(self.step(time), state, gradient)
-        return -gradient / preconditioner, drift, Snapshot(gradient, preconditioner, None)
+        return (
+            torch.addcdiv(gradient.new_zeros(1), gradient, preconditioner, value=-1.0),
+            drift,
+            Snapshot(gradient, preconditioner, None),
+        )
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
+import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int64
+from numpy import ndarray
 from torch import Tensor
 
 from .errors import Diverged
@@ -69,11 +71,11 @@ def leading_eigenpairs(
     """
     space = _Space(operator, guess, factor, workspace)
     # Rounding sets a floor under the residual: near it, few iterations without progress are allowed.
-    best, stalled, floor = torch.inf, 0, 1e3 * torch.finfo(guess.dtype).eps
+    best, stalled, floor = np.inf, 0, 1e3 * torch.finfo(guess.dtype).eps
     for iteration in range(iterations):
         residual, norms = space.residuals()
-        loose = torch.where(space.values < threshold, 0.1 * norms, norms)
-        worst = loose[:wanted].max().item()
+        loose = np.where(space.values < threshold, 0.1 * norms, norms)
+        worst = loose[:wanted].max()
         stalled = 0 if worst < 0.9 * best else stalled + 1
         best = min(best, worst)
         if (worst <= tolerance and iteration >= least) or stalled >= (3 if worst < floor else 40):
@@ -81,17 +83,17 @@ def leading_eigenpairs(
         if stalled and stalled % 20 == 0:  # sooner, a cluster would not converge
             space.restart(fresh=True)
         else:
-            space.extend(_unit(residual, norms, [i for i, norm in enumerate(loose.tolist()) if norm > tolerance]))
+            space.extend(_unit(residual, norms, np.flatnonzero(loose > tolerance)))
     vectors, images = space.ritz()
-    return Spectrum(space.values, vectors.T, norms, space.products, images.T)
+    return Spectrum(torch.from_numpy(space.values), vectors.T, torch.from_numpy(norms), space.products, images.T)
 
 
 class _Space:
     """A growing subspace with the images of its vectors, and the best approximations to eigenpairs in it.
 
     Vectors and images are the even and odd rows of one buffer: contiguous rows make the dense algebra several times faster
-    than columns, and both take part in one matrix product. The small matrices are float64 and on the host, where their
-    algebra costs an accelerator's queue one wait per iteration and no small kernels.
+    than columns, and both take part in one matrix product. The small matrices are float64 and numpy's, on the host, where
+    their algebra costs an accelerator's queue one wait per iteration and no small kernels.
     """
 
     def __init__(
@@ -110,7 +112,7 @@ class _Space:
 
     def _begin(self, rows: Tensor) -> None:
         self.size = 0
-        self.gram = self.form = torch.zeros(0, 0, dtype=torch.float64)
+        self.gram = self.form = np.zeros((0, 0))
         self.extend(_conditioned(rows))
 
     def extend(self, rows: Float[Tensor, "d p"], images: Float[Tensor, "d p"] | None = None) -> None:
@@ -125,35 +127,38 @@ class _Space:
             self.products += len(rows)
         else:
             added[1::2] = images
-        overlaps = (added @ self.buffer[0 : 2 * new : 2].T).double().cpu()
+        overlaps = (added @ self.buffer[0 : 2 * new : 2].T).double().cpu().numpy()
         self.gram, self.form = _bordered(self.gram, overlaps[0::2]), _bordered(self.form, overlaps[1::2])
         self.size = new
         self._solve()
 
     def _solve(self) -> None:
         """Rayleigh-Ritz; directions of the subspace that are dependent to rounding are dropped."""
-        if not torch.isfinite(self.form).all():
+        if not np.isfinite(self.form).all():
             raise Diverged("the Hessian is not finite; try a smaller learning rate")
-        scale, rotation = torch.linalg.eigh(self.gram)
+        scale, rotation = np.linalg.eigh(self.gram)
         keep = scale > scale[-1] * self.size * 10 * torch.finfo(self.buffer.dtype).eps
-        whiten = rotation[:, keep] / scale[keep].sqrt()
-        values, mix = torch.linalg.eigh(whiten.T @ self.form @ whiten)
-        self.mix = (whiten @ mix.flip(1)).T
-        self.values = values.flip(0)[: self.width]
+        whiten = rotation[:, keep] / np.sqrt(scale[keep])
+        values, mix = np.linalg.eigh(whiten.T @ self.form @ whiten)
+        self.mix = (whiten @ mix[:, ::-1]).T
+        self.values = values[::-1][: self.width].copy()
 
     def ritz(self, count: int | None = None) -> tuple[Float[Tensor, "b p"], Float[Tensor, "b p"]]:
         """The best vectors and their images."""
-        mix = self.mix[: count or self.width].to(self.buffer)
+        mix = self._like(self.mix[: count or self.width])
         rows = self.buffer[: 2 * self.size]
         return mix @ rows[0::2], mix @ rows[1::2]
 
-    def residuals(self) -> tuple[Float[Tensor, "b p"], Float[Tensor, " b"]]:
+    def residuals(self) -> tuple[Float[Tensor, "b p"], Float[ndarray, " b"]]:
         """A v - lambda v for each pair, and their norms relative to the largest eigenvalue."""
         mix = self.mix[: self.width]
-        largest = self.values.abs().max().clamp_min(torch.finfo(self.buffer.dtype).tiny)
-        both = torch.stack([-self.values[:, None] * mix, mix], dim=2).flatten(1) / largest
-        residual = both.to(self.buffer) @ self.buffer[: 2 * self.size]
-        return residual, torch.linalg.vector_norm(residual, dim=1).double().cpu()
+        largest = max(np.abs(self.values).max(), torch.finfo(self.buffer.dtype).tiny)
+        both = np.stack([-self.values[:, None] * mix, mix], axis=2).reshape(len(mix), -1) / largest
+        residual = self._like(both) @ self.buffer[: 2 * self.size]
+        return residual, torch.linalg.vector_norm(residual, dim=1).double().cpu().numpy()
+
+    def _like(self, matrix: Float[ndarray, "a b"]) -> Float[Tensor, "a b"]:
+        return torch.from_numpy(np.ascontiguousarray(matrix)).to(self.buffer)
 
     def restart(self, *, fresh: bool = False) -> None:
         """Keep the best vectors only: twice the width, or where they are `fresh`, the width, with images applied anew."""
@@ -165,21 +170,25 @@ class _Space:
             self.extend(vectors, images)
 
 
-def _bordered(matrix: Float[Tensor, "r r"], rows: Float[Tensor, "d s"]) -> Float[Tensor, "s s"]:
+def _bordered(matrix: Float[ndarray, "r r"], rows: Float[ndarray, "d s"]) -> Float[ndarray, "s s"]:
     """The symmetric matrix with further rows below, s = r + d long."""
-    r = len(matrix)
-    corner = (rows[:, r:] + rows[:, r:].T) / 2
-    upper, lower = torch.cat([matrix, rows[:, :r].T], dim=1), torch.cat([rows[:, :r], corner], dim=1)
-    return torch.cat([upper, lower])
+    r, s = len(matrix), rows.shape[1]
+    whole = np.empty((s, s))
+    whole[:r, :r], whole[r:], whole[:r, r:] = matrix, rows, rows[:, :r].T
+    whole[r:, r:] = (rows[:, r:] + rows[:, r:].T) / 2
+    return whole
 
 
 def _conditioned(rows: Float[Tensor, "d p"]) -> Float[Tensor, "d p"]:
     """A basis of the span of some rows, orthonormal or nearly so: where they are that already, themselves."""
-    scale = torch.linalg.eigvalsh((rows @ rows.T).double().cpu())
+    scale = np.linalg.eigvalsh((rows @ rows.T).double().cpu().numpy())
     return rows if len(rows) and 0.5 < scale[0] <= scale[-1] < 2 else torch.linalg.qr(rows.T)[0].T
 
 
-def _unit(rows: Float[Tensor, "b p"], norms: Float[Tensor, " b"], chosen: list[int]) -> Float[Tensor, "d p"]:
+def _unit(
+    rows: Float[Tensor, "b p"], norms: Float[ndarray, " b"], chosen: Int64[ndarray, " d"]
+) -> Float[Tensor, "d p"]:
     """The chosen rows divided by their norms, in place where they are all."""
-    rows = rows if len(chosen) == len(rows) else rows[chosen]
-    return rows.div_(norms[chosen, None].clamp_min(torch.finfo(rows.dtype).tiny).to(rows))
+    rows = rows if len(chosen) == len(rows) else rows[torch.from_numpy(chosen).to(rows.device)]
+    scale = np.maximum(norms[chosen, None], torch.finfo(rows.dtype).tiny)
+    return rows.div_(torch.from_numpy(scale).to(rows))

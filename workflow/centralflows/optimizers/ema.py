@@ -63,7 +63,7 @@ class SquaredGradientAverage(Optimizer):
 
     def drift(self, step: Tensor, state: State, gradient: Tensor) -> State:
         (nu,) = state
-        return ((1 - self.beta2) / self.beta2 * (self.square(gradient) - nu),)
+        return ((self.square(gradient) - nu).mul_((1 - self.beta2) / self.beta2),)
 
     def learning_rate(self, step: Tensor) -> float:
         return as_schedule(self.lr)(step).item()
@@ -112,5 +112,5 @@ class SquaredGradientAverage(Optimizer):
         if self.bias_correction:
             nu = nu / (1 - self.beta2**step)
         # A weight that never had a gradient has nu = 0, where the root has no derivative and P may not vanish.
-        root = nu.clamp_min(torch.finfo(nu.dtype).tiny).sqrt()
+        root = nu.clamp_min(torch.finfo(nu.dtype).tiny).sqrt_()
         return (root + self.eps if self.eps else root) / as_schedule(self.lr)(step)
