@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import replace
 
 import numpy as np
@@ -9,10 +10,11 @@ import pytest
 import torch
 
 from centralflows import data, schema
-from centralflows.derivatives import value_and_gradient
+from centralflows.derivatives import Point, value_and_gradient
 from centralflows.experiment import build
 from centralflows.objective import Objective
-from centralflows.points import Points
+from centralflows.points import FittedPoint, Points
+from centralflows.recorded import RecordedPoint
 from centralflows.runtime import prepare
 
 pytestmark = [
@@ -71,6 +73,69 @@ def test_derivatives_are_those_of_a_cpu(network):
         found.append([each.cpu() for each in derivatives])
     for cpu, gpu in zip(*found, strict=True):
         assert (gpu - cpu).norm() <= 1e-9 * cpu.norm()  # sums of at most 1e4 terms, some of them cancelling
+
+
+@pytest.mark.parametrize("network", NETWORKS)
+def test_replays_are_what_was_recorded_at_any_weights(network):
+    objective = experiment("cuda", network, steps=1).objective
+    points, w = Points(objective), objective.initial_weights
+    generator = torch.Generator().manual_seed(1)
+    vectors = torch.randn(objective.p, 3, generator=generator, dtype=torch.float64).to(w)
+    others = [w, 1.1 * w, 0.9 * w]
+    made = [FittedPoint(points, other) for other in others]
+    assert isinstance(made[0]._point, RecordedPoint)
+    for other, point in [*zip(others, made, strict=True), (others[1], made[1]), (others[0], made[0])]:
+        exact = Point(objective, other)
+        for columns in (1, 3, 2):
+            u = vectors[:, :columns]
+            for name in ("hessian_product", "curvature_gradients"):
+                torch.testing.assert_close(getattr(point, name)(u), getattr(exact, name)(u), rtol=1e-9, atol=1e-12)
+        torch.testing.assert_close((point.loss, point.gradient), (exact.loss, exact.gradient), rtol=1e-12, atol=1e-15)
+        torch.testing.assert_close(points.value_and_gradient(1.2 * other), value_and_gradient(objective, 1.2 * other))
+    assert points._recording is not None
+
+
+def test_a_replay_does_not_wait_for_the_device():
+    objective = experiment("cuda", "lstm", steps=1).objective
+    points, w = Points(objective), objective.initial_weights
+    u = torch.ones(objective.p, 2, dtype=torch.float64, device="cuda")
+
+    def derivatives(point):
+        return point.hessian_product(u), point.curvature_gradients(u)
+
+    derivatives(FittedPoint(points, w))  # recorded here
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        derivatives(FittedPoint(points, 1.1 * w))
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+
+
+class Waiting(torch.nn.Module):
+    """Asks the device for a number in the middle of its forward pass."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = torch.nn.Linear(8, 4)
+
+    def forward(self, x):
+        y = self.layer(x)
+        return torch.tanh(y) if y.detach().sum().item() < 1e9 else y
+
+
+def test_what_cannot_be_recorded_is_evaluated_as_usual():
+    torch.manual_seed(0)
+    inputs, targets = torch.randn(50, 8), torch.randn(50, 4)
+    found = []
+    for device in ("cpu", "cuda"):
+        made = Objective(Waiting(), inputs, targets, torch.nn.functional.mse_loss).to(device, torch.float64)
+        points = Points(made)
+        with nullcontext() if device == "cpu" else pytest.warns(UserWarning, match="without a recording"):
+            point = points.at(made.initial_weights)
+        u = torch.ones(made.p, 2, dtype=torch.float64, device=device)
+        found.append([each.cpu() for each in (point.loss, point.gradient, point.hessian_product(u))])
+        assert points._recording is None
+    torch.testing.assert_close(*found)
 
 
 @pytest.mark.parametrize("network", NETWORKS)

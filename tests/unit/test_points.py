@@ -1,0 +1,70 @@
+"""Points go on without a recording that does not work. Recordings themselves need a GPU (`tests/gpu`)."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from centralflows import Objective
+from centralflows.derivatives import Point
+from centralflows.errors import Diverged
+from centralflows.points import Points
+from centralflows.recorded import Recording
+
+
+class Broken(Recording):
+    """Fails."""
+
+    def __init__(self, error: Exception):
+        self.error, self.tries = error, 0
+
+    def load(self, w):
+        self.tries += 1
+        raise self.error
+
+    value_and_gradient = load
+
+
+def recorded(objective: Objective, error: Exception) -> tuple[Points, Broken]:
+    """Points that would use a recording, had they not to give it up."""
+    points, broken = Points(objective), Broken(error)
+
+    def _recorded(w):
+        points._recording = broken if points._recordable else None
+        return points._recording
+
+    points._recorded = _recorded
+    return points, broken
+
+
+@pytest.fixture
+def objective() -> Objective:
+    torch.manual_seed(0)
+    inputs, targets = torch.randn(20, 4, dtype=torch.float64), torch.randn(20, 3, dtype=torch.float64)
+    return Objective(torch.nn.Linear(4, 3).double(), inputs, targets, lambda f, y: (f - y).square().mean())
+
+
+@pytest.mark.parametrize("derivative", ["at", "gradient"])
+def test_a_recording_that_fails_is_given_up_once_and_for_all(objective, derivative):
+    w = objective.initial_weights
+    points, broken = recorded(objective, RuntimeError("operation not permitted\nmore"))
+    with pytest.warns(UserWarning, match="without a recording: operation not permitted$"):
+        found = getattr(points, derivative)(w)
+    expected = Point(objective, w).gradient
+    torch.testing.assert_close(found.gradient if derivative == "at" else found, expected)
+    points.at(w + 1).hessian_product(torch.ones(objective.p, 1, dtype=torch.float64))
+    assert broken.tries == 1
+
+
+def test_a_recording_that_needs_too_much_memory_goes_before_slices_are_halved(objective, recwarn):
+    points, _ = recorded(objective, torch.OutOfMemoryError("CUDA out of memory"))
+    points.at(objective.initial_weights)
+    assert objective.chunk_size == len(objective.inputs)
+    assert not recwarn.list
+
+
+def test_errors_of_the_mathematics_pass(objective):
+    points, broken = recorded(objective, Diverged("not finite"))
+    with pytest.raises(Diverged):
+        points.at(objective.initial_weights)
+    assert broken.tries == 1
