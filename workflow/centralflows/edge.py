@@ -209,14 +209,12 @@ def pairs(basis: Float[Tensor, "p k"], preconditioner: Float[Tensor, " *p"]) -> 
 
 def gram(a: Float[Tensor, "p j"], b: Float[Tensor, "p k"]) -> Float[ndarray, "j k"]:
     """a' b with blocks of 1024 rows summed in float64: rounding of one long float32 sum would make the complementarity
-    problem lose its monotonicity, and a float64 copy of both costs more than the product."""
-    whole = len(a) - len(a) % 1024
+    problem lose its monotonicity, and on a CPU a float64 copy of both costs more than the product."""
+    whole = 0 if a.is_cuda or not a.dtype == b.dtype == torch.float32 else len(a) - len(a) % 1024
     total = (a[whole:].double().T @ b[whole:].double()).cpu()
-    if whole and a.dtype == b.dtype == torch.float32:
+    if whole:
         blocks = [x[:whole].T.unflatten(1, (-1, 1024)).transpose(0, 1) for x in (a, b)]
-        total = total + torch.bmm(blocks[0], blocks[1].transpose(1, 2)).double().sum(0).cpu()
-    elif whole:
-        total = total + (a[:whole].double().T @ b[:whole].double()).cpu()
+        total = total + torch.bmm(blocks[0], blocks[1].transpose(1, 2)).double().sum(0)
     return total.numpy()
 
 

@@ -7,7 +7,9 @@ are the calls of an ordinary `Point`, so that a replay runs the same kernels and
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import gc
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import NamedTuple
 
 import torch
@@ -97,13 +99,25 @@ class Recording:
             expected = [result.clone() for result in work(given)]
         torch.cuda.current_stream().wait_stream(self._stream)
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph, pool=self._pool, stream=self._stream):
+        with _no_collection(), torch.cuda.graph(graph, pool=self._pool, stream=self._stream):
             found = work(given)
         replay = Replay(graph, given, found)
         for result, before in zip(replay(argument), expected, strict=True):
             if not (result - before).norm() <= 1e-3 * before.norm():
                 raise NotRecordable("a replay does not return what was recorded")
         return replay
+
+
+@contextmanager
+def _no_collection() -> Iterator[None]:
+    """Without the garbage collector: a recording that it frees while another is made would break that one."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 class RecordedPoint(Point):
