@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
@@ -11,11 +12,12 @@ import torch
 from centralflows.derivatives import Point
 from centralflows.discrete import Start
 from centralflows.errors import Diverged
-from centralflows.flows import AblatedFlow, CentralFlow, Frame, StableFlow
+from centralflows.flows import AblatedFlow, CentralFlow, Frame, Snapshot, StableFlow
 from centralflows.integrate import Integrator, Stopped, flow_trajectory
 from centralflows.observe import Observer
 from centralflows.optimizers import GradientDescent, RMSProp, ScalarRMSProp
 from centralflows.points import Points
+from centralflows.schema import Central
 from centralflows.tracker import Tracker
 
 
@@ -297,3 +299,46 @@ def test_beyond_the_edge_steps_and_relaxation_are_shorter(excess, pace):
         toy(1.0), [0.0, (2 + excess) / lr], lr=lr, steps=2, integrator=integrator, third_derivatives="followed"
     )
     assert lr * weights[1, 1] - 2 == pytest.approx(excess / 2 ** (2 * pace), rel=1e-6)
+
+
+def test_a_step_of_the_default_takes_an_excess_away():
+    """Of exp(z), three stages make 1 + z + z^2/2 + z^3/8, which is nothing at z = -1/tau = -2."""
+    lr, central = 0.1, Central()
+    assert central.relaxation_time == 0.5
+    _, weights = run(
+        toy(1.0),
+        [0.0, 2.01 / lr],
+        lr=lr,
+        steps=2,
+        integrator=Integrator(central.method, central.substeps, proportional=True),
+        third_derivatives="followed",
+        relaxation_time=central.relaxation_time,
+    )
+    assert lr * weights[1, 1] == pytest.approx(2, rel=1e-9)
+
+
+@pytest.mark.parametrize(("sharpness", "cubic"), [(1.1, 0), (1.3, 1 / 8)])
+def test_far_below_the_edge_a_velocity_is_saved(sharpness, cubic):
+    flow = StableFlow(Points(lambda w: sharpness * w @ w / 2), GradientDescent(1.0))
+    w, integrator = torch.ones(1, dtype=torch.float64), Integrator("jameson3", 1, proportional=True)
+    frame = Frame(torch.tensor([sharpness], dtype=torch.float64), torch.ones(1, 1, dtype=torch.float64))
+    ahead, *_ = integrator.advance(flow, 0.0, w, (), frame)
+    z = -sharpness
+    assert ahead.item() == pytest.approx(1 + z + z**2 / 2 + cubic * z**3, rel=1e-12)
+
+
+@dataclass(frozen=True)
+class Swing(StableFlow):
+    """dy/dt = y cos t, whose solution is exp(sin t)."""
+
+    def velocity(self, time, w, state, frame):
+        return w * math.cos(time), (), Snapshot(w, w, None)
+
+
+def test_three_stages_are_of_second_order_in_time():
+    w, frame = torch.ones(1, dtype=torch.float64), Frame(torch.zeros(1), torch.ones(1, 1))
+    swing, errors = Swing(Points(lambda w: w.sum()), GradientDescent(1.0)), []
+    for substeps in (8, 16, 32):
+        ahead, *_ = Integrator("jameson3", substeps).advance(swing, 0.0, w, (), frame)
+        errors.append(abs(ahead.item() - math.exp(math.sin(1.0))))
+    assert 3.7 < errors[0] / errors[1] < 4.3 and 3.7 < errors[1] / errors[2] < 4.3

@@ -62,11 +62,11 @@ RUNS: dict[str, dict[str, Any]] = {
         "steps": 12,
     },
     "vit": {
-        "dataset": CIFAR | {"examples": 4},
+        "dataset": CIFAR | {"examples": 16},
         "model": {"name": "vit"},
         "optimizer": {"name": "gd", "lr": 0.05},
-        "warm_start": 20,
-        "steps": 10,
+        "warm_start": 12,
+        "steps": 8,
     },
     "resnet": {
         "dataset": CIFAR | {"examples": 4},

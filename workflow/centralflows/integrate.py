@@ -1,4 +1,4 @@
-r"""Integration of a flow over one unit of time (one optimizer step): through torchdiffeq, or by stabilised steps of our own.
+r"""Integration of a flow over one unit of time (one optimizer step): through torchdiffeq, or by steps of our own.
 
 torchdiffeq keeps every state it is asked for in memory, so each call covers one unit and the loop is ours.
 """
@@ -27,10 +27,11 @@ from .trajectory import Record
 
 FIXED_STEP = ("euler", "midpoint", "heun2", "heun3", "rk4")
 ADAPTIVE = ("bosh3", "dopri5")
+MULTISTAGE = ("jameson3",)
 STABILISED = ("rkc2",)
 SHORTEST = Fraction(1, 4096)  # step whose error is not looked at any more [optimizer steps]
 MILD = 1.2  # effective sharpness up to which one velocity less makes no larger an error than there is at the edge
-METHODS = FIXED_STEP + ADAPTIVE + STABILISED
+METHODS = FIXED_STEP + MULTISTAGE + ADAPTIVE + STABILISED
 
 Velocity = Callable[[Tensor | float, State], State]
 
@@ -40,8 +41,8 @@ class Integrator:
     """How a unit of time is divided.
 
     Attributes:
-        method: of torchdiffeq, with fixed or adaptive steps, or "rkc2" (see `chebyshev`). Euler with 4 substeps is the
-            published discretisation.
+        method: of torchdiffeq, with fixed or adaptive steps; "jameson3", a second-order method of three stages whose error is
+            as small far from z = 0; or "rkc2" (see `chebyshev`). Euler with 4 substeps is the published discretisation.
         substeps: least number of equal steps per unit of time; of an adaptive method, the first step is as long as these;
             "rkc2" chooses its own.
         proportional: `method` and `substeps` are those at the edge of stability; the error, which depends on their length
@@ -78,7 +79,7 @@ class Integrator:
 
     def scheme(self, frame: Frame) -> str:
         """Method of torchdiffeq at a frame."""
-        return "heun2" if self.proportional and self.method == "heun3" and frame.values[0] < MILD else self.method
+        return "heun2" if self.proportional and self.method in MULTISTAGE and frame.values[0] < MILD else self.method
 
     def advance(
         self, flow: Flow, time: float, w: Tensor, state: State, frame: Frame
@@ -104,6 +105,8 @@ class Integrator:
         with torch.no_grad():
             if self.method in STABILISED:
                 (w, *state), frame = self._stabilised(flow, velocity, time, (w, *state), frame)
+            elif self.scheme(frame) in MULTISTAGE:
+                w, *state = self._multistage(velocity, time, (w, *state), frame)
             else:
                 w, *state = self._solved(velocity, time, (w, *state), frame)
         return w, tuple(state), snapshots[0], frame
@@ -116,6 +119,21 @@ class Integrator:
         paths = odeint(velocity, y, times, method=self.scheme(frame), options=options, **tolerances)
         # Copies, aligned in memory as those are that a later process reads: rounding may depend on it.
         return tuple(path[-1].clone() for path in paths)
+
+    def _multistage(self, velocity: Velocity, time: float, y: State, frame: Frame) -> State:
+        r"""Three stages, each from the beginning of the step, over 1/4, 1/2 and all of it: on $y' = \lambda y$ the factor
+        $1 + z + z^2/2 + z^3/8$, which errs by less than 0.14 down to $z = -2$, vanishes there, and is stable to -3.1.
+
+        Source: A. Jameson, W. Schmidt, E. Turkel, AIAA paper 81-1259 (1981).
+        """
+        step = 1.0 / self.count(frame)
+        for i in range(self.count(frame)):
+            begin, passed = y, 0.0
+            for length in (0.25 * step, 0.5 * step, step):
+                rates = velocity(time + i * step + passed, y)
+                y = tuple(torch.add(part, rate, alpha=length) for part, rate in zip(begin, rates, strict=True))
+                passed = length
+        return y
 
     def _stabilised(self, flow: Flow, velocity: Velocity, time: float, y: State, frame: Frame) -> tuple[State, Frame]:
         """Steps are halved where their error asks for it, and doubled where they can be, also from one unit of time to the
