@@ -210,10 +210,8 @@ class Experiment:
         limit, tracker = math.inf, self.tracker()
         if process in ("central", "ablated"):
             settings = self.central
-            if settings.critical_threshold < self.spectrum.threshold + CentralFlow.margin:
-                raise ValueError(
-                    f"critical_threshold must be {CentralFlow.margin:g} above the threshold of tracked modes"
-                )
+            if settings.critical_threshold < self.spectrum.threshold + schema.MARGIN:
+                raise ValueError(f"critical_threshold must be {schema.MARGIN:g} above the threshold of tracked modes")
             flow = FLOWS[process](
                 *common,
                 relaxation_time=settings.relaxation_time,

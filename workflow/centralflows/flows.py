@@ -23,6 +23,7 @@ from .edge import Block, Edge, edge, gram, pairs, weighted_gram
 from .optimizers import Optimizer
 from .optimizers.base import State
 from .points import Points
+from .schema import MARGIN
 from .spectrum import Spectrum
 from .symmetric import smat, svec
 from .tracker import Tracker
@@ -192,9 +193,6 @@ class CentralFlow(Flow):
     averages: ClassVar[bool] = True
     penalty: ClassVar[float] = 0.5  # how much of the gradient of <H, Sigma> acts on the weights
 
-    # A mode this far below the critical threshold at the last solve is not looked at before the next one.
-    margin: ClassVar[float] = 0.15
-
     # Beyond this the flow relaxes to the edge: how fast is a matter of the relaxation time alone, so that it is divided.
     beyond: ClassVar[float] = 2.02
     relaxing_pace: ClassVar[int] = 3
@@ -257,7 +255,7 @@ class CentralFlow(Flow):
 
     def _fresh(self, point: Point, preconditioner: Tensor, frame: Frame) -> Block | None:
         """The critical block evaluated at a point, None where no mode is critical."""
-        near = (frame.values > self.critical_threshold - self.margin).nonzero()[:, 0]
+        near = (frame.values > self.critical_threshold - MARGIN).nonzero()[:, 0]
         basis = (frame.vectors.T[near] * preconditioner.rsqrt()).T
         graphs = point.product_graphs(basis)
         critical = [i for i, graph in enumerate(graphs) if basis[:, i] @ graph > self.critical_threshold]

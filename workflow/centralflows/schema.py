@@ -600,6 +600,11 @@ class Spectrum(Strict):
             yield f"minimum: must be at most maximum ({self.maximum}) (got {self.minimum})"
 
 
+MARGIN = 0.15
+"""Distance of a mode below the critical threshold from which on the central flow looks at it; such modes are tracked."""
+SETTLED = 1.5
+"""Effective eigenvalue above which modes take part in a stationary state."""
+
 FixedStep = Literal["euler", "midpoint", "heun2", "heun3", "jameson3", "rk4"]
 
 
@@ -771,10 +776,12 @@ class Run(Strict):
         if self.stationary_every and "central" not in self.processes:
             yield "stationary_every: follows the central flow; add it to processes"
         threshold, critical = self.spectrum.threshold, self.central.critical_threshold
-        if {"central", "ablated"} & set(self.processes) and critical < threshold + 0.15:
-            yield f"central: critical_threshold must be 0.15 above spectrum.threshold ({threshold:g}) (got {critical:g})"
-        if (self.stationary_every or any("stationary" in process for process in self.processes)) and threshold > 1.5:
-            yield f"spectrum: threshold must be at most 1.5 for stationary states (got {threshold:g})"
+        if {"central", "ablated"} & set(self.processes) and critical < threshold + MARGIN:
+            yield f"central: critical_threshold must be {MARGIN:g} above spectrum.threshold ({threshold:g}) (got {critical:g})"
+        if (
+            self.stationary_every or any("stationary" in process for process in self.processes)
+        ) and threshold > SETTLED:
+            yield f"spectrum: threshold must be at most {SETTLED:g} for stationary states (got {threshold:g})"
         every, stride = self.stationary_every, self.weights_stride
         if every and stride and every % stride:
             yield f"stationary_every: must be a multiple of weights_stride ({stride}) (got {every})"

@@ -43,11 +43,10 @@ from .errors import UserError
 from .flows import Flow, Oscillation, Snapshot, gram
 from .optimizers import Optimizer
 from .optimizers.base import State
+from .schema import SETTLED
 from .spectrum import Spectrum
 from .symmetric import smat, svec
 from .tracker import Tracker
-
-CRITICAL = 1.5  # modes above it take part: they cost no third derivative here, and the steps are long
 
 
 class Unsettled(UserError, ArithmeticError):
@@ -106,7 +105,7 @@ def settle(
 
     def vectors(preconditioner: Tensor) -> Tensor:
         spectra.append(tracker.update(point, preconditioner))
-        return spectra[-1].vectors[:, spectra[-1].values > CRITICAL]
+        return spectra[-1].vectors[:, spectra[-1].values > SETTLED]
 
     state, oscillation, residual = _relaxed(
         point, optimizer, step, state, gradient, vectors, tolerance=tolerance, iterations=iterations
@@ -233,7 +232,7 @@ class StationaryFlow(Flow):
 
     def velocity(self, time, w, state, frame):
         point, step, optimizer = self.points.at(w), self.step(time), self.optimizer.asymptotic()
-        vectors = frame.vectors[:, frame.values > CRITICAL]
+        vectors = frame.vectors[:, frame.values > SETTLED]
         held = tuple(torch.zeros_like(part) for part in state)  # the loop settles it again
         state, oscillation, _ = _relaxed(
             point,

@@ -130,7 +130,7 @@ class Tracker:
         self.previous = None if self.vectors is None else self.vectors[:, : self.modes]
         self.modes = modes
         guard = _beside(vectors[:, modes : modes + 1], spare[:, : max(0, modes + 1 - vectors.shape[1])])
-        self.vectors = _beside(_one_step_ahead(found._replace(vectors=vectors, images=images), modes), guard)
+        self.vectors = _beside(_one_step_ahead(found, modes), guard)
         self.solves += 1
         if found.residuals[:modes].max().item() > 30 * self.tolerance:
             # Without the number, which the records hold, the same warning is shown once and not at every step.
