@@ -83,7 +83,7 @@ PAPER = {"examples": 1000}
 ON_GPU: dict[str, dict[str, Any]] = {
     "lstm": {"dataset": PAPER, "warm_start": 300},
     "cnn": {"dataset": PAPER, "warm_start": 300},
-    "vit": {"dataset": PAPER, "warm_start": 300},
+    "vit": {"dataset": PAPER, "steps": 6},
     "resnet": {"dataset": PAPER, "warm_start": 300},
 }
 """What is changed of the runs there."""
