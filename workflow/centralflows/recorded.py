@@ -8,6 +8,7 @@ are the calls of an ordinary `Point`, so that a replay runs the same kernels and
 from __future__ import annotations
 
 import gc
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
@@ -93,19 +94,39 @@ class Recording:
 
     def _recorded(self, argument: Tensor, work: Callable[[Tensor], tuple[Tensor, ...]]) -> Replay:
         given = argument.detach().clone(memory_format=torch.contiguous_format)
-        # Once as usual, so that libraries are set up; on the stream of the recording, where graphs are gone back through.
-        self._stream.wait_stream(torch.cuda.current_stream())
+        current = torch.cuda.current_stream()
+        self._stream.wait_stream(current)
+        # On the stream of the recording, where graphs are gone back through: once as usual, so that libraries are set up and
+        # modules keep what they keep, and once to see that the host does not wait, as that would break a recording off.
         with torch.cuda.stream(self._stream):
             expected = [result.clone() for result in work(given)]
-        torch.cuda.current_stream().wait_stream(self._stream)
+            with _no_waiting():
+                work(given)
+        current.wait_stream(self._stream)
         graph = torch.cuda.CUDAGraph()
-        with _no_collection(), torch.cuda.graph(graph, pool=self._pool, stream=self._stream):
-            found = work(given)
+        try:
+            with _no_collection(), torch.cuda.graph(graph, pool=self._pool, stream=self._stream):
+                found = work(given)
+        finally:
+            torch.cuda.set_stream(current)  # which torch does not after an error
         replay = Replay(graph, given, found)
         for result, before in zip(replay(argument), expected, strict=True):
             if not (result - before).norm() <= 1e-3 * before.norm():
                 raise NotRecordable("a replay does not return what was recorded")
         return replay
+
+
+@contextmanager
+def _no_waiting() -> Iterator[None]:
+    """Where the host would wait for a result, an error is raised instead."""
+    mode = torch.cuda.get_sync_debug_mode()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it is said to miss some
+        torch.cuda.set_sync_debug_mode("error")
+    try:
+        yield
+    finally:
+        torch.cuda.set_sync_debug_mode(mode)
 
 
 @contextmanager
