@@ -1,4 +1,4 @@
-"""Points go on without a recording that does not work. Recordings themselves need a GPU (`tests/gpu`)."""
+"""Recordings that do not work are given up. Those that do need a GPU (`tests/gpu`)."""
 
 from __future__ import annotations
 
