@@ -34,6 +34,6 @@ def test_the_tables_have_a_column_for_each_discretisation():
     central = {label: [2e-3, 1e-4] for label in discretisation.CENTRAL} | {"missed": [2]}
     stable = {label: [2e-3, 1e-4, 7.5] for label in discretisation.STABLE} | {"sharpness": [2.0, 9.5]}
     lines = discretisation.tables({"central": {"a": central, "b": central}, "stable": {"c": stable}}).splitlines()
-    assert lines[2] == "| a | 2.0e-3, 1.0e-4 | 2.0e-3, 1.0e-4 | 2.0e-3, 1.0e-4 | 2.0e-3, 1.0e-4 | 2.0e-3, 1.0e-4 |"
+    assert lines[2] == "| a |" + " 2.0e-3, 1.0e-4 |" * len(discretisation.CENTRAL)
     assert "the published does not: 4." in lines[5]
     assert lines[-1].startswith("| c (sharpness 2 to 9.5) | 2.0e-3, 1.0e-4; 7.5 |")
