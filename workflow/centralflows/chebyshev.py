@@ -94,11 +94,10 @@ def chebyshev_step(
     before = tuple(map(torch.zeros_like, last))
     for j in range(2, stages + 1):
         slope = velocity(time + method.times[j - 1] * step, moved(state, last))
+        scales = method.mu[j], method.mu_slope[j] * step, method.first_slope[j] * step
         for part, *terms in zip(before, last, slope, begin, strict=True):
             part.mul_(method.nu[j])
-            for term, scale in zip(
-                terms, (method.mu[j], method.mu_slope[j] * step, method.first_slope[j] * step), strict=True
-            ):
+            for term, scale in zip(terms, scales, strict=True):
                 part.add_(term, alpha=scale)
         before, last = last, before
     return last

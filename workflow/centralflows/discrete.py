@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from .derivatives import Function
+from .derivatives import Function, value_and_gradient
 from .errors import Stopped
 from .observe import Observer
 from .optimizers import Optimizer
@@ -41,7 +41,7 @@ class Start(NamedTuple):
 
 def start(objective: Function, optimizer: Optimizer, w: Float[Tensor, " p"]) -> Start:
     """The very start of an optimizer at `w`."""
-    gradient = Points(objective).gradient(w)
+    _, gradient = value_and_gradient(objective, w)
     state = optimizer.update(torch.tensor(1.0, dtype=torch.float64), optimizer.initial_state(w), gradient)
     return Start(w, state, 0)
 

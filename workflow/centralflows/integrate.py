@@ -78,7 +78,7 @@ class Integrator:
         return max(self.substeps, math.ceil(self.substeps_per_sharpness * sharpness))
 
     def scheme(self, frame: Frame) -> str:
-        """Method of torchdiffeq at a frame."""
+        """Method at a frame."""
         return "heun2" if self.proportional and self.method in MULTISTAGE and frame.values[0] < MILD else self.method
 
     def advance(
@@ -122,7 +122,7 @@ class Integrator:
 
     def _multistage(self, velocity: Velocity, time: float, y: State, frame: Frame) -> State:
         r"""Three stages, each from the beginning of the step, over 1/4, 1/2 and all of it: on $y' = \lambda y$ the factor
-        $1 + z + z^2/2 + z^3/8$, which errs by less than 0.14 down to $z = -2$, vanishes there, and is stable to -3.1.
+        $1 + z + z^2/2 + z^3/8$, which errs by less than 0.14 down to $z = -2$, vanishes there, and is stable to -3.07.
 
         Source: A. Jameson, W. Schmidt, E. Turkel, AIAA paper 81-1259 (1981).
         """

@@ -71,14 +71,13 @@ class Points:
                 full = ran_out_of_memory(error)
                 if isinstance(error, UserError) or not (self._recording or (full and self._adapts)):
                     raise
-                reason = None if full else str(error).splitlines()[0]
+                reason = "memory runs out" if full else str(error).splitlines()[0]
             # Out here the frames of the attempt are gone, and with them all graphs but those that the caller holds.
             if not self._recording:
                 self.objective.halve()
                 continue
             self._recordable, self._recording = False, None
-            if reason:
-                warnings.warn(f"derivatives are evaluated without a recording: {reason}", stacklevel=2)
+            warnings.warn(f"derivatives are evaluated without a recording: {reason}", stacklevel=2)
 
     def _recorded(self, w: Tensor) -> Recording | None:
         if not self._recordable or not w.is_cuda or len(parts_of(self.objective)) > 1:

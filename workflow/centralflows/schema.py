@@ -612,7 +612,7 @@ class Integration(Strict):
     """How a unit of time (one optimizer step) is integrated."""
 
     method: FixedStep = "euler"
-    """fixed-step method of torchdiffeq"""
+    """fixed-step method of torchdiffeq, or jameson3, of three stages and second order"""
     substeps: Count = 4
     """equal steps per unit of time"""
 
@@ -641,7 +641,7 @@ class Central(Integration):
 
     @property
     def relaxation_time(self) -> float:
-        """[optimizer steps]"""
+        """Time in which the slack of a critical mode may be used up [optimizer steps]; see `flows.CentralFlow`."""
         return (0.5 if self.method in ("heun3", "jameson3", "rk4") else 1.0) / self.substeps
 
 

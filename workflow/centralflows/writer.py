@@ -55,14 +55,10 @@ class Rows:
 
     def write(self, store: Path) -> None:
         """Write what has been gathered into a store."""
-        rows, arrays = slice(self.start, self.start + self.count), self.position()["arrays"]
-        if self.count and self.table.axis == "step":
-            xr.Dataset(self.table.variables(arrays)).to_zarr(store, region={"step": rows}, consolidated=False)
-        elif self.count:  # xarray takes as long as the disk to find out that there is nothing to encode
-            group = zarr.open_group(store, mode="r+")
-            for name, array in arrays.items():
-                # So does zarr, to find out whether a chunk is empty; none is.
-                group[name].with_config({"write_empty_chunks": True})[rows] = array
+        if self.count:
+            arrays = {name: array[: self.count] for name, array in self.arrays.items()}
+            region = {self.table.axis: slice(self.start, self.start + self.count)}
+            xr.Dataset(self.table.variables(arrays)).to_zarr(store, region=region, consolidated=False)
 
     def position(self) -> dict[str, Any]:
         arrays = {name: array[: self.count] for name, array in self.arrays.items()}
