@@ -51,7 +51,7 @@ STABLE_RUNS = {  # run of the benchmark, steps, and the learning rate as a multi
 }
 STABLE = {
     "published: Euler, 2 per sharpness": PUBLISHED_STABLE,
-    "Heun, 3/4 per sharpness": Stable(method="heun2"),
+    "Heun, 3/5 per sharpness": Stable(method="heun2"),
     "rkc2, tolerance 0.1": Stable(tolerance=0.1),
     "default: rkc2, 0.03": Stable(),
     "rkc2, 0.01": Stable(tolerance=0.01),

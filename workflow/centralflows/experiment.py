@@ -322,14 +322,8 @@ class Experiment:
     def tracker(self, threshold: float | None = None) -> Tracker:
         """A tracker of eigenvalues with this experiment's settings."""
         settings = self.spectrum
-        return Tracker(
-            settings.threshold if threshold is None else threshold,
-            settings.minimum,
-            settings.maximum,
-            settings.tolerance,
-            settings.threshold,
-            self.seed,
-        )
+        threshold = settings.threshold if threshold is None else threshold
+        return Tracker(threshold, settings.minimum, settings.maximum, settings.tolerance, threshold, self.seed)
 
     def hessian_tracker(self) -> Tracker:
         """A tracker of eigenvalues of the Hessian itself, which have no threshold."""

@@ -48,7 +48,7 @@ class Integrator:
         proportional: `method` and `substeps` are those at the edge of stability; the error, which depends on their length
             times the sharpness, allows for fewer velocities below it, and asks for more above.
         substeps_per_sharpness: further substeps for a stiff flow, per unit of effective sharpness (Euler and Heun are stable
-            from 1/2 on; 3/4 allows for growth within the unit). "rkc2" takes more stages instead, until it is stable as far.
+            from 1/2 on; 0.6 allows for growth by a fifth within the unit). "rkc2" takes more stages instead, as far stable.
         tolerance: on the error of a step of "rkc2", relative to how far it goes.
         rtol, atol: error tolerances of an adaptive method of torchdiffeq, per step.
         evaluations: most velocities that a unit of time may cost.

@@ -590,7 +590,8 @@ class Spectrum(Strict):
     """most that can be tracked"""
     tolerance: Annotated[float, Field(gt=0, le=1e-2), AlsoText] = 8e-5
     """on the residual of eigenpairs above the threshold, relative to the largest eigenvalue; ten times as much for those below
-    it, which act on nothing yet, and whose values are right to a hundred thousandth all the same"""
+    it and along the stable flow, which act on nothing, and whose values are right to a ten thousandth all the same, most of
+    them to a hundred thousandth"""
     hessian_every: Natural = 0
     """steps between solves for the eigenvalues of the Hessian itself, where each weight has a step size of its own (0:
     never; with one step size for all they come for free)"""
@@ -657,7 +658,7 @@ class Stable(Integration):
     themselves"""
     substeps: Count = 3
     """equal steps per unit of time, and the fewest; bosh3 and dopri5 begin with one of them, rkc2 chooses its own"""
-    substeps_per_sharpness: Annotated[float, Field(ge=0.5), AlsoText] = 0.75
+    substeps_per_sharpness: Annotated[float, Field(ge=0.5), AlsoText] = 0.6
     """further substeps as the flow grows stiff: the least number per unit of effective sharpness; rkc2 takes more stages
     instead, until it is stable as far"""
     tolerance: Annotated[float, Field(ge=1e-3, le=0.1), AlsoText] = 3e-2
