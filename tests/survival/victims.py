@@ -36,12 +36,7 @@ def experiment() -> Experiment:
 def store(made: Experiment, process: str, folder: Path, counter: Path | None = None) -> None:
     """The trajectory of a process in a folder; each step that is computed adds a byte to the counter."""
     staging.STEPS = SEGMENT
-    writer.CHUNK, writer.SHARD, writer.WEIGHTS_CHUNK, writer.WEIGHTS_SHARD = (
-        4,
-        8,
-        300,
-        600,
-    )  # several files of each kind
+    writer.CHUNK, writer.SHARD, writer.WEIGHTS_CHUNK = 4, 8, 600  # several files of each kind
     attrs, log = {"config": process}, (folder / "log").open("a")
     options = {"weights_stride": 2, "attrs": attrs, "log": log}
     observed = replace(made)

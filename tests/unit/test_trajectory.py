@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
+import shutil
 import tempfile
 import warnings
 from pathlib import Path
@@ -35,11 +36,10 @@ SEGMENT = 8
 
 @pytest.fixture
 def small(monkeypatch):
-    """Segments of 8 steps, two to a file; weights of 5 x 4 bytes in chunks of 3 rows, two chunks to a file."""
+    """Segments of 8 steps, two to a file; weights of 5 x 4 bytes in chunks of up to 6 rows."""
     monkeypatch.setattr(writer, "CHUNK", SEGMENT)
     monkeypatch.setattr(writer, "SHARD", 2 * SEGMENT)
-    monkeypatch.setattr(writer, "WEIGHTS_CHUNK", 60)
-    monkeypatch.setattr(writer, "WEIGHTS_SHARD", 120)
+    monkeypatch.setattr(writer, "WEIGHTS_CHUNK", 120)
 
 
 def shape(steps: int, *, process: str = "central", stride: int = 1, p: int = 5, dtype: str = "float32") -> Shape:
@@ -212,6 +212,7 @@ def test_publishing_leaves_what_grew_as_it_was(tmp_path, small):
     made = Writer(tmp_path / "growing.zarr", sizes, {})
     for row in records(sizes):
         made.append(row)
+    made.position()  # waits for what is being written
     before = files(made.store)
     first = files(made.publish(tmp_path / "x.zarr", closing="done"))
     assert files(made.store) == before
@@ -224,6 +225,7 @@ def test_files_once_written_never_change(tmp_path, small, stride):
     made, known = Writer(tmp_path / "growing.zarr", sizes, {}), {}
     for row in records(sizes):
         made.append(row)
+        made.position()
         now = files(made.store)
         assert known.items() <= now.items()
         known = now
@@ -242,6 +244,23 @@ def test_a_writer_goes_on_from_its_position(tmp_path, small, stride, step):
         second.append(row)
     second.publish(tmp_path / "x.zarr", closing="done")
     assert files(tmp_path / "x.zarr") == files(write(tmp_path / "unbroken.zarr", sizes, rows))
+
+
+@pytest.mark.parametrize("then", [lambda made: made.position(), lambda made: made.publish(made.store / "x.zarr")])
+def test_a_file_that_could_not_be_written_is_an_error_before_anything_counts_on_it(tmp_path, small, then):
+    """It is written while the next rows come in."""
+    sizes = shape(4 * SEGMENT)
+    made = Writer(tmp_path / "growing.zarr", sizes, {})
+    shutil.rmtree(made.store)
+    made.store.write_text("in its place")
+    rows = records(sizes)
+    for row in rows[:6]:
+        made.append(row)
+    with pytest.raises(Exception, match=r"growing\.zarr"):
+        then(made)
+    with pytest.raises(Exception, match=r"growing\.zarr"):
+        for row in rows[6:]:
+            made.append(row)
 
 
 def test_a_store_replaces_the_one_before(tmp_path, small):
@@ -300,11 +319,14 @@ def test_a_store_has_few_files(tmp_path, steps):
     assert len(files(path)) <= 70
 
 
-def test_weights_fill_files_to_their_limit(tmp_path, small):
-    sizes = shape(20)
-    path = write(tmp_path / "x.zarr", sizes, records(sizes))
-    # 20 rows of 20 bytes: chunks of 60 bytes hold 3, files of 120 bytes hold 6
-    assert sorted(files(path / "weights")) == ["c/0/0", "c/1/0", "c/2/0", "c/3/0", "zarr.json"]
+@pytest.mark.parametrize(("steps", "rows"), [(20, [5, 5, 5, 5]), (13, [5, 5, 5]), (6, [6]), (7, [4, 4])])
+def test_weights_fill_files_evenly_up_to_their_limit(tmp_path, small, steps, rows):
+    """A row is 20 bytes, so files of 120 bytes hold 6; each has the 4 bytes of its checksum."""
+    sizes = shape(steps)
+    found = files(write(tmp_path / "x.zarr", sizes, records(sizes)) / "weights")
+    assert {name: len(content) for name, content in found.items() if name != "zarr.json"} == {
+        f"c/{i}/0": 20 * count + 4 for i, count in enumerate(rows)
+    }
 
 
 def test_a_row_of_weights_larger_than_a_file_is_stored(tmp_path, small):

@@ -1,7 +1,8 @@
 """Trajectories as chunked Zarr stores.
 
 A store grows in a folder of its own (`staging`) and is published by one rename, so that whatever stands under its final name
-is complete. Files are written once, when all of their rows are there; rows on the way to that are part of what is committed.
+is complete. Files are written once, when all of their rows are there, while the next rows are computed; rows on the way to that
+are part of what is committed.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import os
 import shutil
 import warnings
 from collections.abc import Mapping
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +24,7 @@ from .trajectory import SCHEMA_VERSION, Record, Shape, Table
 
 CHUNK = 256  # steps per chunk of a time series
 SHARD = 16 * CHUNK  # steps per file of a time series
-WEIGHTS_CHUNK = 2**22  # bytes per chunk of weights
-WEIGHTS_SHARD = 2**25  # bytes per file of weights
+WEIGHTS_CHUNK = 2**25  # bytes per chunk of weights; a file each, as to assemble one of parts takes as long as to write it
 
 _COMPRESSORS = (ZstdCodec(level=1), Crc32cCodec())  # at level 3 the files are as large, and written more slowly
 _WEIGHTS_COMPRESSORS = (Crc32cCodec(),)  # zstd would take 8 per cent off weights, for twice the time
@@ -37,28 +38,43 @@ class Rows:
         table: their variables.
         total: rows that there will be.
         shard: rows in a file.
+        background: writes full files, one at a time.
     """
 
-    def __init__(self, store: Path, table: Table, *, total: int, shard: int):
-        self.store, self.table = store, table
+    def __init__(self, store: Path, table: Table, *, total: int, shard: int, background: Executor):
+        self.store, self.table, self.background = store, table, background
         self.start = self.count = 0
-        self.size = min(shard, total)
-        self.arrays = table.empty(self.size)
+        self.total, self.size = total, min(shard, total)
+        self.arrays, self._spare = table.empty(self.size), None
+        self._writing: Future | None = None
 
     def append(self, values: Mapping[str, Any]) -> None:
         self.table.put(self.arrays, self.count, values)
         self.count += 1
         if self.count == self.size:
-            self.write(self.store)
-            # The same memory again: asking the system for it anew costs as much as filling it.
-            self.start, self.count, self.arrays = self.start + self.count, 0, self.table.cleared(self.arrays)
+            self.settle()
+            self._writing = self.background.submit(self._write, self.store, self.start, self.arrays)
+            self.start, self.count = self.start + self.count, 0
+            if self.start < self.total:
+                # Two pieces of memory by turns: asking the system for it anew costs as much as filling it.
+                spare = self.table.empty(self.size) if self._spare is None else self.table.cleared(self._spare)
+                self.arrays, self._spare = spare, self.arrays
+
+    def settle(self) -> None:
+        """Wait until files that were full are in the store, and raise what went wrong."""
+        if self._writing is not None:
+            self._writing.result()
+            self._writing = None
 
     def write(self, store: Path) -> None:
-        """Write what has been gathered into a store."""
+        """Write what has been gathered since into a store."""
         if self.count:
-            arrays = {name: array[: self.count] for name, array in self.arrays.items()}
-            region = {self.table.axis: slice(self.start, self.start + self.count)}
-            xr.Dataset(self.table.variables(arrays)).to_zarr(store, region=region, consolidated=False)
+            self._write(store, self.start, {name: array[: self.count] for name, array in self.arrays.items()})
+
+    def _write(self, store: Path, start: int, arrays: dict[str, np.ndarray]) -> None:
+        count = len(next(iter(arrays.values())))
+        region = {self.table.axis: slice(start, start + count)}
+        xr.Dataset(self.table.variables(arrays)).to_zarr(store, region=region, consolidated=False)
 
     def position(self) -> dict[str, Any]:
         arrays = {name: array[: self.count] for name, array in self.arrays.items()}
@@ -84,8 +100,10 @@ class Writer:
         self.store, self.shape = store, shape
         if position is None:
             self._create(attrs)
-        self._series = Rows(store, shape.series, total=shape.steps, shard=SHARD)
-        self._kept = Rows(store, shape.kept, total=len(shape.saved), shard=self._kept_rows()[1])
+        background = ThreadPoolExecutor(1, "writer")
+        self._series = Rows(store, shape.series, total=shape.steps, shard=SHARD, background=background)
+        kept, rows = len(shape.saved), self._kept_rows()
+        self._kept = Rows(store, shape.kept, total=kept, shard=rows, background=background)
         if position is not None:
             self._series.resume(position["series"])
             self._kept.resume(position["kept"])
@@ -97,11 +115,13 @@ class Writer:
             self._kept.append(self.shape.kept_values(record))
 
     def position(self) -> dict[str, Any]:
-        """What is not in the store yet."""
+        """What is not in the store, once the files that were full are."""
+        self._settle()
         return {"series": self._series.position(), "kept": self._kept.position()}
 
     def publish(self, target: Path, **attrs: Any) -> Path:
         """Put a complete store under its final name, with closing attributes. What has been written stays as it is."""
+        self._settle()
         copy = _temporary(target)
         # Zarr replaces files and does not change them, so one that it writes anew is none of the linked ones any more.
         shutil.copytree(self.store, copy, copy_function=_link)
@@ -109,6 +129,10 @@ class Writer:
         self._kept.write(copy)
         zarr.open_group(copy, mode="r+").attrs.update(attrs)
         return _publish(copy, target)
+
+    def _settle(self) -> None:
+        for rows in (self._series, self._kept):
+            rows.settle()
 
     def _create(self, attrs: Mapping[str, Any]) -> None:
         shape = self.shape
@@ -129,14 +153,12 @@ class Writer:
                         "fill_value"
                     ] = -1  # rows that are not known make no file, which would be replaced later
         template.to_zarr(self.store, mode="w", zarr_format=3, consolidated=False, encoding=encoding)
-        rows, shard_rows = self._kept_rows()
         for name, column in shape.kept.columns.items():
             zarr.create_array(
                 self.store,
                 name=name,
                 shape=(len(shape.saved), *column.sizes),
-                chunks=(rows, *column.sizes),
-                shards=(shard_rows, *column.sizes),
+                chunks=(self._kept_rows(), *column.sizes),
                 dtype=column.dtype,
                 compressors=_WEIGHTS_COMPRESSORS,
                 fill_value=np.nan,
@@ -144,12 +166,11 @@ class Writer:
                 attributes=column.attrs,
             )
 
-    def _kept_rows(self) -> tuple[int, int]:
-        """Rows of the chunks and shards of what is kept at some steps only."""
-        row_bytes = self.shape.p * np.dtype(self.shape.weights_dtype).itemsize
+    def _kept_rows(self) -> int:
+        """Rows of a chunk of what is kept at some steps only: chunks of one size, as the last is filled up to it."""
+        most = max(1, WEIGHTS_CHUNK // (self.shape.p * np.dtype(self.shape.weights_dtype).itemsize))
         saved = len(self.shape.saved)
-        rows = max(1, min(saved, WEIGHTS_CHUNK // row_bytes))
-        return rows, rows * max(1, min(-(-saved // rows), WEIGHTS_SHARD // (rows * row_bytes)))
+        return -(-saved // -(-saved // most))
 
 
 def write_dataset(target: Path, dataset: xr.Dataset) -> Path:
