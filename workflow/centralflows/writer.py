@@ -24,7 +24,7 @@ from .trajectory import SCHEMA_VERSION, Record, Shape, Table
 
 CHUNK = 256  # steps per chunk of a time series
 SHARD = 16 * CHUNK  # steps per file of a time series
-WEIGHTS_CHUNK = 2**25  # bytes per chunk of weights; a file each, as to assemble one of parts takes as long as to write it
+WEIGHTS_CHUNK = 2**25  # bytes per chunk of weights, a file each: to assemble it of parts takes half as long again
 
 _COMPRESSORS = (ZstdCodec(level=1), Crc32cCodec())  # at level 3 the files are as large, and written more slowly
 _WEIGHTS_COMPRESSORS = (Crc32cCodec(),)  # zstd would take 8 per cent off weights, for twice the time
