@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from centralflows.cost import counted
 from centralflows.derivatives import Point
 from centralflows.discrete import Start
 from centralflows.errors import Diverged
@@ -16,6 +17,7 @@ from centralflows.flows import AblatedFlow, CentralFlow, Frame, Snapshot, Stable
 from centralflows.integrate import Integrator, Stopped, flow_trajectory
 from centralflows.observe import Observer
 from centralflows.optimizers import GradientDescent, RMSProp, ScalarRMSProp
+from centralflows.optimizers.schedules import piecewise
 from centralflows.points import Points
 from centralflows.schema import Central
 from centralflows.tracker import Tracker
@@ -342,3 +344,32 @@ def test_three_stages_are_of_second_order_in_time():
         ahead, *_ = Integrator("jameson3", substeps).advance(swing, 0.0, w, (), frame)
         errors.append(abs(ahead.item() - math.exp(math.sin(1.0))))
     assert 3.7 < errors[0] / errors[1] < 4.3 and 3.7 < errors[1] / errors[2] < 4.3
+
+
+@pytest.mark.parametrize("factor", [0.1, 3.0])
+@pytest.mark.parametrize(
+    ("flow", "integrator", "error"),
+    [
+        (CentralFlow, Integrator("jameson3", 1, proportional=True), 3e-3),
+        (CentralFlow, Integrator("euler", 4), 2e-2),
+        (CentralFlow, Integrator("rk4", 1), 1e-5),
+        (StableFlow, Integrator("rkc2", 3, 0.6), 3e-3),
+        (StableFlow, Integrator("heun2", 1), 3e-3),
+        (StableFlow, Integrator("dopri5", 1), 1e-4),
+    ],
+)
+def test_a_learning_rate_that_jumps_acts_from_its_step_on(flow, integrator, error, factor):
+    """On a parabola of curvature 1, w is exp(-s) with s the sum of the rates so far: 0.05 in five steps, then 0.05 times the
+    factor. Of each step Euler with 4 substeps misses s^2 / 8, a second-order method at most s^3 / 6. With the new rate already
+    at the end of the step before it, half of a step would be of another length: 0.02 for the smaller factor, 0.05 for the
+    larger."""
+    first, lr = 1, piecewise(0.05, steps=[6], factors=[factor])  # step counter 6: the step from w_5 on
+    made = flow(Points(lambda w: w @ w / 2), GradientDescent(lr), first)
+    start = Start(torch.ones(1, dtype=torch.float64), (), 0)
+    with counted() as counts:
+        records = list(
+            flow_trajectory(Observer("flow"), made, integrator, start, steps=10, tracker=Tracker(tolerance=1e-12))
+        )
+    passed = np.cumsum([0.0] + 5 * [0.05] + 4 * [0.05 * factor])
+    np.testing.assert_allclose([record.weights[0] for record in records], np.exp(-passed), rtol=error)
+    assert counts["gradients"] <= 10 * 8  # a jump within a step would be looked for by ever shorter ones

@@ -30,6 +30,7 @@ ADAPTIVE = ("bosh3", "dopri5")
 MULTISTAGE = ("jameson3",)
 STABILISED = ("rkc2",)
 SHORTEST = Fraction(1, 4096)  # step whose error is not looked at any more [optimizer steps]
+WITHIN = 1 - 1e-6  # of a unit of time: its last velocity is that before a learning rate that jumps at its end
 MILD = 1.2  # effective sharpness up to which one velocity less makes no larger an error than there is at the edge
 METHODS = FIXED_STEP + MULTISTAGE + ADAPTIVE + STABILISED
 
@@ -90,13 +91,14 @@ class Integrator:
             Stopped: the unit costs more than `evaluations`.
         """
         snapshots: list[Snapshot] = []
-        spent = 0
+        spent, last = 0, time + WITHIN
 
         def velocity(t: Tensor | float, y: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
             nonlocal spent
             spent += 1
             if spent > self.evaluations:
                 raise Stopped(f"step {time:.0f} takes more than {self.evaluations} evaluations of the velocity")
+            t = t.clamp(max=last) if isinstance(t, Tensor) else min(t, last)
             dw, ds, snapshot = flow.velocity(t, y[0], y[1:], frame)
             if not snapshots:
                 snapshots.append(snapshot)
