@@ -89,4 +89,4 @@ lock:
 		--output-file envs/requirements.lock
 
 clean:
-	rm -rf results figures/default figures/smoke logs benchmarks
+	rm -rf results logs benchmarks $(filter-out figures/gallery/,$(wildcard figures/*/))

@@ -252,6 +252,7 @@ NAME_RULE = "must be made of lower-case letters, digits and hyphens, the first n
         ("figures/other/draw", "gd-eoz", "figures.other.draw: no figure is called 'gd-eoz'; did you mean 'gd-eos'?"),
         ("figures/other/draw", ..., "figures.other: no figure has this name; `draw` must say which of the catalogue it is"),
         ("figures/other/stop", 5, "figures.other.stop: must be greater than start (5) (got 5)"),
+        ("figures/other/start", 40, "figures.other.start: must be below runs.sort.steps (40) (got 40)"),
         ("runs/sort/processes", ["discrete", "stable"],
          "figures.other.run: shows the central flow; add it to runs.sort.processes"),
         ("runs/sort/outputs", 0, "figures.other.run: shows network outputs; set runs.sort.outputs to 1 or more"),

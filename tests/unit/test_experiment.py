@@ -144,7 +144,7 @@ def test_arguments_of_the_wrong_type_are_named():
     """In a process of its own, where annotations are not checked as they are here."""
     program = """if True:
         import torch
-        from centralflows import Experiment, GradientDescent, Objective
+        from centralflows import Experiment, GradientDescent, Objective, RMSProp
         made = Objective(torch.nn.Linear(2, 1), torch.ones(3, 2), torch.ones(3, 1), lambda y, t: (y - t).square().mean())
         optimizer = GradientDescent(0.1)
         for attempt in (
@@ -152,6 +152,13 @@ def test_arguments_of_the_wrong_type_are_named():
             lambda: Experiment(made, optimizer, 3, central={"substeps": 8}),
             lambda: Experiment(made, torch.optim.SGD([torch.zeros(1)]), 3),
             lambda: Experiment(made, GradientDescent("0.1"), 3).run("discrete"),
+            lambda: Experiment(made, GradientDescent(None), 3).run("discrete"),
+            lambda: RMSProp(0.1, "0.9"),
+            lambda: RMSProp(0.1, 0.9, eps=None),
+            lambda: Experiment(made.network, optimizer, 3),
+            lambda: Experiment(made, optimizer, 3, stop_at_loss="0.1"),
+            lambda: Experiment(made, optimizer, 3, test=(torch.ones(2, 4),)),
+            lambda: Experiment(made, optimizer, 3).run([1, "central"]),
         ):
             try:
                 attempt()
@@ -164,7 +171,37 @@ def test_arguments_of_the_wrong_type_are_named():
         "TypeError central must be a schema.Central (got {'substeps': 8})",
         "TypeError optimizer must be one of centralflows.optimizers (got SGD)",
         "ValueError the learning rate must be a positive number or a function of the step counter (got '0.1')",
+        "ValueError the learning rate must be a positive number or a function of the step counter (got None)",
+        "ValueError beta2 must lie between 0 and 1 (got '0.9')",
+        "ValueError eps must be 0 or a positive number (got None)",
+        "TypeError objective must be a centralflows.Objective (got Linear)",
+        "TypeError stop_at_loss must be a number or None (got '0.1')",
+        "ValueError test must be inputs and labels (got 1 parts)",
+        "ValueError unknown process 1",
     ]
+
+
+@pytest.mark.parametrize(
+    ("criterion", "found"),
+    [
+        (lambda outputs, targets: (outputs - targets).square().mean(1), r"a tensor of shape \[20\]"),
+        (lambda outputs, targets: (outputs - targets).square().mean().item(), "float"),
+    ],
+)
+def test_a_criterion_that_returns_no_scalar_tensor_is_refused(criterion, found):
+    made = Objective(nn.Linear(4, 2), torch.randn(20, 4), torch.randn(20, 2), criterion)
+    with pytest.raises(TypeError, match=f"must return a scalar tensor \\(got {found}\\)"):
+        Experiment(made, GradientDescent(0.1), 3).run("discrete")
+
+
+@pytest.mark.parametrize(("labels", "named"), [((1, 9), "5 inputs and 1 labels"), ((5, 1), "9 inputs and 1 labels")])
+def test_labels_that_are_not_as_many_as_inputs_have_no_accuracy(labels, named):
+    """One label for all would be compared with each, and counted as often."""
+    tested, trained = (torch.zeros(count, dtype=torch.long) for count in labels)
+    made = Objective(nn.Linear(6, 3), torch.randn(9, 6), trained, lambda o, t: o.square().mean())
+    experiment = Experiment(made, GradientDescent(0.1), 1, accuracy_every=1, test=(torch.randn(5, 6), tested))
+    with pytest.raises(ValueError, match=named):
+        experiment.run("discrete")
 
 
 @pytest.mark.parametrize("optimizer", [ScalarRMSProp(0.05, 0.9), RMSProp(0.05, 0.9), GradientDescent(1.97)])

@@ -116,6 +116,34 @@ def test_a_window_without_steps_is_refused(runs):
         figures.draw("gd-eos", {"a": runs["gd"]}, start=90, stop=95)
 
 
+def test_what_a_figure_needs_and_a_run_does_not_hold_is_named(runs):
+    bare = {name: store for name, store in runs["rmsprop"].items() if name not in ("analysis", "speeds")}
+    mute = bare | {"discrete": bare["discrete"].drop_vars("outputs")}
+    single = bare | {"discrete": bare["discrete"].drop_vars(["gradient_squared", "state_coordinates"])}
+    for slug, run, message in (
+        ("rmsprop-eoss", bare, "there is no figure 'rmsprop-eoss'; did you mean 'rmsprop-eos'?"),
+        ("rmsprop-stationary-cosine", bare, r"shows speeds, which mine does not hold \(speeds: see centralflows"),
+        (
+            "rmsprop-central-flow",
+            {"discrete": bare["discrete"]},
+            "shows midpoint, .*central.*, which mine does not hold",
+        ),
+        ("rmsprop-nu-oscillation", single, "shows single weights; set mine.coordinates to 1 or more"),
+        ("gd-network-predictions", mute, "shows network outputs; set mine.outputs to 1 or more"),
+    ):
+        with pytest.raises(NotShown, match=message):
+            figures.draw(slug, {"mine": run})
+
+
+@pytest.mark.parametrize("slug", [slug for slug, drawing in CATALOGUE.items() if "analysis" in drawing.stores])
+def test_an_analysis_that_is_not_there_is_made(slug, runs):
+    bare = {
+        name: {store: data for store, data in one.items() if store != "analysis"}
+        for name, one in chosen(slug, runs).items()
+    }
+    plt.close(figures.draw(slug, bare))
+
+
 def test_the_processes_keep_their_colours(runs):
     figure = figures.draw("gd-central-flow", {"a": runs["gd"]})
     for axes in figure.axes:

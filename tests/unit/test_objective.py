@@ -114,6 +114,12 @@ def test_a_network_without_weights_is_refused():
         Objective(nn.ReLU(), torch.zeros(1, 1), torch.zeros(1, 1), loss)
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_is_refused(dtype):
+    with pytest.raises(ValueError, match="must be float32 or float64"):
+        Objective(nn.Linear(2, 2).to(dtype), torch.zeros(1, 2), torch.zeros(1, 2), loss)
+
+
 def test_mixed_dtypes_are_refused():
     with pytest.raises(ValueError, match="one dtype and device"):
         Objective(nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2).double()), torch.zeros(1, 2), torch.zeros(1, 2), loss)

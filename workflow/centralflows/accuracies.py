@@ -19,10 +19,18 @@ def accuracies(objective: Objective, test: tuple[Tensor, Tensor] | None = None) 
     Args:
         objective: network, training examples and their labels.
         test: test inputs and labels, on any device; only that of the training examples without.
+
+    Raises:
+        ValueError: there are not as many labels as inputs.
     """
     labelled = {"accuracy": (objective.inputs, objective.targets)}
     if test is not None:
         labelled["test_accuracy"] = tuple(part.to(objective.initial_weights.device) for part in test)
+    for inputs, labels in labelled.values():
+        if len(inputs) != len(labels):
+            raise ValueError(
+                f"there must be a label for each input (got {len(inputs)} inputs and {len(labels)} labels)"
+            )
     return {
         name: partial(_accuracy, objective, inputs, labels)
         for name, (inputs, labels) in labelled.items()

@@ -43,6 +43,14 @@ NEEDS = {
     "Hessian": "shows eigenvalues of the Hessian itself; set {run}.spectrum.hessian_every to 1 or more",
 }
 
+HELD_IN = {
+    "state": "state_total",
+    "outputs": "outputs",
+    "coordinates": "gradient_squared",
+    "a state per weight": "state_coordinates",
+}
+"""Variables of a discrete run that are there only if the need of this name is met."""
+
 ONE = ("one step size",)
 
 CATALOGUE: dict[str, Drawing] = {

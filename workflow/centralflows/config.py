@@ -81,6 +81,8 @@ def _unfit(figure: Figure, slug: str, runs: Mapping[str, Run]) -> Iterator[str]:
         run = runs.get(name)
         if run is None:
             continue
+        if (figure.start or 0) >= run.steps:
+            yield f"start: must be below runs.{name}.steps ({run.steps}) (got {figure.start})"
         for process in drawing.stores:
             if process in get_args(Process) and process not in run.processes:
                 yield f"run: shows the {process} flow; add it to runs.{name}.processes"

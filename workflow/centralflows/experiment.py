@@ -9,7 +9,7 @@ import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from numbers import Integral
+from numbers import Integral, Real
 from typing import NamedTuple
 
 import numpy as np
@@ -107,6 +107,8 @@ class Experiment:
         object.__setattr__(self, "initial_weights", w)
 
     def _check_settings(self) -> None:
+        if not isinstance(self.objective, Objective):
+            raise TypeError(f"objective must be a centralflows.Objective (got {type(self.objective).__name__})")
         if not isinstance(self.optimizer, Optimizer):
             raise TypeError(f"optimizer must be one of centralflows.optimizers (got {type(self.optimizer).__name__})")
         for name, kind in SETTINGS.items():
@@ -116,6 +118,10 @@ class Experiment:
             count = getattr(self, name)
             if not isinstance(count, Integral) or count < least:
                 raise ValueError(f"{name} must be a whole number, at least {least} (got {count!r})")
+        if not isinstance(self.stop_at_loss, Real | None):
+            raise TypeError(f"stop_at_loss must be a number or None (got {self.stop_at_loss!r})")
+        if self.test is not None and len(self.test) != 2:
+            raise ValueError(f"test must be inputs and labels (got {len(self.test)} parts)")
 
     def run(
         self, processes: str | Iterable[str] = ("discrete", "midpoint", "stable", "central")
@@ -128,7 +134,7 @@ class Experiment:
         processes = (processes,) if isinstance(processes, str) else tuple(processes)
         unknown = set(processes) - PROCESSES.keys()
         if unknown:
-            raise ValueError(f"unknown process {', '.join(sorted(unknown))}")
+            raise ValueError(f"unknown process {', '.join(sorted(map(str, unknown)))}")
         self.check()
         discrete = self._collected(self._shown("discrete", self.discrete(midpoints="midpoint" in processes)))
         iterates = [pair[0] for pair in discrete.records]

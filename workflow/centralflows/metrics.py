@@ -72,7 +72,7 @@ def longest_window(condition: xr.DataArray) -> tuple[int, int] | None:
     return int(steps[starts[best]]), int(steps[stops[best] - 1]) + 1
 
 
-def analyse(trajectories: Mapping[str, xr.Dataset], *, width: float) -> xr.Dataset:
+def analyse(trajectories: Mapping[str, xr.Dataset], *, width: float = 12.0) -> xr.Dataset:
     """Time averages of the discrete run, and how the flows compare with them.
 
     Args:

@@ -52,8 +52,9 @@ class Objective:
         initial_weights: the network's own weights as one vector `[p]`, in the order of `named_parameters()`.
 
     Raises:
-        ValueError: the network has no trainable parameter, or its parameters differ in dtype or device; a slice would
-            hold less than one example.
+        ValueError: the network has no trainable parameter, its parameters differ in dtype or device, or are of less than
+            float32; a slice would hold less than one example.
+        TypeError: when it is evaluated, if the criterion does not return a scalar tensor.
     """
 
     def __init__(
@@ -78,6 +79,8 @@ class Objective:
             raise ValueError(
                 f"all trainable parameters must share one dtype and device, found {sorted(map(str, kinds))}"
             )
+        if (dtype := next(iter(kinds))[0]) not in (torch.float32, torch.float64):
+            raise ValueError(f"the network must be float32 or float64 (is {str(dtype).removeprefix('torch.')})")
         self.network, self.inputs, self.targets, self.criterion = network, inputs, targets, criterion
         self.batched = batched
         owners = {value: name for name, value in parameters.items()}
@@ -128,7 +131,7 @@ class Objective:
         """The loss at weights `w`, differentiable in `w`."""
         if self._slices:
             return torch.stack([part(w) for part in self.parts]).sum()
-        return self.criterion(self.outputs(w), self.targets)
+        return self._loss(self.outputs(w), self.targets)
 
     @property
     def parts(self) -> tuple[Callable[[Tensor], Tensor], ...]:
@@ -136,7 +139,14 @@ class Objective:
         return tuple(partial(self._part, *each) for each in self._slices) or (self,)
 
     def _part(self, inputs: Tensor, targets: Tensor, fraction: float, w: Tensor) -> Tensor:
-        return fraction * self.criterion(self.outputs(w, inputs), targets)
+        return fraction * self._loss(self.outputs(w, inputs), targets)
+
+    def _loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        loss = self.criterion(outputs, targets)
+        if not isinstance(loss, Tensor) or loss.numel() != 1:
+            found = f"a tensor of shape {list(loss.shape)}" if isinstance(loss, Tensor) else type(loss).__name__
+            raise TypeError(f"the criterion must return a scalar tensor (got {found})")
+        return loss
 
     def cut(self, size: int) -> None:
         """Cut the examples into slices of so many."""

@@ -10,7 +10,9 @@ from importlib import import_module
 
 from matplotlib.figure import Figure
 
-from ..catalogue import CATALOGUE
+from ..catalogue import CATALOGUE, HELD_IN, NEEDS
+from ..config_messages import instead
+from ..metrics import analyse
 from .runs import NotShown, Run, Runs
 from .style import save
 
@@ -21,12 +23,16 @@ def draw(slug: str, runs: Runs, *, start: int | None = None, stop: int | None = 
     """Draw a figure of the catalogue, of steps [start, stop); the window is found from the data if both are None.
 
     Args:
-        runs: trajectories by name of the run, and in each by name of the process.
+        runs: trajectories by name of the run, and in each by name of the process. An analysis that the figure needs and that
+            is not among them is made here.
 
     Raises:
-        NotShown: the runs do not hold what the figure shows.
+        NotShown: there is no such figure, or the runs do not hold what it shows.
     """
+    if slug not in CATALOGUE:
+        raise NotShown(f"there is no figure {slug!r}{instead(slug, CATALOGUE)}")
     drawing = CATALOGUE[slug]
+    runs = {name: _complete(slug, name, run) for name, run in runs.items()}
     module, name = drawing.function.split(".")
     function = getattr(import_module(f".{module}", __package__), name)
     if drawing.runs == 0:
@@ -39,6 +45,19 @@ def draw(slug: str, runs: Runs, *, start: int | None = None, stop: int | None = 
     if remarks := _divergences(runs):
         figure.suptitle("; ".join(remarks), fontsize=9, style="italic")
     return figure
+
+
+def _complete(slug: str, name: str, run: Run) -> Run:
+    """The run with all that a figure shows."""
+    drawing = CATALOGUE[slug]
+    needed = ("discrete", "midpoint", *drawing.stores) if drawing.runs else ()
+    if missing := [store for store in needed if store not in run and store != "analysis"]:
+        cure = " (speeds: see centralflows.speeds.compare)" if "speeds" in missing else ""
+        raise NotShown(f"{slug} shows {', '.join(missing)}, which {name} does not hold{cure}")
+    for need in drawing.needs:
+        if need in HELD_IN and HELD_IN[need] not in run["discrete"]:
+            raise NotShown(f"{slug} {NEEDS[need].format(run=name)}")
+    return run if "analysis" in run or "analysis" not in needed else {**run, "analysis": analyse(run)}
 
 
 def _divergences(runs: Runs) -> list[str]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from numbers import Real
 from typing import ClassVar
 
 import torch
@@ -105,6 +106,6 @@ def as_schedule(lr: float | Schedule) -> Schedule:
     """A learning rate as a function of the step counter."""
     if callable(lr):
         return lambda step: torch.as_tensor(lr(step), dtype=step.dtype, device=step.device)
-    if isinstance(lr, str) or not 0 < lr < math.inf:
+    if not isinstance(lr, Real | Tensor) or not 0 < lr < math.inf:
         raise ValueError(f"the learning rate must be a positive number or a function of the step counter (got {lr!r})")
     return lambda step: torch.full_like(step, lr)

@@ -13,6 +13,7 @@ from __future__ import annotations
 import math
 from abc import abstractmethod
 from dataclasses import dataclass, replace
+from numbers import Real
 from typing import ClassVar
 
 import torch
@@ -45,10 +46,10 @@ class SquaredGradientAverage(Optimizer):
     state_names: ClassVar[tuple[str, ...]] = ("nu",)
 
     def __post_init__(self):
-        if not 0 < self.beta2 < 1:
+        if not isinstance(self.beta2, Real) or not 0 < self.beta2 < 1:
             raise ValueError(f"beta2 must lie between 0 and 1 (got {self.beta2!r})")
-        if not 0 <= self.eps < math.inf:
-            raise ValueError(f"eps must be 0 or positive (got {self.eps!r})")
+        if not isinstance(self.eps, Real) or not 0 <= self.eps < math.inf:
+            raise ValueError(f"eps must be 0 or a positive number (got {self.eps!r})")
 
     @abstractmethod
     def square(self, gradient: Float[Tensor, " p"]) -> Float[Tensor, " *p"]:
