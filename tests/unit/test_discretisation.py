@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 import torch
 
-from centralflows import discretisation, manual
+from centralflows import benchmark_report, discretisation, manual
 from centralflows.benchmark_runs import experiment
 
 
@@ -21,6 +23,12 @@ def test_a_table_replaces_what_stands_between_its_marks(tmp_path):
     assert page.read_text() == once
     with pytest.raises(ValueError, match="has no marks <!-- c: begin --> and <!-- c: end -->"):
         manual.put(page, "c", "lost")
+
+
+def test_the_pages_have_the_measurements_that_are_kept():
+    assert benchmark_report.kept() in benchmark_report.MANUAL.read_text()
+    measured = json.loads((benchmark_report.KEPT / "cpu.json").read_text())
+    assert benchmark_report.sentence(measured) in benchmark_report.README.read_text()
 
 
 def test_the_default_central_flow_is_near_the_fine_solution():
