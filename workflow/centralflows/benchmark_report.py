@@ -20,7 +20,7 @@ KEPT, MANUAL, README = ROOT / "docs" / "benchmarks", ROOT / "docs" / "performanc
 COUNTS = ("gradients", "graphs", "products", "product_graphs", "third")
 
 
-def rows(measured: Mapping[str, Any]) -> list[tuple[str, str, str, Mapping[str, float]]]:
+def rows(measured: Mapping[str, Any]) -> list[tuple[str, str, str, Mapping[str, int | float]]]:
     """(run, process, critical modes, costs) of everything that was timed."""
     return [
         (run, process, k, costs)
