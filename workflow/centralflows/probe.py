@@ -57,7 +57,7 @@ def probe(objective: Objective, w: Tensor) -> dict[str, float]:
     blame = f"layers that fail alone: {', '.join(blamed)}" if blamed else "no single layer type fails alone"
     raise WrongDerivatives(
         f"derivatives of this network are wrong (relative errors: {listed}; at most {TOLERANCE:g}): {blame}. "
-        "Use smooth activations (GELU, SiLU, tanh), and norms of elementary operations (centralflows.models.norms)."
+        "Use smooth activations (GELU, SiLU, tanh), nn.GroupNorm, and LayerNorm and RMSNorm of centralflows.models.norms."
     )
 
 
