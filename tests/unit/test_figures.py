@@ -128,8 +128,8 @@ def test_what_a_figure_needs_and_a_run_does_not_hold_is_named(runs):
             {"discrete": bare["discrete"]},
             "shows midpoint, .*central.*, which mine does not hold",
         ),
-        ("rmsprop-nu-oscillation", single, "shows single weights; set mine.coordinates to 1 or more"),
-        ("gd-network-predictions", mute, "shows network outputs; set mine.outputs to 1 or more"),
+        ("rmsprop-nu-oscillation", single, "shows single weights, and mine holds no gradient_squared"),
+        ("gd-network-predictions", mute, "shows network outputs, and mine holds no outputs"),
     ):
         with pytest.raises(NotShown, match=message):
             figures.draw(slug, {"mine": run})

@@ -10,7 +10,7 @@ from importlib import import_module
 
 from matplotlib.figure import Figure
 
-from ..catalogue import CATALOGUE, HELD_IN, NEEDS
+from ..catalogue import CATALOGUE, HELD_IN, NEEDS, Drawing
 from ..config_messages import instead
 from ..metrics import analyse
 from .runs import NotShown, Run, Runs
@@ -32,7 +32,7 @@ def draw(slug: str, runs: Runs, *, start: int | None = None, stop: int | None = 
     if slug not in CATALOGUE:
         raise NotShown(f"there is no figure {slug!r}{instead(slug, CATALOGUE)}")
     drawing = CATALOGUE[slug]
-    runs = {name: _complete(slug, name, run) for name, run in runs.items()}
+    runs = {name: _complete(slug, drawing, name, run) for name, run in runs.items()}
     module, name = drawing.function.split(".")
     function = getattr(import_module(f".{module}", __package__), name)
     if drawing.runs == 0:
@@ -47,16 +47,16 @@ def draw(slug: str, runs: Runs, *, start: int | None = None, stop: int | None = 
     return figure
 
 
-def _complete(slug: str, name: str, run: Run) -> Run:
+def _complete(slug: str, drawing: Drawing, name: str, run: Run) -> Run:
     """The run with all that a figure shows."""
-    drawing = CATALOGUE[slug]
     needed = ("discrete", "midpoint", *drawing.stores) if drawing.runs else ()
     if missing := [store for store in needed if store not in run and store != "analysis"]:
         cure = " (speeds: see centralflows.speeds.compare)" if "speeds" in missing else ""
         raise NotShown(f"{slug} shows {', '.join(missing)}, which {name} does not hold{cure}")
     for need in drawing.needs:
         if need in HELD_IN and HELD_IN[need] not in run["discrete"]:
-            raise NotShown(f"{slug} {NEEDS[need].format(run=name)}")
+            shows, _, _ = NEEDS[need].partition(";")
+            raise NotShown(f"{slug} {shows}, and {name} holds no {HELD_IN[need]}")
     return run if "analysis" in run or "analysis" not in needed else {**run, "analysis": analyse(run)}
 
 
