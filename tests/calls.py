@@ -19,7 +19,7 @@ def command(folder: Path, *arguments: str, config: Path = SMOKE, targets: Sequen
 
 
 def products(folder: Path) -> dict[str, bytes]:
-    """All stores and figures in a folder, by path, without what is said to differ: seals, and Snakemake's time stamps."""
+    """All stores and figures in a folder, by path, without what is said to differ: manifests, and Snakemake's time stamps."""
     found = [*(folder / "results").rglob("*.zarr/**/*"), *(folder / "figures").rglob("*.[sp][vn]g")]
     return {
         str(file.relative_to(folder)): file.read_bytes()

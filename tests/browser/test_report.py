@@ -16,7 +16,7 @@ from calls import snakemake
 from PIL import Image
 from playwright.sync_api import Page, sync_playwright
 
-from centralflows.catalogue import CATALOGUE
+from centralflows.config.catalogue import CATALOGUE
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium; on Debian, apt-get install chromium")

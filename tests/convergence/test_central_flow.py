@@ -13,11 +13,12 @@ import torch
 from torch import nn
 
 from centralflows import GradientDescent, Objective
-from centralflows.flows import CentralFlow, Frame
-from centralflows.integrate import Integrator
-from centralflows.points import Points
-from centralflows.schema import Central
-from centralflows.tracker import Tracker
+from centralflows.config.processes import CentralConfig
+from centralflows.derivatives.eigen_tracker import Tracker
+from centralflows.derivatives.evaluator import Points
+from centralflows.flows.central_flow import CentralFlow
+from centralflows.flows.flow import Frame
+from centralflows.flows.integrators import make_integrator
 
 ROOT = Path(__file__).parents[2]
 SHORT = 56  # steps; the first eigenvalue reaches the edge at 48
@@ -43,7 +44,7 @@ def trajectory(method: str, substeps: int, steps: int) -> tuple[np.ndarray, np.n
         spectrum = tracker.update(flow.points.at(w), flow.preconditioner(t, w, ()))
         frame = Frame(spectrum.values, spectrum.vectors)
         losses.append(flow.points.at(w).loss.item())
-        w, _, snapshot, _ = Integrator(method, substeps).advance(flow, float(t), w, (), frame)
+        w, _, snapshot, _ = make_integrator(method, substeps).advance(flow, float(t), w, (), frame)
         predicted.append(losses[-1] + (snapshot.oscillation.loss if snapshot.oscillation else 0.0))
     return np.array(losses), np.array(predicted), w.numpy()
 
@@ -64,13 +65,15 @@ def test_higher_order_methods_are_nearer_at_the_same_cost():
     assert distance("rk4", 2) < 0.2 * distance("euler", 8)
 
 
-@pytest.mark.parametrize(("central", "proportional"), [(Central(method="heun2", substeps=3), False), (Central(), True)])
+@pytest.mark.parametrize(
+    ("central", "proportional"), [(CentralConfig(method="heun2", substeps=3), False), (CentralConfig(), True)]
+)
 def test_followed_third_derivatives_are_as_accurate_as_fresh_ones(central, proportional):
     loss, w = objective()
     tau = central.relaxation_time
     flow = CentralFlow(Points(loss), GradientDescent(0.4), relaxation_time=tau, third_derivatives="followed")
     tracker, frame = Tracker(tolerance=1e-9), None
-    integrator = Integrator(central.method, central.substeps, proportional=proportional)
+    integrator = make_integrator(central.method, central.substeps, proportional=proportional)
     for t in range(SHORT):
         spectrum = tracker.update(flow.points.at(w), flow.preconditioner(t, w, ()))
         frame = flow.frame(float(t), w, (), spectrum, frame)

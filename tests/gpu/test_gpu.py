@@ -9,13 +9,15 @@ import numpy as np
 import pytest
 import torch
 
-from centralflows import data, schema
-from centralflows.derivatives import Point, value_and_gradient
-from centralflows.experiment import build
-from centralflows.objective import Objective
-from centralflows.points import FittedPoint, Points
-from centralflows.recorded import RecordedPoint
-from centralflows.runtime import prepare
+from centralflows.config.processes import PUBLISHED_CENTRAL
+from centralflows.config.run import RunConfig
+from centralflows.derivatives.cuda_graphs import RecordedPoint
+from centralflows.derivatives.evaluator import FittedPoint, Points
+from centralflows.derivatives.point import Point, value_and_gradient
+from centralflows.flows.device import prepare
+from centralflows.flows.make_experiment import make_experiment
+from centralflows.problems.data.make_dataset import make_dataset
+from centralflows.problems.objective import Objective
 
 pytestmark = [
     pytest.mark.gpu,
@@ -40,11 +42,11 @@ NETWORKS = {
 
 def experiment(device: str, network: str = "mlp", optimizer: str = "gd", steps: int = 60, dtype: str = "float64"):
     model, dataset = NETWORKS[network]
-    run = schema.Run.model_validate(
+    run = RunConfig.model_validate(
         {"model": model, "dataset": dataset, "optimizer": OPTIMIZERS[optimizer], "steps": steps, "dtype": dtype}
         | ({} if optimizer == "gd" else {"warm_start": 20})
     )
-    return build(run, data.build(run.dataset), prepare(device, threads=1))
+    return make_experiment(run, make_dataset(run.dataset), prepare(device, threads=1))
 
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
@@ -177,5 +179,5 @@ def test_a_flow_in_float32_is_that_of_float64():
 
 
 def test_the_published_discretisation_runs():
-    made = replace(experiment("cuda", steps=20), central=schema.PUBLISHED)
+    made = replace(experiment("cuda", steps=20), central=PUBLISHED_CENTRAL)
     assert np.isfinite(made.run(("discrete", "central"))["central"].predicted_loss).all()

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from centralflows.agreement import MANUAL, QUANTITIES, RUNS, differences
-from centralflows.agreement import ours as ours_trajectory
-from centralflows.agreement import published as published_trajectory
+from centralflows.jobs.benchmarks.agreement import MANUAL, QUANTITIES, RUNS, differences
+from centralflows.jobs.benchmarks.agreement import ours as ours_trajectory
+from centralflows.jobs.benchmarks.agreement import published as published_trajectory
 
 
 @pytest.fixture(scope="module", params=RUNS)

@@ -15,10 +15,11 @@ import pytest
 import yaml
 from calls import command, environment, snakemake
 
-from centralflows import jobs, provenance
-from centralflows.calls import Overtaken, announce, attend
-from centralflows.lock import Lock, Locked
-from centralflows.trajectory import canonical, open_trajectory
+from centralflows.jobs import job
+from centralflows.jobs.concurrent_calls import Overtaken, announce, attend
+from centralflows.jobs.lock import Lock, Locked
+from centralflows.provenance import manifest
+from centralflows.store.trajectory import canonical, open_trajectory
 
 RUN = {
     "dataset": {"name": "moons", "examples": 40, "test_examples": 8},
@@ -38,7 +39,7 @@ def configured(folder: Path, **runs: dict) -> Path:
 
 def files(folder: Path) -> dict[str, bytes]:
     found = (file for file in folder.rglob("*") if file.is_file() and not file.name.startswith("."))
-    return {f.relative_to(folder).as_posix(): f.read_bytes() for f in found if not f.name.endswith(".seal.json")}
+    return {f.relative_to(folder).as_posix(): f.read_bytes() for f in found if not f.name.endswith(".manifest.json")}
 
 
 def crash(folder: Path, config: Path, *, at: str) -> None:
@@ -78,8 +79,8 @@ def test_after_a_crash_the_same_command_continues(tmp_path):
     for part in ("results", "figures"):
         assert files(folder / part) == files(tmp_path / "unbroken" / part)
     assert not list((folder / "results" / "crash" / "a").glob(".*.zarr*"))
-    seal = json.loads((folder / "results" / "crash" / "a" / "central.zarr.seal.json").read_text())
-    assert seal["made"]["resumed"] >= 256
+    manifest = json.loads((folder / "results" / "crash" / "a" / "central.zarr.manifest.json").read_text())
+    assert manifest["made"]["resumed"] >= 256
 
 
 def test_locks_of_the_living_stay(tmp_path):
@@ -149,7 +150,7 @@ def test_a_lock_of_the_dead_is_free(tmp_path):
 
 def fake_job(folder: Path) -> SimpleNamespace:
     """What Snakemake hands to the script of rule `flow`."""
-    source = provenance.digest(provenance.module_digests(provenance.script_of("flow")))
+    source = manifest.digest(manifest.module_digests(manifest.script_of("flow")))
     return SimpleNamespace(
         output=[str(folder / "x.zarr")],
         log=[str(folder / "x.log")],
@@ -159,9 +160,9 @@ def fake_job(folder: Path) -> SimpleNamespace:
 
 
 def test_a_job_that_is_refused_leaves_the_log_of_the_other(tmp_path, capsys):
-    with jobs.job(fake_job(tmp_path)) as first:
+    with job.job(fake_job(tmp_path)) as first:
         print("working", file=first.log)
-        with pytest.raises(SystemExit) as refused, jobs.job(fake_job(tmp_path)):
+        with pytest.raises(SystemExit) as refused, job.job(fake_job(tmp_path)):
             raise AssertionError
         assert refused.value.code == 1
     assert (tmp_path / "x.log").read_text() == "working\n"
@@ -177,7 +178,7 @@ def test_a_full_disk_is_one_message_and_nothing_half(tmp_path):
     logs = "".join(log.read_text() for log in (tmp_path / "logs").rglob("*.log"))
     assert "OSError: [Errno 27] File too large" in logs and "Traceback" not in logs
     for store in (tmp_path / "results" / "crash" / "a").glob("[!.]*.zarr"):
-        provenance.verify_seal(provenance.seal_path(store))  # what is there is whole
+        manifest.verify_manifest(manifest.manifest_path(store))  # what is there is whole
     assert not (tmp_path / "results" / "crash" / "a" / "discrete.zarr").exists()
     assert snakemake(tmp_path, config=config).returncode == 0
 

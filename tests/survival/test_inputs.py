@@ -21,10 +21,11 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from centralflows.__main__ import main
-from centralflows.config import Config, ConfigError, load
-from centralflows.data import cifar10_formats, sst2
-from centralflows.data.cifar10 import Cifar10, save
-from centralflows.errors import UserError
+from centralflows.common.errors import UserError
+from centralflows.config.messages import ConfigError
+from centralflows.config.profile import Config, load
+from centralflows.problems.data import cifar10_formats, sst2
+from centralflows.problems.data.cifar10 import Cifar10, save
 
 FUZZ = {"deadline": None, "derandomize": True, "suppress_health_check": list(HealthCheck)}
 

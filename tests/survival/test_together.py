@@ -14,9 +14,10 @@ import numpy as np
 import yaml
 from calls import ROOT
 
-from centralflows import data, provenance
 from centralflows.__main__ import main
-from centralflows.config import load
+from centralflows.config.profile import load
+from centralflows.problems.data.make_dataset import make_dataset
+from centralflows.provenance import manifest
 
 TINY = {
     "device": "cpu",
@@ -62,7 +63,7 @@ def products(folder: Path) -> dict[str, bytes]:
     return {
         file.relative_to(folder).as_posix(): file.read_bytes()
         for file in sorted(folder.rglob("*"))
-        if file.is_file() and not file.name.endswith(".seal.json")
+        if file.is_file() and not file.name.endswith(".manifest.json")
         if file.name != ".snakemake_timestamp" and file.parent.name != ".calls"
     }
 
@@ -120,6 +121,6 @@ def test_sixteen_jobs_at_once_mix_nothing(tmp_path):
     files = list((tmp_path / "results" / "sixteen" / "datasets").glob("*.npz"))
     found = {np.load(file, allow_pickle=False)["inputs"].tobytes() for file in files}
     assert len(files) == 16
-    assert found == {data.build(run.dataset, {}).inputs.tobytes() for run in load(config).runs.values()}
+    assert found == {make_dataset(run.dataset, {}).inputs.tobytes() for run in load(config).runs.values()}
     for file in files:
-        provenance.verify_seal(provenance.seal_path(file))
+        manifest.verify_manifest(manifest.manifest_path(file))

@@ -12,10 +12,13 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from centralflows import Objective, RMSProp, staging, writer
-from centralflows.experiment import Experiment
-from centralflows.pipeline import KINDS, store_discrete, store_flow
-from centralflows.staging import Staging
+from centralflows import Objective, RMSProp
+from centralflows.flows.experiment import Experiment
+from centralflows.jobs import checkpoint_folder
+from centralflows.jobs.checkpoint_folder import Staging
+from centralflows.jobs.store_trajectories import store_discrete, store_flow
+from centralflows.jobs.trajectories import KINDS
+from centralflows.store import zarr_writer
 
 STEPS, SEGMENT = 26, 5
 FLOWS = ("stable", "central", "ablated", "stationary", "stationary-ablated")
@@ -35,8 +38,8 @@ def experiment() -> Experiment:
 
 def store(made: Experiment, process: str, folder: Path, counter: Path | None = None) -> None:
     """The trajectory of a process in a folder; each step that is computed adds a byte to the counter."""
-    staging.STEPS = SEGMENT
-    writer.CHUNK, writer.SHARD, writer.WEIGHTS_CHUNK = 4, 8, 600  # several files of each kind
+    checkpoint_folder.STEPS = SEGMENT
+    zarr_writer.CHUNK, zarr_writer.SHARD, zarr_writer.WEIGHTS_CHUNK = 4, 8, 600  # several files of each kind
     attrs, log = {"config": process}, (folder / "log").open("a")
     options = {"weights_stride": 2, "attrs": attrs, "log": log}
     observed = replace(made)

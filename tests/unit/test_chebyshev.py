@@ -8,11 +8,11 @@ import torch
 from torch import nn
 
 from centralflows import Experiment, GradientDescent, Objective, RMSProp, ScalarRMSProp
-from centralflows.chebyshev import chebyshev_step, moved, scheme, stages_for, step_error
-from centralflows.cost import counted
-from centralflows.criteria import mean_squared_error
-from centralflows.integrate import Integrator
-from centralflows.schema import PUBLISHED_STABLE, Stable
+from centralflows.config.processes import PUBLISHED_STABLE, StableConfig
+from centralflows.flows.integrators import make_integrator
+from centralflows.flows.runge_kutta_chebyshev import chebyshev_step, moved, scheme, stages_for, step_error
+from centralflows.jobs.benchmarks.derivative_counts import counted
+from centralflows.problems.criteria import mean_squared_error
 
 
 def amplification(stages: int, products: np.ndarray) -> np.ndarray:
@@ -77,14 +77,14 @@ def test_the_default_stable_flow_is_that_of_fine_runge_kutta_steps(optimizer, le
     objective = Objective(network, inputs, torch.arange(30) % 3, mean_squared_error)
     begin = Experiment(objective, optimizer if optimizer.state_names else GradientDescent(0.1), 1, warm_start=10).start
 
-    def losses(stable: Stable) -> tuple[np.ndarray, float]:
-        experiment = Experiment(objective, optimizer, 10, begin=begin, stable=stable)
+    def losses(stable: StableConfig) -> tuple[np.ndarray, float]:
+        experiment = Experiment(objective, optimizer, 10, start_from=begin, stable=stable)
         records = list(experiment.flow("stable"))
         sharpness = max(record.values["effective_eigenvalues"][0] for record in records)
         return np.array([record.values["loss"] for record in records]), sharpness
 
-    fine, sharpness = losses(Stable(method="rk4", substeps=24, substeps_per_sharpness=2.0))
-    found, _ = losses(Stable())
+    fine, sharpness = losses(StableConfig(method="rk4", substeps=24, substeps_per_sharpness=2.0))
+    found, _ = losses(StableConfig())
     assert sharpness > least
     np.testing.assert_allclose(found, fine, rtol=tolerance)
     assert np.abs(losses(PUBLISHED_STABLE)[0] / fine - 1).max() > 4 * tolerance
@@ -111,14 +111,14 @@ def test_a_flow_whose_sharpness_grows_fast_is_followed_better_than_as_published(
     network = nn.Sequential(nn.Linear(6, 10), nn.Tanh(), nn.Linear(10, 2)).double()
     objective = Objective(network, inputs, targets, lambda y, t: 0.5 * (y - t).square().sum(-1).mean())
 
-    def losses(stable: Stable) -> tuple[np.ndarray, float]:
+    def losses(stable: StableConfig) -> tuple[np.ndarray, float]:
         limits = {"stop_at_sharpness": 1e6, "stop_at_evaluations": 10**6}
         experiment = Experiment(objective, GradientDescent(lr), 8, stable=stable.model_copy(update=limits))
         records = [record.values for record in experiment.flow("stable")]
         return np.array([values["loss"] for values in records]), records[-1]["effective_eigenvalues"][0]
 
-    fine, reached = losses(Stable(method="rk4", substeps=60, substeps_per_sharpness=2))
-    errors = [np.abs(losses(stable)[0] / fine - 1).max() for stable in (Stable(), PUBLISHED_STABLE)]
+    fine, reached = losses(StableConfig(method="rk4", substeps=60, substeps_per_sharpness=2))
+    errors = [np.abs(losses(stable)[0] / fine - 1).max() for stable in (StableConfig(), PUBLISHED_STABLE)]
     assert reached > sharpness / 3
     assert errors[0] < errors[1]
 
@@ -147,11 +147,11 @@ def test_a_state_that_forgets_faster_than_a_step_is_followed():
         mean_squared_error,
     )
 
-    def losses(stable: Stable) -> list[float]:
+    def losses(stable: StableConfig) -> list[float]:
         made = Experiment(objective, ScalarRMSProp(0.1, 0.05), 10, warm_start=5, stable=stable)
         return [record.values["loss"] for record in made.flow("stable")]
 
-    np.testing.assert_allclose(losses(Stable()), losses(Stable(method="rk4", substeps=100)), rtol=1e-3)
+    np.testing.assert_allclose(losses(StableConfig()), losses(StableConfig(method="rk4", substeps=100)), rtol=1e-3)
 
 
 def test_a_flow_is_followed_where_every_direction_falls():
@@ -175,4 +175,4 @@ def test_a_flow_is_followed_where_every_direction_falls():
 
 def test_stages_that_would_not_be_stable_are_refused():
     with pytest.raises(ValueError, match="rkc2 needs substeps_per_sharpness of at least 1/2"):
-        Integrator("rkc2", 3)
+        make_integrator("rkc2", 0.3)

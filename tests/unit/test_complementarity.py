@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from centralflows.complementarity import NotMonotone, certificate, solve_sdcp
-from centralflows.symmetric import smat, svec
+from centralflows.derivatives.svec import smat, svec
+from centralflows.flows.complementarity import NotMonotone, certificate, solve_sdcp
 
 
 def problem(k: int, seed: int, *, definite: float = 0.1) -> tuple[np.ndarray, np.ndarray]:

@@ -18,10 +18,12 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from centralflows import config, config_docs, schema
-from centralflows.catalogue import CATALOGUE
-from centralflows.config import Config, ConfigError, load
-from centralflows.schema import Trajectory
+from centralflows.config import manual, profile
+from centralflows.config.catalogue import CATALOGUE
+from centralflows.config.datasets import SortingConfig
+from centralflows.config.messages import ConfigError
+from centralflows.config.profile import Config, load
+from centralflows.config.run import TrajectoryConfig
 
 ROOT = Path(__file__).parents[2]
 VALID = {
@@ -98,7 +100,7 @@ def test_a_valid_configuration_is_read():
 @pytest.mark.parametrize("file", sorted((ROOT / "config").glob("*.yaml")), ids=lambda file: file.stem)
 def test_the_profiles_are_valid(file):
     assert load(file).runs
-    jsonschema.validate(yaml.safe_load(file.read_text()), json.loads(config_docs.schema()))
+    jsonschema.validate(yaml.safe_load(file.read_text()), json.loads(manual.schema()))
 
 
 def test_loading_leaves_its_input_as_it_was():
@@ -110,7 +112,7 @@ def test_loading_leaves_its_input_as_it_was():
 def test_what_a_job_is_given_reads_back_the_same():
     run = load(VALID).runs["sort"]
     given_to_job = {"run": run.model_dump(mode="json"), "threads": 1}
-    assert Trajectory.model_validate(json.loads(json.dumps(given_to_job))).run == run
+    assert TrajectoryConfig.model_validate(json.loads(json.dumps(given_to_job))).run == run
 
 
 # -- defaults -----------------------------------------------------------------------------------------------------
@@ -376,10 +378,10 @@ def test_a_criterion_of_ones_own_may_be_a_path_alone():
     assert short == long and short.model_dump(mode="json") == long.model_dump(mode="json")
     for run in (short, load(changed("runs/mlp/criterion", {"name": "my:loss", "scale": [1, 2.5]})).runs["mlp"]):
         given_to_job = {"run": run.model_dump(mode="json"), "threads": 1}
-        assert Trajectory.model_validate(json.loads(json.dumps(given_to_job))).run == run
+        assert TrajectoryConfig.model_validate(json.loads(json.dumps(given_to_job))).run == run
         assert list(run.plugins) == ["criterion"]
     for own in ("my.losses:l", {"name": "my:loss", "scale": 2}):
-        jsonschema.validate(changed("runs/mlp/criterion", own), json.loads(config_docs.schema()))
+        jsonschema.validate(changed("runs/mlp/criterion", own), json.loads(manual.schema()))
 
 
 def test_where_files_lie_is_no_part_of_what_a_job_depends_on():
@@ -465,12 +467,12 @@ def example() -> Any:
 def test_generated_documents_are_up_to_date():
     cure = "run `python -m centralflows.config_docs`"
     readme = (ROOT / "config" / "README.md").read_text()
-    assert (ROOT / "config" / "schema.json").read_text() == config_docs.schema(), cure
-    assert readme == config_docs.manual(readme), cure
+    assert (ROOT / "config" / "schema.json").read_text() == manual.schema(), cure
+    assert readme == manual.manual(readme), cure
 
 
 def test_every_key_has_its_meaning_in_the_manual():
-    keys, _ = config_docs.tables().split("### The catalogue")
+    keys, _ = manual.tables().split("### The catalogue")
     for line in keys.splitlines():
         if line.startswith("| `") and line.count("|") == 5:
             _, key, values, _, meaning, _ = (cell.strip() for cell in line.split("|"))
@@ -479,15 +481,15 @@ def test_every_key_has_its_meaning_in_the_manual():
 
 def test_a_manual_without_its_markers_is_refused():
     with pytest.raises(ValueError, match="lacks the lines"):
-        config_docs.manual("# Configuration\n")
+        manual.manual("# Configuration\n")
 
 
 def test_the_example_of_the_manual_is_valid():
-    jsonschema.validate(example(), json.loads(config_docs.schema()))
+    jsonschema.validate(example(), json.loads(manual.schema()))
     loaded = load(example())
     # what the manual says of it
     assert (loaded.runs["deep"].optimizer.name, loaded.runs["deep"].optimizer.lr) == ("gd", 0.03)
-    assert loaded.runs["sorting"].dataset == schema.Sorting(name="sorting", examples=100, test_examples=40)
+    assert loaded.runs["sorting"].dataset == SortingConfig(name="sorting", examples=100, test_examples=40)
 
 
 def test_the_mistakes_in_the_manual_are_real():
@@ -501,7 +503,7 @@ def test_the_mistakes_in_the_manual_are_real():
 
 
 def test_the_schema_refuses_what_an_editor_can_see():
-    schema = json.loads(config_docs.schema())
+    schema = json.loads(manual.schema())
     jsonschema.Draft202012Validator.check_schema(schema)
     jsonschema.validate(VALID, schema)
     for path, value in (("thread", 1), ("runs/mlp/steps", 0), ("defaults/optimizer/lr", 0), ("runs/mlp/model/x", 1)):
@@ -538,8 +540,8 @@ def test_the_schema_refuses_what_an_editor_can_see():
     ],
 )
 def test_a_figure_is_refused_what_it_cannot_be_drawn_from(figures, message):
-    with pytest.raises(config.ConfigError) as error:
-        config.load(VALID | {"figures": figures})
+    with pytest.raises(profile.ConfigError) as error:
+        profile.load(VALID | {"figures": figures})
     assert f"  {message}" in str(error.value)
 
 

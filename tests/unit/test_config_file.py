@@ -8,8 +8,9 @@ import time
 
 import pytest
 
-from centralflows.config import ConfigError, load
-from centralflows.config_file import LARGEST, MOST, read
+from centralflows.config.messages import ConfigError
+from centralflows.config.profile import load
+from centralflows.config.yaml_file import LARGEST, MOST, read
 
 
 def write(tmp_path, text: str | bytes):

@@ -10,7 +10,7 @@ import torch
 
 from centralflows import Experiment, GradientDescent, Objective, RMSProp, ScalarRMSProp
 from centralflows.optimizers import schedules
-from centralflows.optimizers.contract import BrokenContract, check
+from centralflows.optimizers.optimizer_contract import BrokenContract, check
 
 
 @pytest.mark.parametrize("lr", [0.1, schedules.warmup(0.1, steps=30), schedules.cosine(0.1, steps=40)])

@@ -11,9 +11,9 @@ import torch
 from torch import nn
 
 from centralflows import GradientDescent, Objective
-from centralflows.cost import counted
-from centralflows.experiment import Experiment
-from centralflows.schema import PUBLISHED
+from centralflows.config.processes import PUBLISHED_CENTRAL
+from centralflows.flows.experiment import Experiment
+from centralflows.jobs.benchmarks.derivative_counts import counted
 
 STEPS = 40
 
@@ -71,7 +71,7 @@ def test_the_central_flow_costs_its_substeps_and_few_third_derivatives(experimen
 
 
 def test_the_published_discretisation_evaluates_all_at_every_substep(experiment):
-    counts = per_step(replace(experiment, central=PUBLISHED).flow("central"))
+    counts = per_step(replace(experiment, central=PUBLISHED_CENTRAL).flow("central"))
     for each, values in counts:
         k = values["critical_modes"]
         assert each["graphs"] == 4 and each["third"] >= k * (k + 1) // 2

@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch.nn import functional
 
-from centralflows.criteria import CRITERIA, accuracy, cross_entropy, mean_squared_error
-from centralflows.errors import UnusableData
-from centralflows.probe import derivative_errors
+from centralflows.common.errors import UnusableData
+from centralflows.derivatives.derivative_check import derivative_errors
+from centralflows.problems.criteria import CRITERIA, accuracy, cross_entropy, mean_squared_error
 
 
 def tensor(*values: float) -> torch.Tensor:

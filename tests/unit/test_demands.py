@@ -6,7 +6,9 @@ from typing import get_args
 
 import pytest
 
-from centralflows import demands, models, schema
+from centralflows.config import resources
+from centralflows.config.run import Process, RunConfig
+from centralflows.problems.networks import make_network
 
 CIFAR10 = {"name": "cifar10", "test_examples": 8}
 SORTING = {"name": "sorting", "test_examples": 8}
@@ -27,41 +29,41 @@ MEASURED = [
 ]
 
 
-def run_of(dataset: dict, model: dict, **more) -> schema.Run:
+def run_of(dataset: dict, model: dict, **more) -> RunConfig:
     settings = {"optimizer": {"name": "rmsprop", "lr": 1e-3}, "steps": 400, "spectrum": {"minimum": 4}}
-    return schema.Run.model_validate({"dataset": dataset, "model": model} | settings | more)
+    return RunConfig.model_validate({"dataset": dataset, "model": model} | settings | more)
 
 
 def test_every_process_and_every_network_was_thought_of():
-    assert {*get_args(schema.Process), "speeds"} == demands.GRADIENTS.keys()
-    assert models.NETWORKS.keys() == demands.BYTES.keys()
+    assert {*get_args(Process), "speeds"} == resources.GRADIENTS.keys()
+    assert make_network.NETWORKS.keys() == resources.BYTES.keys()
 
 
 @pytest.mark.parametrize(("dataset", "model", "measured"), MEASURED)
 def test_memory_is_enough_and_not_far_too_much(dataset, model, measured):
-    asked = demands.megabytes(run_of(dataset, model), demands.CPU)
+    asked = resources.megabytes(run_of(dataset, model), resources.CPU)
     assert 1.2 * measured < asked < 3 * measured
 
 
 def test_memory_grows_with_precision_and_falls_with_slices():
     cnn = run_of(CIFAR10, {"name": "cnn"})
-    single = demands.megabytes(cnn, demands.CPU) - demands.CPU.memory
-    double = demands.megabytes(cnn.model_copy(update={"dtype": "float64"}), demands.CPU) - demands.CPU.memory
+    single = resources.megabytes(cnn, resources.CPU) - resources.CPU.memory
+    double = resources.megabytes(cnn.model_copy(update={"dtype": "float64"}), resources.CPU) - resources.CPU.memory
     assert double == pytest.approx(2 * single, abs=1)
-    sliced = demands.megabytes(cnn.model_copy(update={"chunk_size": 100}), demands.CPU) - demands.CPU.memory
+    sliced = resources.megabytes(cnn.model_copy(update={"chunk_size": 100}), resources.CPU) - resources.CPU.memory
     assert sliced < single / 5
-    assert demands.megabytes(cnn, demands.GPU) == demands.GPU.memory
+    assert resources.megabytes(cnn, resources.GPU) == resources.GPU.memory
 
 
 def test_time_is_enough_for_what_the_default_profile_was_measured_to_take():
     mlp = run_of(CIFAR10 | {"examples": 100, "pool": 2}, {"name": "mlp", "width": 16}, steps=300, stationary_every=20)
     # 15 to 30 s, 50 s for 80 steps, and 34 s, on a core shared with other work.
     for process, seconds in (("discrete", 20), ("central", 27), ("stationary", 50 * 300 / 80), ("speeds", 34)):
-        beyond_the_start = 60 * (demands.minutes(mlp, process, demands.CPU) - demands.START)
+        beyond_the_start = 60 * (resources.minutes(mlp, process, resources.CPU) - resources.START)
         assert 2 * seconds < beyond_the_start < 100 * seconds
 
 
 def test_no_job_asks_for_more_than_a_day():
     paper = run_of(CIFAR10, {"name": "resnet"}, steps=3000)
-    assert demands.minutes(paper, "central", demands.CPU) == 24 * 60
-    assert demands.START < demands.minutes(paper, "discrete", demands.GPU) <= 24 * 60
+    assert resources.minutes(paper, "central", resources.CPU) == 24 * 60
+    assert resources.START < resources.minutes(paper, "discrete", resources.GPU) <= 24 * 60

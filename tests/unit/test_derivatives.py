@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch.func import grad, hessian
 
-from centralflows.derivatives import Point, value_and_gradient
-from centralflows.points import Points
-from centralflows.symmetric import svec
+from centralflows.derivatives.evaluator import Points
+from centralflows.derivatives.point import Point, value_and_gradient
+from centralflows.derivatives.svec import svec
 
 # Two float64 evaluations of the same derivative through different graphs differ by rounding only.
 CLOSE = {"rtol": 1e-11, "atol": 1e-11}

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from centralflows import difference
-from centralflows.changes import ABSENT, differences
-from centralflows.data.npz import write_npz
-from centralflows.difference import gaps
-from centralflows.writer import write_dataset
+from centralflows.provenance import number_differences
+from centralflows.provenance.number_differences import gaps
+from centralflows.provenance.record_differences import ABSENT, differences
+from centralflows.store.npz import write_npz
+from centralflows.store.zarr_writer import write_dataset
 
 
 @pytest.fixture
@@ -29,7 +29,7 @@ def stores(tmp_path):
 
 @pytest.mark.parametrize("block", [2, 2**20])
 def test_gaps_of_stores_are_those_of_their_numbers(stores, monkeypatch, block):
-    monkeypatch.setattr(difference, "BLOCK", block)
+    monkeypatch.setattr(number_differences, "BLOCK", block)
     same = [1.0, np.nan, 3.0, 4.0, 5.0]
     found = gaps(
         *stores(

@@ -8,27 +8,27 @@ import numpy as np
 import pytest
 import torch
 
-from centralflows import benchmark_report, discretisation, manual
-from centralflows.benchmark_runs import experiment
+from centralflows.jobs.benchmarks import cost_tables, discretisation, manual_tables
+from centralflows.jobs.benchmarks.benchmark_runs import experiment
 
 
 def test_a_table_replaces_what_stands_between_its_marks(tmp_path):
     page = tmp_path / "page.md"
     page.write_text("before\n<!-- a: begin -->\nold\n<!-- a: end -->\nbetween\n<!-- b: begin --><!-- b: end -->\n")
-    manual.put(page, "a", "new\n")
+    manual_tables.put(page, "a", "new\n")
     assert page.read_text().startswith("before\n<!-- a: begin -->\n\nnew\n\n<!-- a: end -->\nbetween\n")
-    manual.put(page, "b", "other")
+    manual_tables.put(page, "b", "other")
     once = page.read_text()
-    manual.put(page, "b", "other")
+    manual_tables.put(page, "b", "other")
     assert page.read_text() == once
     with pytest.raises(ValueError, match="has no marks <!-- c: begin --> and <!-- c: end -->"):
-        manual.put(page, "c", "lost")
+        manual_tables.put(page, "c", "lost")
 
 
 def test_the_pages_have_the_measurements_that_are_kept():
-    assert benchmark_report.kept() in benchmark_report.MANUAL.read_text()
-    measured = json.loads((benchmark_report.KEPT / "cpu.json").read_text())
-    assert benchmark_report.sentence(measured) in benchmark_report.README.read_text()
+    assert cost_tables.kept() in cost_tables.MANUAL.read_text()
+    measured = json.loads((cost_tables.KEPT / "cpu.json").read_text())
+    assert cost_tables.sentence(measured) in cost_tables.README.read_text()
 
 
 def test_the_default_central_flow_is_near_the_fine_solution():

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from centralflows.derivatives import Point
-from centralflows.edge import LONGEST, Block, Third, _rotation, _turned, edge, gram, pairs
-from centralflows.symmetric import svec
-from centralflows.tracker import Tracker
+from centralflows.derivatives.eigen_tracker import Tracker
+from centralflows.derivatives.point import Point
+from centralflows.derivatives.svec import svec
+from centralflows.flows.critical_block import LONGEST, Block, Third, _rotation, _turned, edge, pairs
+from centralflows.flows.gram import gram
 
 ONE = torch.ones(1, dtype=torch.float64)
 

@@ -11,11 +11,11 @@ import torch
 from torch import nn
 
 from centralflows import Experiment, GradientDescent, Objective, RMSProp, ScalarRMSProp
-from centralflows.criteria import cross_entropy
-from centralflows.errors import Diverged
-from centralflows.probe import WrongDerivatives
-from centralflows.schema import Central, Spectrum
-from centralflows.trajectory import PROCESSES
+from centralflows.common.errors import Diverged
+from centralflows.config.processes import CentralConfig, SpectrumConfig
+from centralflows.derivatives.derivative_check import WrongDerivatives
+from centralflows.problems.criteria import cross_entropy
+from centralflows.store.trajectory import PROCESSES
 
 
 def criterion(f, y):
@@ -88,9 +88,9 @@ def test_all_processes_start_from_the_same_weights():
 
 
 def test_a_flow_that_grows_stiff_ends_and_says_so():
-    from centralflows.schema import Stable
+    from centralflows.config.processes import StableConfig
 
-    made = Experiment(objective(), GradientDescent(0.5), 50, stable=Stable(stop_at_sharpness=0.1))
+    made = Experiment(objective(), GradientDescent(0.5), 50, stable=StableConfig(stop_at_sharpness=0.1))
     stable = made.run("stable")["stable"]
     assert stable.sizes["step"] == 0 and "passed 0.1 at step 0" in stable.attrs["stopped"]
 
@@ -103,7 +103,9 @@ def test_one_weight_is_enough():
 
 
 def test_modes_beyond_the_maximum_are_warned_of():
-    made = Experiment(objective(), GradientDescent(5.0), 2, spectrum=Spectrum(maximum=1), central=Central(substeps=8))
+    made = Experiment(
+        objective(), GradientDescent(5.0), 2, spectrum=SpectrumConfig(maximum=1), central=CentralConfig(substeps=8)
+    )
     with pytest.warns(UserWarning, match="more than 1 eigenvalues exceed 1.5"):
         made.run("central")
 

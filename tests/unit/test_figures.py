@@ -10,17 +10,19 @@ import torch
 from matplotlib import pyplot as plt
 from PIL import Image
 
-from centralflows import Experiment, GradientDescent, Objective, RMSProp, ScalarRMSProp, figures, schema
-from centralflows.catalogue import CATALOGUE, MANY, NEEDS
-from centralflows.criteria import CRITERIA
-from centralflows.discrete import Start
+from centralflows import Experiment, GradientDescent, Objective, RMSProp, ScalarRMSProp
+from centralflows.analysis.time_series import analyse
+from centralflows.config.catalogue import CATALOGUE, MANY, NEEDS
+from centralflows.config.processes import SpectrumConfig
+from centralflows.figures import draw, save
 from centralflows.figures.animation import animate
 from centralflows.figures.quadratics import iterates
-from centralflows.figures.runs import NotShown
-from centralflows.lineage import identifier_of
-from centralflows.metrics import analyse
-from centralflows.models import mlp
-from centralflows.speeds import compare
+from centralflows.figures.run_view import NotShown
+from centralflows.flows.discrete_loop import Start
+from centralflows.flows.preconditioner_speeds import compare
+from centralflows.problems.criteria import CRITERIA
+from centralflows.problems.networks.mlp import mlp
+from centralflows.provenance.lineage import identifier_of
 
 REPORT = Path(__file__).parents[2] / "workflow" / "report"
 FLOWS = ("stable", "central", "ablated", "stationary", "stationary-ablated")
@@ -38,7 +40,7 @@ def run(optimizer, flows) -> dict:
         optimizer,
         40,
         examples=inputs[:3],
-        spectrum=schema.Spectrum(minimum=3, hessian_every=4),
+        spectrum=SpectrumConfig(minimum=3, hessian_every=4),
         warm_start=4,
         coordinates=6,
     )
@@ -72,7 +74,7 @@ def chosen(slug, runs):
 
 @pytest.mark.parametrize("slug", CATALOGUE)
 def test_every_figure_is_drawn_labelled_and_small(slug, runs, tmp_path):
-    figure = figures.draw(slug, chosen(slug, runs))
+    figure = draw(slug, chosen(slug, runs))
     shown = [axes for axes in figure.axes if axes.axison]
     assert shown
     for axes in shown:
@@ -80,7 +82,7 @@ def test_every_figure_is_drawn_labelled_and_small(slug, runs, tmp_path):
         assert axes.lines or axes.collections
         assert all(np.isfinite(limit) for limit in axes.get_xlim() + axes.get_ylim())
     for kind, most in (("png", 150_000), ("svg", 1_000_000)):
-        figures.save(figure, tmp_path / f"a.{kind}")
+        save(figure, tmp_path / f"a.{kind}")
         assert (tmp_path / f"a.{kind}").stat().st_size < most
     plt.close(figure)
 
@@ -89,7 +91,7 @@ def test_every_figure_is_drawn_labelled_and_small(slug, runs, tmp_path):
 def test_the_same_figure_has_the_same_bytes(slug, runs, tmp_path):
     for kind in ("png", "svg"):
         for copy in ("a", "b"):
-            figures.save(figures.draw(slug, chosen(slug, runs)), tmp_path / f"{copy}.{kind}")
+            save(draw(slug, chosen(slug, runs)), tmp_path / f"{copy}.{kind}")
         assert (tmp_path / f"a.{kind}").read_bytes() == (tmp_path / f"b.{kind}").read_bytes()
     plt.close("all")
 
@@ -98,12 +100,12 @@ def test_the_same_figure_has_the_same_bytes(slug, runs, tmp_path):
 def test_it_needs_no_more_than_the_catalogue_says(slug, runs):
     stores = ("discrete", "midpoint", *CATALOGUE[slug].stores)
     bare = {name: {store: one[store] for store in stores} for name, one in chosen(slug, runs).items()}
-    plt.close(figures.draw(slug, bare))
+    plt.close(draw(slug, bare))
 
 
 @pytest.mark.parametrize("slug", [slug for slug, drawing in CATALOGUE.items() if drawing.runs])
 def test_a_window_cuts_every_curve(slug, runs):
-    figure = figures.draw(slug, chosen(slug, runs), start=5, stop=31)
+    figure = draw(slug, chosen(slug, runs), start=5, stop=31)
     for axes in figure.axes:
         for line in axes.lines:
             x = np.asarray(line.get_xdata(), dtype=float)
@@ -113,7 +115,7 @@ def test_a_window_cuts_every_curve(slug, runs):
 
 def test_a_window_without_steps_is_refused(runs):
     with pytest.raises(NotShown, match=r"no step of discrete, midpoint.* lies in \[90, 95\)"):
-        figures.draw("gd-eos", {"a": runs["gd"]}, start=90, stop=95)
+        draw("gd-eos", {"a": runs["gd"]}, start=90, stop=95)
 
 
 def test_what_a_figure_needs_and_a_run_does_not_hold_is_named(runs):
@@ -132,7 +134,7 @@ def test_what_a_figure_needs_and_a_run_does_not_hold_is_named(runs):
         ("gd-network-predictions", mute, "shows network outputs, and mine holds no outputs"),
     ):
         with pytest.raises(NotShown, match=message):
-            figures.draw(slug, {"mine": run})
+            draw(slug, {"mine": run})
 
 
 @pytest.mark.parametrize("slug", [slug for slug, drawing in CATALOGUE.items() if "analysis" in drawing.stores])
@@ -141,11 +143,11 @@ def test_an_analysis_that_is_not_there_is_made(slug, runs):
         name: {store: data for store, data in one.items() if store != "analysis"}
         for name, one in chosen(slug, runs).items()
     }
-    plt.close(figures.draw(slug, bare))
+    plt.close(draw(slug, bare))
 
 
 def test_the_processes_keep_their_colours(runs):
-    figure = figures.draw("gd-central-flow", {"a": runs["gd"]})
+    figure = draw("gd-central-flow", {"a": runs["gd"]})
     for axes in figure.axes:
         for line in axes.lines:
             expected = {"central flow": ("black", True), "gradient flow": ("#c4281f", True)}.get(line.get_label())
@@ -157,7 +159,7 @@ def test_the_processes_keep_their_colours(runs):
 def test_a_run_that_never_reaches_the_edge_says_so(runs):
     calm = {name: store.copy() for name, store in runs["gd"].items()}
     calm["midpoint"]["effective_eigenvalues"] = calm["midpoint"].effective_eigenvalues * 0 + 1.0
-    figure = figures.draw("gd-one-cycle", {"a": calm})
+    figure = draw("gd-one-cycle", {"a": calm})
     assert "does not reach the edge" in figure._supxlabel.get_text()
     plt.close(figure)
 
@@ -170,11 +172,11 @@ def test_iterates_on_a_parabola_are_powers(product):
 
 def test_a_figure_carries_its_identifier_and_is_the_same_picture_without(runs, tmp_path):
     for kind in ("svg", "png"):
-        figure = figures.draw("gd-eos", {"a": runs["gd"]})
+        figure = draw("gd-eos", {"a": runs["gd"]})
         with_it, again, without = (tmp_path / f"{name}.{kind}" for name in "abc")
         for path in (with_it, again):
-            figures.save(figure, path, identifier="f00d")
-        figures.save(figure, without)
+            save(figure, path, identifier="f00d")
+        save(figure, without)
         plt.close(figure)
         assert identifier_of(with_it) == "f00d" and identifier_of(without) is None
         assert with_it.read_bytes() == again.read_bytes() != without.read_bytes()
@@ -184,7 +186,7 @@ def test_a_figure_carries_its_identifier_and_is_the_same_picture_without(runs, t
 
 def test_an_animation_grows_and_loops(runs, tmp_path):
     for name in ("a.gif", "b.gif"):
-        animate(figures.draw("gd-central-flow", {"a": runs["gd"]}), tmp_path / name, identifier="f00d", frames=5)
+        animate(draw("gd-central-flow", {"a": runs["gd"]}), tmp_path / name, identifier="f00d", frames=5)
     assert identifier_of(tmp_path / "a.gif") == "f00d"
     assert (tmp_path / "a.gif").read_bytes() == (tmp_path / "b.gif").read_bytes()
     with Image.open(tmp_path / "a.gif") as image:

@@ -9,24 +9,29 @@ import numpy as np
 import pytest
 import torch
 
-from centralflows.cost import counted
-from centralflows.derivatives import Point
-from centralflows.discrete import Start
-from centralflows.errors import Diverged
-from centralflows.flows import AblatedFlow, CentralFlow, Frame, Snapshot, StableFlow
-from centralflows.integrate import Integrator, Stopped, flow_trajectory
-from centralflows.observe import Observer
-from centralflows.optimizers import GradientDescent, RMSProp, ScalarRMSProp
+from centralflows.common.errors import Diverged, Stopped
+from centralflows.config.processes import CentralConfig
+from centralflows.derivatives.eigen_tracker import Tracker
+from centralflows.derivatives.evaluator import Points
+from centralflows.derivatives.point import Point
+from centralflows.flows.central_flow import AblatedFlow, CentralFlow
+from centralflows.flows.discrete_loop import Start
+from centralflows.flows.flow import Frame, Snapshot
+from centralflows.flows.flow_loop import flow_trajectory
+from centralflows.flows.integrators import make_integrator
+from centralflows.flows.observer import Observer
+from centralflows.flows.stable_flow import StableFlow
+from centralflows.jobs.benchmarks.derivative_counts import counted
+from centralflows.optimizers.gd import GradientDescent
+from centralflows.optimizers.rmsprop import RMSProp
+from centralflows.optimizers.scalar_rmsprop import ScalarRMSProp
 from centralflows.optimizers.schedules import piecewise
-from centralflows.points import Points
-from centralflows.schema import Central
-from centralflows.tracker import Tracker
 
 
 def run(loss, w0, *, lr, steps, flow=CentralFlow, integrator=None, **options):
     """(times, weights) of a flow of gradient descent on a plain function, with eigenpairs at every step."""
     w = torch.tensor(w0, dtype=torch.float64)
-    integrator = integrator or Integrator()
+    integrator = integrator or make_integrator()
     if flow is CentralFlow:
         options = {"relaxation_time": 1.0 / integrator.substeps} | options
     made = flow(Points(loss), GradientDescent(lr), **options)
@@ -84,7 +89,7 @@ def test_integrators_converge_at_their_order(method, order):
             lr=0.4,
             steps=6,
             flow=StableFlow,
-            integrator=Integrator(method, substeps),
+            integrator=make_integrator(method, substeps),
         )
         exact = np.exp(-0.4 * 5 * np.array([1.0, 0.5]))
         errors.append(np.abs(weights[-1] - exact).max())
@@ -182,7 +187,7 @@ def test_the_ablated_flow_of_scalar_rmsprop_steps_by_two_over_the_sharpness():
     lr, c, y0, steps = 0.1, 1.0, 18.0, 80
     start = Start(torch.tensor([0.0, y0], dtype=torch.float64), (torch.tensor([c**2], dtype=torch.float64),), 0)
     flow = AblatedFlow(Points(toy(c)), ScalarRMSProp(lr, 0.9))
-    records = list(flow_trajectory(Observer("ablated"), flow, Integrator(), start, steps=steps, tracker=Tracker()))
+    records = list(flow_trajectory(Observer("ablated"), flow, make_integrator(), start, steps=steps, tracker=Tracker()))
     times, edge = np.arange(steps), 2 * c / lr
     late = np.sqrt(edge**2 + 4 * c * np.maximum(times - (edge - y0) / lr, 0))
     exact = np.where(times < (edge - y0) / lr, y0 + lr * times, late)
@@ -211,7 +216,7 @@ def test_a_stiff_stable_flow_stops_and_says_so():
             flow_trajectory(
                 Observer("stable"),
                 StableFlow(Points(toy(1.0)), GradientDescent(0.1)),
-                Integrator(),
+                make_integrator(),
                 Start(torch.tensor([0.0, 18.0], dtype=torch.float64), (), 0),
                 steps=50,
                 tracker=Tracker(),
@@ -284,7 +289,7 @@ def test_what_tau_costs_on_the_toy():
     """The edge is approached as exp(-t / tau) from slack tau lr^2 c on, so y lags by at most tau lr c, and for a while."""
     lr, c, y0 = 0.1, 1.0, 18.0
     for tau in (0.125, 0.25, 0.5):
-        integrator = Integrator("rk4", 16)
+        integrator = make_integrator("rk4", 16)
         _, weights = run(toy(c), [0.0, y0], lr=lr, steps=40, integrator=integrator, relaxation_time=tau)
         exact = np.minimum(y0 + lr * c * np.arange(40), 2 / lr)
         lag = exact - weights[:, 1]
@@ -296,7 +301,7 @@ def test_what_tau_costs_on_the_toy():
 def test_beyond_the_edge_steps_and_relaxation_are_shorter(excess, pace):
     """On the toy the excess falls as exp(-t / tau) to the edge; Heun's steps of length tau halve it each."""
     lr = 0.1
-    integrator = Integrator("heun2", 2, proportional=True)
+    integrator = make_integrator("heun2", 2, proportional=True)
     _, weights = run(
         toy(1.0), [0.0, (2 + excess) / lr], lr=lr, steps=2, integrator=integrator, third_derivatives="followed"
     )
@@ -305,14 +310,14 @@ def test_beyond_the_edge_steps_and_relaxation_are_shorter(excess, pace):
 
 def test_a_step_of_the_default_takes_an_excess_away():
     """Of exp(z), three stages make 1 + z + z^2/2 + z^3/8, which is nothing at z = -1/tau = -2."""
-    lr, central = 0.1, Central()
+    lr, central = 0.1, CentralConfig()
     assert central.relaxation_time == 0.5
     _, weights = run(
         toy(1.0),
         [0.0, 2.01 / lr],
         lr=lr,
         steps=2,
-        integrator=Integrator(central.method, central.substeps, proportional=True),
+        integrator=make_integrator(central.method, central.substeps, proportional=True),
         third_derivatives="followed",
         relaxation_time=central.relaxation_time,
     )
@@ -322,7 +327,7 @@ def test_a_step_of_the_default_takes_an_excess_away():
 @pytest.mark.parametrize(("sharpness", "cubic"), [(1.1, 0), (1.3, 1 / 8)])
 def test_far_below_the_edge_a_velocity_is_saved(sharpness, cubic):
     flow = StableFlow(Points(lambda w: sharpness * w @ w / 2), GradientDescent(1.0))
-    w, integrator = torch.ones(1, dtype=torch.float64), Integrator("jameson3", 1, proportional=True)
+    w, integrator = torch.ones(1, dtype=torch.float64), make_integrator("jameson3", 1, proportional=True)
     frame = Frame(torch.tensor([sharpness], dtype=torch.float64), torch.ones(1, 1, dtype=torch.float64))
     ahead, *_ = integrator.advance(flow, 0.0, w, (), frame)
     z = -sharpness
@@ -341,7 +346,7 @@ def test_three_stages_are_of_second_order_in_time():
     w, frame = torch.ones(1, dtype=torch.float64), Frame(torch.zeros(1), torch.ones(1, 1))
     swing, errors = Swing(Points(lambda w: w.sum()), GradientDescent(1.0)), []
     for substeps in (8, 16, 32):
-        ahead, *_ = Integrator("jameson3", substeps).advance(swing, 0.0, w, (), frame)
+        ahead, *_ = make_integrator("jameson3", substeps).advance(swing, 0.0, w, (), frame)
         errors.append(abs(ahead.item() - math.exp(math.sin(1.0))))
     assert 3.7 < errors[0] / errors[1] < 4.3 and 3.7 < errors[1] / errors[2] < 4.3
 
@@ -359,7 +364,7 @@ def test_the_error_of_a_small_move_among_many_large_weights_is_seen():
     records = flow_trajectory(
         Observer("stable"),
         made,
-        Integrator("rkc2", 3, 0.6),
+        make_integrator("rkc2", 0.6),
         Start(w, (), 0),
         steps=2,
         tracker=Tracker(threshold=math.inf),
@@ -372,12 +377,12 @@ def test_the_error_of_a_small_move_among_many_large_weights_is_seen():
 @pytest.mark.parametrize(
     ("flow", "integrator", "error"),
     [
-        (CentralFlow, Integrator("jameson3", 1, proportional=True), 3e-3),
-        (CentralFlow, Integrator("euler", 4), 2e-2),
-        (CentralFlow, Integrator("rk4", 1), 1e-5),
-        (StableFlow, Integrator("rkc2", 3, 0.6), 3e-3),
-        (StableFlow, Integrator("heun2", 1), 3e-3),
-        (StableFlow, Integrator("dopri5", 1), 1e-4),
+        (CentralFlow, make_integrator("jameson3", 1, proportional=True), 3e-3),
+        (CentralFlow, make_integrator("euler", 4), 2e-2),
+        (CentralFlow, make_integrator("rk4", 1), 1e-5),
+        (StableFlow, make_integrator("rkc2", 0.6), 3e-3),
+        (StableFlow, make_integrator("heun2", 1), 3e-3),
+        (StableFlow, make_integrator("dopri5", 1), 1e-4),
     ],
 )
 def test_a_learning_rate_that_jumps_acts_from_its_step_on(flow, integrator, error, factor):

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from centralflows.metrics import analyse, first_crossing, last_known, longest_window, time_average
-from centralflows.trajectory import Record, Shape, to_dataset
+from centralflows.analysis.crossings import first_crossing, last_known
+from centralflows.analysis.time_series import analyse, longest_window, time_average
+from centralflows.store.trajectory import Record, Shape, to_dataset
 
 
 def series(values, *, first: int = 0, **attrs) -> xr.DataArray:

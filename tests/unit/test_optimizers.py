@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from centralflows import GradientDescent, RMSProp, ScalarRMSProp
-from centralflows.symmetric import svec
+from centralflows.derivatives.svec import svec
 
 
 def cosine(step):

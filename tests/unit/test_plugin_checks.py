@@ -9,11 +9,14 @@ import pytest
 import torch
 from torch import nn
 
-from centralflows import config, criteria, data, models, plugins
-from centralflows.errors import UnusableData
-from centralflows.experiment import build
-from centralflows.plugin_checks import mistakes
-from centralflows.runtime import prepare
+from centralflows.common.errors import UnusableData
+from centralflows.config import plugins, profile
+from centralflows.flows.device import prepare
+from centralflows.flows.make_experiment import make_experiment
+from centralflows.jobs.plugin_checks import mistakes
+from centralflows.problems import criteria
+from centralflows.problems.data.make_dataset import make_dataset
+from centralflows.problems.networks.make_network import make_network
 
 MODULE = """
 import numpy as np
@@ -95,7 +98,7 @@ def runs(**each):
     """Validated runs, of points and a network of the user's own unless they say otherwise."""
     usual = {"dataset": {"name": "mine:points"}, "model": {"name": "mine:Net"}, "optimizer": {"name": "gd", "lr": 0.1}}
     raw = {name.replace("_", "-"): usual | {"steps": 3} | changes for name, changes in each.items()}
-    return config.load({"profile": "x", "runs": raw}).runs
+    return profile.load({"profile": "x", "runs": raw}).runs
 
 
 def run(**changes):
@@ -107,9 +110,9 @@ def run(**changes):
 
 def test_a_network_is_made_for_its_dataset_with_the_seed_in_float32():
     settings = run(model={"name": "mine:Net", "width": 6})
-    dataset = data.build(settings.dataset)
+    dataset = make_dataset(settings.dataset)
     before = torch.random.get_rng_state()
-    first, again, other = (models.build(settings.model, dataset, seed=seed) for seed in (1, 1, 2))
+    first, again, other = (make_network(settings.model, dataset, seed=seed) for seed in (1, 1, 2))
     assert torch.equal(torch.random.get_rng_state(), before)
     assert [p.shape for p in first.parameters()] == [(6, 3), (6,), (3, 6), (3,)]
     assert all(p.dtype == torch.float32 for p in first.parameters())
@@ -119,9 +122,9 @@ def test_a_network_is_made_for_its_dataset_with_the_seed_in_float32():
 
 def test_a_network_is_told_what_the_examples_are_and_options_go_before():
     own = run(model={"name": "mine:sized", "outputs": 7, "extra": [1]}).model
-    points, tokens = (data.build(run(dataset={"name": f"mine:{name}"}).dataset) for name in ("points", "tokens"))
-    assert models.build(own, points, seed=0).sizes == {"shape": (3,), "outputs": 7, "extra": [1]}
-    assert models.build(own, tokens, seed=0).sizes == {"symbols": 5, "length": 4, "outputs": 7, "extra": [1]}
+    points, tokens = (make_dataset(run(dataset={"name": f"mine:{name}"}).dataset) for name in ("points", "tokens"))
+    assert make_network(own, points, seed=0).sizes == {"shape": (3,), "outputs": 7, "extra": [1]}
+    assert make_network(own, tokens, seed=0).sizes == {"symbols": 5, "length": 4, "outputs": 7, "extra": [1]}
 
 
 def test_networks_of_the_package_learn_datasets_of_ones_own():
@@ -132,9 +135,9 @@ def test_networks_of_the_package_learn_datasets_of_ones_own():
         == []
     )
     with pytest.raises(
-        models.Unfitting, match=r"'mlp' takes images or points, and the dataset \(random points\) has tokens"
+        make_network.Unfitting, match=r"'mlp' takes images or points, and the dataset \(random points\) has tokens"
     ):
-        build(run(dataset=tokens, model={"name": "mlp"}), data.build(run(dataset=tokens).dataset))
+        make_experiment(run(dataset=tokens, model={"name": "mlp"}), make_dataset(run(dataset=tokens).dataset))
 
 
 @pytest.mark.parametrize("name", ["mine:masked", "mine:Masked"])
@@ -144,8 +147,8 @@ def test_a_criterion_keeps_its_options_and_its_weight(name, chunk_size):
     settings = run(
         dataset={"name": "mine:points", "masked": 7}, criterion={"name": name, "scale": 3}, chunk_size=chunk_size
     )
-    dataset = data.build(settings.dataset)
-    made = build(settings, dataset).objective
+    dataset = make_dataset(settings.dataset)
+    made = make_experiment(settings, dataset).objective
     outputs = made.outputs(made.initial_weights)
     expected = 3 * (outputs - made.targets[:, None]).square().sum(-1)[7:].mean()
     torch.testing.assert_close(made(made.initial_weights), expected, rtol=1e-6, atol=0)  # sums of 15 terms in float32
@@ -156,16 +159,16 @@ def test_a_criterion_keeps_its_options_and_its_weight(name, chunk_size):
 def test_losses_of_torch_are_criteria_and_may_be_sliced():
     settings = run(criterion="torch.nn:CrossEntropyLoss", chunk_size=5)
     assert mistakes({"a": settings}) == []
-    made = build(settings, data.build(settings.dataset)).objective
-    whole = build(run(criterion="cross-entropy"), data.build(settings.dataset)).objective
+    made = make_experiment(settings, make_dataset(settings.dataset)).objective
+    whole = make_experiment(run(criterion="cross-entropy"), make_dataset(settings.dataset)).objective
     torch.testing.assert_close(made(made.initial_weights), whole(made.initial_weights), rtol=1e-6, atol=0)
-    assert criteria.build("mse") is criteria.mean_squared_error
+    assert criteria.make_criterion("mse") is criteria.mean_squared_error
 
 
 def test_tensors_of_a_criterion_move_with_the_objective():
     settings = run(criterion={"name": "mine:Weighted", "weights": [1.0, 2.0, 0.5]}, dtype="float64")
     assert mistakes({"a": settings}) == []
-    made = build(settings, data.build(settings.dataset)).objective
+    made = make_experiment(settings, make_dataset(settings.dataset)).objective
     losses = nn.functional.cross_entropy(made.outputs(made.initial_weights), made.targets, reduction="none")
     weights = torch.tensor([1.0, 2.0, 0.5], dtype=torch.float64)[made.targets]
     expected = (weights * losses).sum() / weights.sum()
@@ -177,7 +180,7 @@ def test_a_regression_runs(dtype):
     dataset = {"name": "mine:points", "regression": True}
     settings = run(dataset=dataset, criterion={"name": "mine:half_square", "scale": 2}, dtype=dtype, accuracy_every=1)
     assert mistakes({"a": settings}) == []
-    found = build(settings, data.build(settings.dataset), prepare("cpu", 1)).run()
+    found = make_experiment(settings, make_dataset(settings.dataset), prepare("cpu", 1)).run()
     assert all(np.isfinite(trajectory.loss).all() for trajectory in found.values())
     assert found["central"].outputs.shape == (3, 3, 1) and "accuracy" not in found["central"]
 
@@ -264,4 +267,4 @@ def test_runs_without_plugins_are_not_built():
 
 def test_a_dataset_whose_contract_is_broken_is_refused_by_its_job_too():
     with pytest.raises(UnusableData, match="mine:wrong returns a dataset that cannot be used\n  source: "):
-        data.build(run(dataset={"name": "mine:wrong"}).dataset)
+        make_dataset(run(dataset={"name": "mine:wrong"}).dataset)

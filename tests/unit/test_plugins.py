@@ -7,8 +7,10 @@ from importlib import metadata
 import pytest
 import torch
 
-from centralflows import config, optimizers, plugins, schema
-from centralflows.optimizers.contract import check
+from centralflows.config import plugins, profile
+from centralflows.config.run import RunConfig
+from centralflows.optimizers.make_optimizer import make_optimizer
+from centralflows.optimizers.optimizer_contract import check
 
 MODULE = '''
 """A comment that does not count."""
@@ -43,17 +45,17 @@ def module(mine):
 
 def load(options):
     run = {"dataset": {"name": "cifar10"}, "model": {"name": "mlp"}, "optimizer": options, "steps": 3}
-    return config.load({"profile": "x", "runs": {"a": run}}).runs["a"]
+    return profile.load({"profile": "x", "runs": {"a": run}}).runs["a"]
 
 
 def test_an_optimizer_from_outside_is_built_with_its_options(module):
     run = load({"name": "mine:NormalizedDescent", "lr": 0.1, "memory": 0.8, "schedule": {"name": "warmup", "steps": 4}})
-    made = optimizers.build(run.optimizer)
+    made = make_optimizer(run.optimizer)
     assert type(made).__name__ == "NormalizedDescent" and made.memory == 0.8
     state = (torch.tensor([2.0], dtype=torch.float64),)
     assert made.preconditioner(torch.tensor(2.0, dtype=torch.float64), state).item() == pytest.approx(2 / 0.05)
     check(made)
-    assert schema.Run.model_validate(run.model_dump(mode="json")) == run  # as jobs receive it
+    assert RunConfig.model_validate(run.model_dump(mode="json")) == run  # as jobs receive it
 
 
 @pytest.mark.parametrize(
@@ -67,7 +69,7 @@ def test_an_optimizer_from_outside_is_built_with_its_options(module):
 )
 def test_what_cannot_be_made_is_named(module, name, options, message):
     with pytest.raises(plugins.PluginError, match=message):
-        optimizers.build(load({"name": name, "lr": 0.1, **options}).optimizer)
+        make_optimizer(load({"name": name, "lr": 0.1, **options}).optimizer)
 
 
 def test_the_code_counts_and_the_prose_does_not(module):
@@ -82,7 +84,7 @@ def test_the_code_counts_and_the_prose_does_not(module):
 
 @pytest.mark.parametrize("name", ["mine", "mine:", ":X", "mine.:X", "mine:X.y", "os.system('x'):y"])
 def test_a_name_that_is_no_path_is_refused(name):
-    with pytest.raises(config.ConfigError, match=r"runs\.a\.optimizer(\.name)?"):
+    with pytest.raises(profile.ConfigError, match=r"runs\.a\.optimizer(\.name)?"):
         load({"name": name, "lr": 0.1})
 
 

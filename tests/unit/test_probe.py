@@ -7,8 +7,8 @@ import torch
 from torch import nn
 
 from centralflows import Objective
-from centralflows.models.norms import LayerNorm
-from centralflows.probe import WrongDerivatives, derivative_errors, probe
+from centralflows.derivatives.derivative_check import WrongDerivatives, derivative_errors, probe
+from centralflows.problems.networks.norms import LayerNorm
 
 
 def objective(*layers: nn.Module, inputs: tuple[int, ...] = (12, 6)) -> Objective:

@@ -8,8 +8,8 @@ import sys
 
 import pytest
 
-from centralflows import progress as module
-from centralflows.progress import progress
+from centralflows.common import progress as module
+from centralflows.common.progress import progress
 
 LINE = re.compile(r"^run: step (\d+)/(\d+), (\S+) steps/s, (\d+) s left$")
 

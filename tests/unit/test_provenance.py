@@ -1,4 +1,4 @@
-"""Seals find every change, and the digest of sources changes with the code and not with the prose.
+"""Manifests find every change, and the digest of sources changes with the code and not with the prose.
 
 Long, as every kind of change to a file, a store or a source is a case of its own.
 """
@@ -12,107 +12,99 @@ import numpy as np
 import pytest
 import torch
 
-from centralflows import provenance
-from centralflows.provenance import (
-    SealError,
-    digest,
-    module_digests,
-    record,
-    seal_path,
-    source_digest,
-    verify_seal,
-    write_seal,
-)
+from centralflows.common.hashing import digest, module_digests, source_digest
+from centralflows.provenance import manifest
+from centralflows.provenance.manifest import ManifestError, manifest_path, record, verify_manifest, write_manifest
 
-# -- seals --------------------------------------------------------------------------------------------------------
+# -- manifests --------------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
-def sealed(tmp_path):
-    """Two outputs, a store and a file, under one seal."""
+def recorded(tmp_path):
+    """Two outputs, a store and a file, under one manifest."""
     store, image = tmp_path / "x.zarr", tmp_path / "x.png"
     (store / "loss" / "c").mkdir(parents=True)
     (store / "zarr.json").write_text("{}")
     (store / "loss" / "c" / "0").write_bytes(b"\0\1\2")
     image.write_bytes(b"png")
-    seal = seal_path(store)
-    write_seal(seal, [store, image], {"rule": "test"})
-    return seal
+    manifest = manifest_path(store)
+    write_manifest(manifest, [store, image], {"rule": "test"})
+    return manifest
 
 
-def findings(seal) -> list[str]:
-    with pytest.raises(SealError) as error:
-        verify_seal(seal)
+def findings(manifest) -> list[str]:
+    with pytest.raises(ManifestError) as error:
+        verify_manifest(manifest)
     return str(error.value).splitlines()
 
 
-def test_an_unchanged_output_is_what_its_seal_says(sealed):
-    content = json.loads(sealed.read_text())
-    assert verify_seal(sealed).digest == content["digest"]
+def test_an_unchanged_output_is_what_its_manifest_says(recorded):
+    content = json.loads(recorded.read_text())
+    assert verify_manifest(recorded).digest == content["digest"]
     assert set(content["files"]) == {"x.png", "x.zarr/zarr.json", "x.zarr/loss/c/0"}
     assert content["made"] == {"rule": "test"}
-    assert sealed.name == "x.zarr.seal.json"
-    assert sorted(path.name for path in sealed.parent.iterdir()) == ["x.png", "x.zarr", "x.zarr.seal.json"]
+    assert recorded.name == "x.zarr.manifest.json"
+    assert sorted(path.name for path in recorded.parent.iterdir()) == ["x.png", "x.zarr", "x.zarr.manifest.json"]
 
 
 def test_digests_are_those_of_the_files_bytes(tmp_path):
     (tmp_path / "abc").write_bytes(b"abc")
-    write_seal(tmp_path / "s.json", [tmp_path / "abc"], {})
+    write_manifest(tmp_path / "s.json", [tmp_path / "abc"], {})
     # the example of FIPS 180-2, appendix B.1
     expected = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
     assert json.loads((tmp_path / "s.json").read_text())["files"] == {"abc": expected}
 
 
-def test_every_finding_is_listed_at_once(sealed):
-    store = sealed.parent / "x.zarr"
+def test_every_finding_is_listed_at_once(recorded):
+    store = recorded.parent / "x.zarr"
     (store / "zarr.json").unlink()
     (store / "loss" / "c" / "0").write_bytes(b"\0\1\3")
     (store / "loss" / "c" / "1").write_bytes(b"")
-    (sealed.parent / "x.png").unlink()
-    assert findings(sealed) == [
-        f"{sealed}: files are not what it says",
+    (recorded.parent / "x.png").unlink()
+    assert findings(recorded) == [
+        f"{recorded}: files are not what it says",
         "  x.png: missing",
         "  x.zarr/loss/c/0: changed",
-        "  x.zarr/loss/c/1: not in the seal",
+        "  x.zarr/loss/c/1: not in the manifest",
         "  x.zarr/zarr.json: missing",
-        f"Remove {sealed} and run snakemake again.",
+        f"Remove {recorded} and run snakemake again.",
     ]
 
 
-def test_each_finding_is_enough(sealed):
-    store = sealed.parent / "x.zarr"
+def test_each_finding_is_enough(recorded):
+    store = recorded.parent / "x.zarr"
     for path, change in (
         ("x.png", lambda file: file.write_bytes(b"pnG")),
         ("x.zarr/new", lambda file: file.write_bytes(b"")),
         ("x.zarr/zarr.json", lambda file: file.rename(store / "zarr2.json")),
     ):
-        before = {file: file.read_bytes() for file in sealed.parent.rglob("*") if file.is_file()}
-        assert verify_seal(sealed)
-        change(sealed.parent / path)
-        assert findings(sealed)
-        for file in sealed.parent.rglob("*"):
+        before = {file: file.read_bytes() for file in recorded.parent.rglob("*") if file.is_file()}
+        assert verify_manifest(recorded)
+        change(recorded.parent / path)
+        assert findings(recorded)
+        for file in recorded.parent.rglob("*"):
             if file.is_file() and file not in before:
                 file.unlink()
         for file, content in before.items():
             file.write_bytes(content)
 
 
-def test_an_output_that_vanished_is_missing(sealed):
-    (sealed.parent / "x.png").unlink()
-    assert "  x.png: missing" in findings(sealed)
+def test_an_output_that_vanished_is_missing(recorded):
+    (recorded.parent / "x.png").unlink()
+    assert "  x.png: missing" in findings(recorded)
 
 
-def test_files_beside_the_outputs_do_not_count(sealed):
-    (sealed.parent / "y.png").write_bytes(b"another")
-    assert verify_seal(sealed)
+def test_files_beside_the_outputs_do_not_count(recorded):
+    (recorded.parent / "y.png").write_bytes(b"another")
+    assert verify_manifest(recorded)
 
 
-def test_the_time_stamp_of_snakemake_does_not_count(sealed):
-    before = verify_seal(sealed).digest
-    (sealed.parent / "x.zarr" / ".snakemake_timestamp").touch()
-    assert verify_seal(sealed).digest == before
-    write_seal(sealed, [sealed.parent / "x.zarr", sealed.parent / "x.png"], {})
-    assert verify_seal(sealed).digest == before
+def test_the_time_stamp_of_snakemake_does_not_count(recorded):
+    before = verify_manifest(recorded).digest
+    (recorded.parent / "x.zarr" / ".snakemake_timestamp").touch()
+    assert verify_manifest(recorded).digest == before
+    write_manifest(recorded, [recorded.parent / "x.zarr", recorded.parent / "x.png"], {})
+    assert verify_manifest(recorded).digest == before
 
 
 @pytest.mark.parametrize(
@@ -133,31 +125,31 @@ def test_the_time_stamp_of_snakemake_does_not_count(sealed):
         lambda text: text.rstrip(),
     ],
 )
-def test_a_damaged_seal_is_refused_with_its_cure(sealed, damage):
-    sealed.write_text(damage(sealed.read_text()))
-    (line,) = findings(sealed)
-    assert line.startswith(f"{sealed}: cannot be read (") and line.endswith("remove it and run snakemake again")
+def test_a_damaged_manifest_is_refused_with_its_cure(recorded, damage):
+    recorded.write_text(damage(recorded.read_text()))
+    (line,) = findings(recorded)
+    assert line.startswith(f"{recorded}: cannot be read (") and line.endswith("remove it and run snakemake again")
 
 
-def test_a_missing_or_binary_seal_is_refused(sealed):
-    sealed.write_bytes(b"\xff\xfe\x00")
-    assert "cannot be read" in findings(sealed)[0]
-    sealed.unlink()
-    assert findings(sealed) == [f"{sealed}: is missing; run snakemake again"]
+def test_a_missing_or_binary_manifest_is_refused(recorded):
+    recorded.write_bytes(b"\xff\xfe\x00")
+    assert "cannot be read" in findings(recorded)[0]
+    recorded.unlink()
+    assert findings(recorded) == [f"{recorded}: is missing; run snakemake again"]
 
 
-def test_the_identity_of_a_seal_depends_on_its_record_and_the_digest_does_not(sealed):
-    one = verify_seal(sealed)
-    write_seal(sealed, [sealed.parent / "x.zarr", sealed.parent / "x.png"], {"rule": "other"})
-    other = verify_seal(sealed)
+def test_the_identity_of_a_manifest_depends_on_its_record_and_the_digest_does_not(recorded):
+    one = verify_manifest(recorded)
+    write_manifest(recorded, [recorded.parent / "x.zarr", recorded.parent / "x.png"], {"rule": "other"})
+    other = verify_manifest(recorded)
     assert one.digest == other.digest and one.identity != other.identity
 
 
-def test_what_is_not_there_cannot_be_sealed(tmp_path):
+def test_what_is_not_there_cannot_be_recorded(tmp_path):
     (tmp_path / "there").touch()
-    with pytest.raises(FileNotFoundError, match=r"nothing to seal: \S+/gone$"):
-        write_seal(tmp_path / "seal.json", [tmp_path / "there", tmp_path / "gone"], {})
-    assert not (tmp_path / "seal.json").exists()
+    with pytest.raises(FileNotFoundError, match=r"nothing to manifest: \S+/gone$"):
+        write_manifest(tmp_path / "manifest.json", [tmp_path / "there", tmp_path / "gone"], {})
+    assert not (tmp_path / "manifest.json").exists()
 
 
 def test_the_digest_depends_on_names_and_contents_alone(tmp_path):
@@ -165,8 +157,8 @@ def test_the_digest_depends_on_names_and_contents_alone(tmp_path):
     for folder, made in (("a", {"host": "one"}), ("b", {"host": "two"})):
         (tmp_path / folder).mkdir()
         (tmp_path / folder / "x").write_text("same")
-        write_seal(tmp_path / folder / "s.json", [tmp_path / folder / "x"], made)
-        digests.add(verify_seal(tmp_path / folder / "s.json").digest)
+        write_manifest(tmp_path / folder / "s.json", [tmp_path / folder / "x"], made)
+        digests.add(verify_manifest(tmp_path / folder / "s.json").digest)
     assert len(digests) == 1
     assert digest({"a": 1, "b": 2}) == digest({"b": 2, "a": 1}) != digest({"a": 2, "b": 1})
 
@@ -197,8 +189,8 @@ def tree(tmp_path, monkeypatch):
     for name, text in SOURCES.items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(text)
-    monkeypatch.setattr(provenance, "ROOT", tmp_path)
-    monkeypatch.setattr(provenance, "PACKAGE", tmp_path / "fake")
+    monkeypatch.setattr(manifest, "ROOT", tmp_path)
+    monkeypatch.setattr(manifest, "PACKAGE", tmp_path / "fake")
     yield tmp_path
     module_digests.cache_clear()
 
@@ -276,8 +268,8 @@ def test_the_digest_is_the_same_wherever_the_repository_stands(tree, tmp_path_fa
     before = current()
     moved = tmp_path_factory.mktemp("elsewhere") / "repository"
     tree.rename(moved)
-    monkeypatch.setattr(provenance, "ROOT", moved)
-    monkeypatch.setattr(provenance, "PACKAGE", moved / "fake")
+    monkeypatch.setattr(manifest, "ROOT", moved)
+    monkeypatch.setattr(manifest, "PACKAGE", moved / "fake")
     assert current() == before
     moved.rename(tree)
 
@@ -299,7 +291,7 @@ def test_a_record_says_what_made_a_thing():
 def test_a_record_without_a_repository_has_no_commit(tmp_path, monkeypatch):
     (tmp_path / "envs").mkdir()
     (tmp_path / "envs" / "requirements.lock").write_text("")
-    monkeypatch.setattr(provenance, "ROOT", tmp_path)
+    monkeypatch.setattr(manifest, "ROOT", tmp_path)
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
     made = record()
     assert made["commit"] is None and made["dirty"] is False

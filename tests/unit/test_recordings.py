@@ -6,10 +6,10 @@ import pytest
 import torch
 
 from centralflows import Objective
-from centralflows.derivatives import Point
-from centralflows.errors import Diverged
-from centralflows.points import Points
-from centralflows.recorded import Recording
+from centralflows.common.errors import Diverged
+from centralflows.derivatives.cuda_graphs import Recording
+from centralflows.derivatives.evaluator import Points
+from centralflows.derivatives.point import Point
 
 
 class Broken(Recording):

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from centralflows import measures
-from centralflows.claims import CLAIMS, FAILS, HOLDS, UNDECIDED, Claim
-from centralflows.gallery import gallery
-from centralflows.scorecard import crossings, learning_rates, misses, scorecard
+from centralflows.analysis import measures
+from centralflows.analysis.claims import CLAIMS, FAILS, HOLDS, UNDECIDED, Claim
+from centralflows.analysis.scorecard import crossings, learning_rates, misses, scorecard
+from centralflows.figures.gallery import gallery
 
 STEPS, ONSET = 200, 40
 TIME = np.arange(STEPS)

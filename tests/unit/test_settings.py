@@ -6,17 +6,18 @@ import json
 
 import pytest
 
-from centralflows import config, settings
+from centralflows.config import job_settings
+from centralflows.config.profile import Config, load
 
 POINTS = {"name": "moons", "examples": 40, "test_examples": 8}
 RUN = {"dataset": POINTS, "model": {"name": "mlp"}, "optimizer": {"name": "rmsprop", "lr": 0.01}, "steps": 30}
 
 
-def profile(name: str = "x", figures: dict | None = None, **changes) -> config.Config:
+def profile(name: str = "x", figures: dict | None = None, **changes) -> Config:
     """Run a, with changes, and run b, which starts from it and so learns the same."""
     same = {key: changes[key] for key in ("dataset", "model") if key in changes}
     later = RUN | same | {"start": {"run": "a", "step": 10}}
-    return config.load({"profile": name, "runs": {"a": RUN | changes, "b": later}, "figures": figures or {}})
+    return load({"profile": name, "runs": {"a": RUN | changes, "b": later}, "figures": figures or {}})
 
 
 # A change, and the processes of run a that depend on it.
@@ -32,8 +33,8 @@ CHANGES = [
 ]
 
 
-def of(process: str, known: config.Config) -> settings.Settings:
-    return settings.speeds(known, "a") if process == "speeds" else settings.trajectory(known, "a", process)
+def of(process: str, known: Config) -> job_settings.Settings:
+    return job_settings.speeds(known, "a") if process == "speeds" else job_settings.trajectory(known, "a", process)
 
 
 @pytest.mark.parametrize(("change", "again"), CHANGES)
@@ -44,16 +45,18 @@ def test_a_process_depends_on_its_own_settings(change, again):
 
 def test_a_discrete_run_depends_on_the_one_that_it_starts_from():
     before, after = profile(), profile(warm_start=3)
-    assert settings.trajectory(before, "b", "discrete") != settings.trajectory(after, "b", "discrete")
-    assert settings.trajectory(before, "b", "central") == settings.trajectory(
+    assert job_settings.trajectory(before, "b", "discrete") != job_settings.trajectory(after, "b", "discrete")
+    assert job_settings.trajectory(before, "b", "central") == job_settings.trajectory(
         after, "b", "central"
     )  # but by its stores
 
 
 def test_runs_that_learn_the_same_have_one_dataset():
     runs, other = profile().runs, profile(dataset=POINTS | {"examples": 42}).runs["a"]
-    assert settings.dataset_name(runs["a"]) == settings.dataset_name(runs["b"]) != settings.dataset_name(other)
-    assert settings.dataset(runs["a"]) == {"dataset": runs["a"].dataset.model_dump(mode="json"), "plugins": {}}
+    assert (
+        job_settings.dataset_name(runs["a"]) == job_settings.dataset_name(runs["b"]) != job_settings.dataset_name(other)
+    )
+    assert job_settings.dataset(runs["a"]) == {"dataset": runs["a"].dataset.model_dump(mode="json"), "plugins": {}}
 
 
 def test_two_folders_are_two_datasets_of_the_same_settings():
@@ -61,36 +64,38 @@ def test_two_folders_are_two_datasets_of_the_same_settings():
     one, other = (
         profile(dataset=words | {"path": path}, model={"name": "transformer"}).runs["a"] for path in ("here", "there")
     )
-    assert settings.dataset(one) == settings.dataset(other)
-    assert settings.dataset_name(one) != settings.dataset_name(other)
+    assert job_settings.dataset(one) == job_settings.dataset(other)
+    assert job_settings.dataset_name(one) != job_settings.dataset_name(other)
 
 
 def test_code_of_a_plugin_counts_where_it_is_used(mine):
     found = []
     for body in ("return 1", "return 1  # a comment", "return 2"):
         mine.write_text(f"def rule():\n    {body}\n")
-        settings._code.cache_clear()
+        job_settings._code.cache_clear()
         known = profile(optimizer={"name": "mine:rule", "lr": 0.1})
-        found.append(settings.trajectory(known, "a", "discrete")["plugins"])
-        assert settings.dataset(known.runs["a"])["plugins"] == {}
+        found.append(job_settings.trajectory(known, "a", "discrete")["plugins"])
+        assert job_settings.dataset(known.runs["a"])["plugins"] == {}
     assert list(found[0]) == ["mine:rule"] and found[0] == found[1] != found[2]
 
 
 def test_what_is_measured_and_analysed():
     known = profile(processes=["discrete", "central", "stationary"], stationary_every=5, average_width=7)
-    assert settings.analysis(known.runs["a"]) == {
+    assert job_settings.analysis(known.runs["a"]) == {
         "processes": ["discrete", "midpoint", "central", "stationary"],
         "average_width": 7,
     }
-    assert settings.scorecard(known)["stores"]["a"] == ["discrete", "midpoint", "central", "stationary", "speeds"]
-    assert "speeds" not in settings.scorecard(known)["stores"]["b"]
-    assert settings.scorecard(known)["published"] == {}
-    assert settings.scorecard(profile("paper"))["published"] == json.loads(settings.PUBLISHED.read_text())["runs"]
+    assert job_settings.scorecard(known)["stores"]["a"] == ["discrete", "midpoint", "central", "stationary", "speeds"]
+    assert "speeds" not in job_settings.scorecard(known)["stores"]["b"]
+    assert job_settings.scorecard(known)["published"] == {}
+    assert (
+        job_settings.scorecard(profile("paper"))["published"] == json.loads(job_settings.PUBLISHED.read_text())["runs"]
+    )
 
 
 def test_the_gallery_shows_how_each_profile_is_called():
     figures = {"rmsprop-eos": {"run": "b"}, "mine": {"draw": "rmsprop-eos", "run": "a"}}
-    page = settings.gallery(profile(figures=figures), "some/x.yaml")
+    page = job_settings.gallery(profile(figures=figures), "some/x.yaml")
     assert page["figures"] == {"rmsprop-eos": "rmsprop-eos", "mine": "rmsprop-eos"}
     assert page["command"] == " --configfile some/x.yaml"
-    assert settings.gallery(profile("default"), "config/config.yaml")["command"] == ""
+    assert job_settings.gallery(profile("default"), "config/config.yaml")["command"] == ""

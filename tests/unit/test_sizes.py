@@ -7,8 +7,11 @@ import torch
 from pydantic import TypeAdapter
 from torch.utils.flop_counter import FlopCounterMode
 
-from centralflows import data, models, schema
-from centralflows.sizes import UNKNOWN, size
+from centralflows.config.datasets import AnyDataset
+from centralflows.config.network_sizes import UNKNOWN, size
+from centralflows.config.run import RunConfig
+from centralflows.problems.data.make_dataset import make_dataset
+from centralflows.problems.networks.make_network import make_network
 
 IMAGES = {"name": "cifar10", "classes": 3, "examples": 6, "test_examples": 3, "pool": 2}
 TOKENS = {"name": "sorting", "examples": 6, "test_examples": 3, "symbols": 5, "length": 4}
@@ -26,8 +29,8 @@ CASES = [
 ]
 
 
-def run_of(dataset: dict, model: dict, **more) -> schema.Run:
-    return schema.Run.model_validate(
+def run_of(dataset: dict, model: dict, **more) -> RunConfig:
+    return RunConfig.model_validate(
         {"dataset": dataset, "model": model, "optimizer": {"name": "gd", "lr": 0.1}, "steps": 1, "outputs": 0} | more
     )
 
@@ -35,8 +38,8 @@ def run_of(dataset: dict, model: dict, **more) -> schema.Run:
 @pytest.mark.parametrize(("dataset", "model"), CASES, ids=lambda part: part["name"])
 def test_weights_and_products_are_those_of_the_network(dataset, model):
     run = run_of(dataset, model)
-    made = data.build(run.dataset)
-    network = models.build(run.model, made, seed=0)
+    made = make_dataset(run.dataset)
+    network = make_network(run.model, made, seed=0)
     counted = size(run)
     assert (counted.p, counted.n) == (sum(w.numel() for w in network.parameters()), len(made.inputs))
     with FlopCounterMode(display=False) as flops, torch.no_grad():
@@ -47,10 +50,10 @@ def test_weights_and_products_are_those_of_the_network(dataset, model):
 
 
 def test_sentences_are_counted_without_their_files():
-    dataset, model = TypeAdapter(schema.Dataset), {"name": "lstm", "width": 4}
+    dataset, model = TypeAdapter(AnyDataset), {"name": "lstm", "width": 4}
     sentences = {"name": "sst2", "length": 10, "examples": 4, "test_examples": 2, "binary": True}
     assert dataset.validate_python(sentences).kind == "tokens"
-    network = models.Lstm(symbols=257, length=10, outputs=1, width=4)
+    network = make_network.Lstm(symbols=257, length=10, outputs=1, width=4)
     assert size(run_of(sentences, model)).p == sum(w.numel() for w in network.parameters())
 
 

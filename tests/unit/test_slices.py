@@ -10,12 +10,12 @@ import torch
 from torch import nn
 
 from centralflows import Experiment, GradientDescent, Objective
-from centralflows.criteria import CRITERIA
-from centralflows.derivatives import Point, value_and_gradient
-from centralflows.errors import OutOfMemory
-from centralflows.objective import NotSliceable
-from centralflows.points import Points
-from centralflows.probe import probe
+from centralflows.common.errors import OutOfMemory
+from centralflows.derivatives.derivative_check import probe
+from centralflows.derivatives.evaluator import Points
+from centralflows.derivatives.point import Point, value_and_gradient
+from centralflows.problems.criteria import CRITERIA
+from centralflows.problems.objective import NotSliceable
 
 # Sums of at most a few hundred terms of order one, in another order.
 CLOSE = {"rtol": 1e-12, "atol": 1e-13}

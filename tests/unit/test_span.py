@@ -10,11 +10,11 @@ import torch
 from torch import nn
 
 from centralflows import Experiment, GradientDescent, Objective, RMSProp, ScalarRMSProp
-from centralflows.criteria import mean_squared_error
-from centralflows.derivatives import value_and_gradient
-from centralflows.points import Points
-from centralflows.span import ExampleSpan, Span, span_of
-from centralflows.trajectory import PROCESSES
+from centralflows.derivatives.evaluator import Points
+from centralflows.derivatives.point import value_and_gradient
+from centralflows.flows.input_subspace import ExampleSpan, Span, span_of
+from centralflows.problems.criteria import mean_squared_error
+from centralflows.store.trajectory import PROCESSES
 
 
 @dataclass(frozen=True)

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from centralflows.derivatives import Point
-from centralflows.spectrum import Spectrum, leading_eigenpairs
-from centralflows.tracker import Tracker, _one_step_ahead
+from centralflows.derivatives.eigen_solver import Spectrum, leading_eigenpairs
+from centralflows.derivatives.eigen_tracker import Tracker, _one_step_ahead
+from centralflows.derivatives.point import Point
 
 
 def symmetric(values: torch.Tensor, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:

@@ -9,13 +9,15 @@ import pytest
 import torch
 from torch import nn
 
-from centralflows import Experiment, GradientDescent, Objective, RMSProp, ScalarRMSProp, config
-from centralflows.discrete import advanced, start
-from centralflows.metrics import first_not_above, upward_crossing
-from centralflows.pipeline import store_discrete, store_flow, stored_state
-from centralflows.schema import Stable
-from centralflows.staging import Staging
-from centralflows.trajectory import open_trajectory
+from centralflows import Experiment, GradientDescent, Objective, RMSProp, ScalarRMSProp
+from centralflows.analysis.crossings import first_not_above, upward_crossing
+from centralflows.config import profile
+from centralflows.config.processes import StableConfig
+from centralflows.flows.discrete_loop import advance, first_start
+from centralflows.flows.stored_run import stored_state
+from centralflows.jobs.checkpoint_folder import Staging
+from centralflows.jobs.store_trajectories import store_discrete, store_flow
+from centralflows.store.trajectory import open_trajectory
 
 OPTIMIZERS = [GradientDescent(0.1), ScalarRMSProp(0.01, 0.9, bias_correction=True), RMSProp(1e-3, 0.9, eps=1e-6)]
 
@@ -42,7 +44,7 @@ def test_a_state_comes_back_from_a_store_and_goes_on_as_if_nothing_had_been(tmp_
     path = stored(tmp_path, made, weights_stride=stride)
     kept = stored_state(path, optimizer.state_names, 6)
     assert kept.steps == 6 // stride * stride
-    again = replace(made, begin=advanced(made.objective, optimizer, kept, 6 - kept.steps), steps=3)
+    again = replace(made, start_from=advance(made.objective, optimizer, kept, 6 - kept.steps), steps=3)
     whole, rest = made.run("discrete")["discrete"], again.run("discrete")["discrete"]
     np.testing.assert_array_equal(whole.weights[6:], rest.weights)
     for name in optimizer.state_names:
@@ -65,7 +67,9 @@ def test_a_stored_flow_is_the_flow_in_memory(tmp_path, optimizer):
 @pytest.mark.parametrize("rule", [ScalarRMSProp, RMSProp])
 def test_the_step_sizes_can_be_kept_instead_of_the_state(rule):
     made = experiment(rule(0.01, 0.9, eps=1e-3, bias_correction=True))
-    begin = advanced(made.objective, made.optimizer, start(made.objective, made.optimizer, made.initial_weights), 5)
+    begin = advance(
+        made.objective, made.optimizer, first_start(made.objective, made.optimizer, made.initial_weights), 5
+    )
     step = torch.tensor(6.0, dtype=torch.float64)
     kept = made.optimizer.preconditioner(step, begin.state)
     other = rule(0.02, 0.99, eps=1e-3, bias_correction=True)
@@ -86,7 +90,7 @@ def test_every_process_ends_at_its_own_loss():
 
 
 def test_a_unit_of_time_that_costs_too_much_ends_the_flow():
-    made = experiment(GradientDescent(0.1), 5, stable=Stable(method="dopri5", rtol=1e-12, stop_at_evaluations=7))
+    made = experiment(GradientDescent(0.1), 5, stable=StableConfig(method="dopri5", rtol=1e-12, stop_at_evaluations=7))
     stable = made.run("stable")["stable"]
     assert "takes more than 7 evaluations" in stable.attrs["stopped"]
 
@@ -100,7 +104,7 @@ def test_an_adaptive_method_is_as_accurate_as_it_is_told():
         "tight": {"method": "dopri5", "rtol": 1e-8, "atol": 1e-10},
         "bosh3": {"method": "bosh3", "rtol": 1e-8, "atol": 1e-10},
     }.items():
-        made = experiment(GradientDescent(0.2), 8, stable=Stable(**options))
+        made = experiment(GradientDescent(0.2), 8, stable=StableConfig(**options))
         made = replace(made, objective=made.objective.to(dtype=torch.float64), initial_weights=None)
         runs[name] = made.run("stable")["stable"].weights.values[-1]
     size = np.linalg.norm(runs["fine"])
@@ -136,5 +140,5 @@ RUN = {"dataset": {"name": "cifar10"}, "model": {"name": "mlp"}, "optimizer": {"
     ],
 )
 def test_impossible_starts_are_refused(runs, message):
-    with pytest.raises(config.ConfigError, match=message):
-        config.load({"profile": "x", "runs": {name: RUN | run for name, run in runs.items()}})
+    with pytest.raises(profile.ConfigError, match=message):
+        profile.load({"profile": "x", "runs": {name: RUN | run for name, run in runs.items()}})

@@ -9,24 +9,22 @@ import torch
 from scipy import sparse
 from torch import nn
 
-from centralflows import GradientDescent, Objective, RMSProp, ScalarRMSProp, convex_program
-from centralflows.complementarity import solve_sdcp
-from centralflows.convex_program import Program, duality_gap
-from centralflows.criteria import CRITERIA
-from centralflows.derivatives import Point
-from centralflows.discrete import Start
-from centralflows.flows import Frame
-from centralflows.integrate import Integrator, flow_trajectory
-from centralflows.observe import Observer
-from centralflows.points import Points
-from centralflows.stationary import (
-    StationaryAblatedFlow,
-    StationaryFlow,
-    Unsettled,
-    settle,
-)
-from centralflows.symmetric import smat, svec, triangle
-from centralflows.tracker import Tracker
+from centralflows import GradientDescent, Objective, RMSProp, ScalarRMSProp
+from centralflows.derivatives.eigen_tracker import Tracker
+from centralflows.derivatives.evaluator import Points
+from centralflows.derivatives.point import Point
+from centralflows.derivatives.svec import smat, svec, triangle
+from centralflows.flows import stationary_dual
+from centralflows.flows.complementarity import solve_sdcp
+from centralflows.flows.discrete_loop import Start
+from centralflows.flows.flow import Frame
+from centralflows.flows.flow_loop import flow_trajectory
+from centralflows.flows.integrators import make_integrator
+from centralflows.flows.observer import Observer
+from centralflows.flows.stationary_dual import Program, duality_gap
+from centralflows.flows.stationary_flow import StationaryAblatedFlow, StationaryFlow
+from centralflows.flows.stationary_state import Unsettled, settle
+from centralflows.problems.criteria import CRITERIA
 
 LR = 0.3
 STEP = torch.tensor(7.0, dtype=torch.float64)
@@ -78,7 +76,7 @@ def test_it_solves_the_convex_program(point, rule, eps):
     gradient = 0.03 * (1 + torch.rand(len(point.w), generator=torch.Generator().manual_seed(3), dtype=torch.float64))
     found = settled(point, optimizer, gradient=gradient)
     program = Program(optimizer.square(gradient), LR, eps)
-    preconditioner, gap = convex_program.solve(point.hessian_product, program, p=len(point.w), rank=6)
+    preconditioner, gap = stationary_dual.solve(point.hessian_product, program, p=len(point.w), rank=6)
     assert -1e-12 <= gap < 1e-6
     torch.testing.assert_close(preconditioner, found.preconditioner, rtol=20 * max(gap, 1e-13) ** 0.5, atol=0)
     assert abs(duality_gap(program, found)) < 1e-9
@@ -195,7 +193,7 @@ def test_the_stationary_flows_of_the_toy(flow):
     optimizer = ScalarRMSProp(lr, 0.9)
     start = Start(torch.tensor([0.0, y], dtype=torch.float64), (torch.tensor([c**2], dtype=torch.float64),), 0)
     made = flow(Points(toy(c)), optimizer, tolerance=1e-9)
-    tracker, integrator = Tracker(tolerance=1e-12), Integrator("midpoint", 2)
+    tracker, integrator = Tracker(tolerance=1e-12), make_integrator("midpoint", 2)
     records = list(flow_trajectory(Observer(flow.name), made, integrator, start, steps=steps, tracker=tracker))
     exact = [y]
     for _ in range((steps - 1) * fine):

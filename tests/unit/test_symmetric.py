@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from centralflows.symmetric import order, smat, svec, triangle
+from centralflows.derivatives.svec import order, smat, svec, triangle
 
 sizes = settings(max_examples=40, deadline=None, derandomize=True)
 EPS = np.finfo(float).eps

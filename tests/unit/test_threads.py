@@ -6,16 +6,18 @@ import numpy as np
 import pytest
 import torch
 
-from centralflows import data, schema
-from centralflows.derivatives import Point
-from centralflows.experiment import Experiment, build
+from centralflows.config.run import RunConfig
+from centralflows.derivatives.point import Point
+from centralflows.flows.experiment import Experiment
+from centralflows.flows.make_experiment import make_experiment
+from centralflows.problems.data.make_dataset import make_dataset
 
 DATASET = {"name": "cifar10", "examples": 80, "test_examples": 4}
 
 
 def experiment(**options) -> Experiment:
-    run = schema.Run.model_validate({"dataset": DATASET, "dtype": "float64", "steps": 10} | options)
-    return build(run, data.build(run.dataset))
+    run = RunConfig.model_validate({"dataset": DATASET, "dtype": "float64", "steps": 10} | options)
+    return make_experiment(run, make_dataset(run.dataset))
 
 
 def with_threads(count: int, work):

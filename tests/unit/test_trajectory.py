@@ -17,9 +17,10 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from centralflows import provenance, writer
-from centralflows.errors import UnusableData
-from centralflows.trajectory import (
+from centralflows.common.errors import UnusableData
+from centralflows.provenance import manifest
+from centralflows.store import zarr_writer
+from centralflows.store.trajectory import (
     PROCESSES,
     SCHEMA_VERSION,
     VARIABLES,
@@ -29,7 +30,7 @@ from centralflows.trajectory import (
     open_trajectory,
     to_dataset,
 )
-from centralflows.writer import Writer, write_dataset
+from centralflows.store.zarr_writer import Writer, write_dataset
 
 SEGMENT = 8
 
@@ -37,9 +38,9 @@ SEGMENT = 8
 @pytest.fixture
 def small(monkeypatch):
     """Segments of 8 steps, two to a file; weights of 5 x 4 bytes in chunks of up to 6 rows."""
-    monkeypatch.setattr(writer, "CHUNK", SEGMENT)
-    monkeypatch.setattr(writer, "SHARD", 2 * SEGMENT)
-    monkeypatch.setattr(writer, "WEIGHTS_CHUNK", 120)
+    monkeypatch.setattr(zarr_writer, "CHUNK", SEGMENT)
+    monkeypatch.setattr(zarr_writer, "SHARD", 2 * SEGMENT)
+    monkeypatch.setattr(zarr_writer, "WEIGHTS_CHUNK", 120)
 
 
 def shape(steps: int, *, process: str = "central", stride: int = 1, p: int = 5, dtype: str = "float32") -> Shape:
@@ -96,7 +97,7 @@ def test_a_store_holds_what_was_recorded(tmp_path, small, steps, stride):
 
 @pytest.mark.parametrize("process", PROCESSES)
 def test_every_process_is_stored_at_the_real_sizes(tmp_path, process):
-    sizes = shape(writer.CHUNK + 3, process=process, stride=50, dtype="float64")
+    sizes = shape(zarr_writer.CHUNK + 3, process=process, stride=50, dtype="float64")
     accuracies = ("accuracy", "test_accuracy")
     sizes = sizes._replace(coordinates=(1, 3), states=(("nu", sizes.p), ("count", 1)), accuracies=accuracies)
     rows = records(sizes)
@@ -163,7 +164,7 @@ def test_a_store_of_another_version_is_refused_with_the_cure(tmp_path, version):
     assert str(error.value).startswith(
         f"{store}: its schema_version is {version}, and this version of centralflows reads"
     )
-    assert "remove it with its seal and make it again" in str(error.value)
+    assert "remove it with its manifest and make it again" in str(error.value)
 
 
 def test_the_time_stamp_of_snakemake_does_no_harm(tmp_path, small):
@@ -207,7 +208,7 @@ def test_what_was_left_by_a_killed_publication_is_cleared(tmp_path, small):
 
 
 def test_publishing_leaves_what_grew_as_it_was(tmp_path, small):
-    """So that it can be published again, should the process be killed before the store is sealed."""
+    """So that it can be published again, should the process be killed before the store is recorded."""
     sizes = shape(5 * SEGMENT + 3, stride=2)
     made = Writer(tmp_path / "growing.zarr", sizes, {})
     for row in records(sizes):
@@ -297,14 +298,14 @@ def test_a_flipped_bit_anywhere_in_the_data_is_found_on_reading(tmp_path, small)
     open_trajectory(path).load()
 
 
-def test_a_seal_finds_what_reading_does_not(tmp_path, small):
+def test_a_manifest_finds_what_reading_does_not(tmp_path, small):
     path = write(tmp_path / "x.zarr", shape(20), records(shape(20)))
-    seal = provenance.seal_path(path)
-    provenance.write_seal(seal, [path], {})
+    sealed = manifest.manifest_path(path)
+    manifest.write_manifest(sealed, [path], {})
     (path / "loss" / "c" / "1").unlink()
     assert np.isnan(open_trajectory(path).loss.values[16:]).all()  # Zarr takes a missing chunk for a missing value
-    with pytest.raises(provenance.SealError, match=r"x\.zarr/loss/c/1: missing"):
-        provenance.verify_seal(seal)
+    with pytest.raises(manifest.ManifestError, match=r"x\.zarr/loss/c/1: missing"):
+        manifest.verify_manifest(sealed)
 
 
 # -- few files ----------------------------------------------------------------------------------------------------
@@ -395,4 +396,4 @@ def test_the_schema_names_known_dimensions():
 def test_canonical_json_does_not_depend_on_the_order_of_keys():
     one, two = canonical({"b": [1, 2.5], "a": None}), canonical({"a": None, "b": [1, 2.5]})
     assert one == two == '{"a":null,"b":[1,2.5]}'
-    assert hashlib.sha256(one.encode()).hexdigest() == provenance.digest({"b": [1, 2.5], "a": None})
+    assert hashlib.sha256(one.encode()).hexdigest() == manifest.digest({"b": [1, 2.5], "a": None})

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from centralflows import windows
+from centralflows.analysis import windows
 
 
 def midpoint(first, second=None) -> xr.Dataset:

@@ -14,7 +14,7 @@ from calls import ROOT, snakemake
 from rocrate_validator import services
 from rocrate_validator.utils.http import HttpRequester
 
-from centralflows.provenance import verify_seal
+from centralflows.provenance.manifest import verify_manifest
 
 PROFILES = (
     "ro-crate-1.1",
@@ -85,7 +85,7 @@ def test_files_in_it_have_the_digests_that_it_lists(crate, entities):
     assert len(listed) > 80 and sum(name.endswith(".svg") for name in listed) > 40
     for name, digest in listed.items():
         assert hashlib.sha256((crate / name).read_bytes()).hexdigest() == digest, name
-    verify_seal(crate / "ro-crate-metadata.json.seal.json")
+    verify_manifest(crate / "ro-crate-metadata.json.manifest.json")
 
 
 def test_every_store_is_the_result_of_an_action_on_its_inputs(crate, entities):

@@ -13,11 +13,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from centralflows import changes, provenance
 from centralflows.__main__ import main
-from centralflows.config import load
-from centralflows.lineage import Link, contradictions, identifier_of, trace
-from centralflows.provenance import read_seal, write_seal
+from centralflows.config.profile import load
+from centralflows.provenance import manifest, record_differences
+from centralflows.provenance.lineage import Link, contradictions, identifier_of, trace
+from centralflows.provenance.manifest import read_manifest, write_manifest
 
 FIGURE = "figures/smoke/gd-eos.svg"
 STORE = "results/smoke/mlp/midpoint.zarr"
@@ -60,9 +60,9 @@ def test_every_question_has_an_answer_for_everything(built, capsys):
     links = {link["name"]: link for link in told["links"]}
     assert {"results/smoke/scorecard.json", "figures/smoke/README.md", STORE} <= links.keys()
     for name, link in links.items():
-        made = link["seal"]["made"]
+        made = link["manifest"]["made"]
         assert len(made["commit"]) == 40 and isinstance(made["dirty"], bool), name
-        assert made["source_digest"] == provenance.digest(made["modules"])
+        assert made["source_digest"] == manifest.digest(made["modules"])
         assert len(made["lock"]) == 64 and {"python", "torch", "numpy"} <= made["software"].keys()
         assert made["libraries"]["loaded"] and made["machine"]["host"] and made["machine"]["processor"]
         assert made["command"].startswith("snakemake ") and made["rule"] and made["started"] and made["seconds"] >= 0
@@ -70,7 +70,7 @@ def test_every_question_has_an_answer_for_everything(built, capsys):
             assert made["device"] == "cpu" and made["threads"] == 1 and made["config"]["run"]["seed"] == 0
         assert link["inputs"].keys() == made["inputs"].keys()
         for pin, source in zip(made["inputs"].values(), link["inputs"].values(), strict=True):
-            assert links[source]["seal"]["identity"] == pin["seal"]
+            assert links[source]["manifest"]["identity"] == pin["manifest"]
     assert links["results/smoke/scorecard.json"]["inputs"]["mlp/central"] == "results/smoke/mlp/central.zarr"
 
 
@@ -93,7 +93,7 @@ def test_a_figure_leads_back_to_its_dataset_with_source_and_licence(part, capsys
 @pytest.mark.parametrize("kind", ["svg", "png"])
 def test_a_copied_figure_is_known_by_its_identifier(part, capsys, tmp_path, kind):
     copied = shutil.copy(part / "figures" / "smoke" / f"gd-eos.{kind}", tmp_path / f"plot.{kind}")
-    made = read_seal(part / "figures" / "smoke" / "gd-eos.seal.json").made
+    made = read_manifest(part / "figures" / "smoke" / "gd-eos.manifest.json").made
     assert identifier_of(copied) == made["identifier"]
     assert audited(capsys, str(copied), "--results", str(part / "results"))[0] == 0
     gallery = part / "figures" / "gallery"
@@ -102,7 +102,7 @@ def test_a_copied_figure_is_known_by_its_identifier(part, capsys, tmp_path, kind
     with copied.open("ab") as file:
         file.write(b"\n")
     status, text = audited(capsys, str(copied), "--results", str(part / "results"))
-    assert status == 1 and f"{copied}: is not what gd-eos.seal.json seals" in text
+    assert status == 1 and f"{copied}: is not what gd-eos.manifest.json manifests" in text
 
 
 def test_a_file_of_unknown_origin_is_one_message(part, capsys, tmp_path):
@@ -135,12 +135,12 @@ KINDS = {
     "a shard of weights": f"{STORE}/weights/c/0/0",
     "metadata of an array": f"{STORE}/loss/zarr.json",
     "metadata of a store": f"{STORE}/zarr.json",
-    "the seal of a store": f"{STORE}.seal.json",
+    "the manifest of a store": f"{STORE}.manifest.json",
     "a dataset": "results/smoke/datasets/cifar10-*.npz",
-    "the seal of a dataset": "results/smoke/datasets/cifar10-*.npz.seal.json",
+    "the manifest of a dataset": "results/smoke/datasets/cifar10-*.npz.manifest.json",
     "an SVG": FIGURE,
     "a PNG": "figures/smoke/gd-eos.png",
-    "the seal of a figure": "figures/smoke/gd-eos.seal.json",
+    "the manifest of a figure": "figures/smoke/gd-eos.manifest.json",
 }
 
 
@@ -149,7 +149,7 @@ def source_of(part: Path, pattern: str) -> Path:
     if "*" not in pattern:
         return part / pattern
     link = trace(part / FIGURE, part / "results").inputs["mlp/discrete"].inputs["dataset"]
-    return link.seal.path if pattern.endswith(".seal.json") else part / link.name
+    return link.manifest.path if pattern.endswith(".manifest.json") else part / link.name
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -163,7 +163,7 @@ def test_damage_of_every_kind_of_file_is_found(part, capsys, survived, kind):
             file.unlink() if changed is None else file.write_bytes(changed)
             assert main(["verify", "smoke"]) == 1, (damage, changed)
             told = capsys.readouterr().out
-            assert file.name.removesuffix(".seal.json") in told, told
+            assert file.name.removesuffix(".manifest.json") in told, told
             status, told = audited(capsys, FIGURE)
             assert status == 1 and "BROKEN at " in told, (damage, changed)
             survived("damage")
@@ -186,9 +186,9 @@ def test_all_findings_are_reported_at_once(part, capsys):
         (part / "results" / "smoke" / "stray.txt").unlink()
         for file, content in zip(files, contents, strict=True):
             file.write_bytes(content)
-    assert lines[0] == "smoke: 4 findings" and lines[-1].startswith("Remove what is damaged with its seal")
+    assert lines[0] == "smoke: 4 findings" and lines[-1].startswith("Remove what is damaged with its manifest")
     assert "  results/smoke/mlp/midpoint.zarr: midpoint.zarr/loss/c/0: missing" in lines
-    assert "  results/smoke/stray.txt: not sealed" in lines
+    assert "  results/smoke/stray.txt: has no manifest" in lines
 
 
 # -- deceit -------------------------------------------------------------------------------------------------------
@@ -196,21 +196,21 @@ def test_all_findings_are_reported_at_once(part, capsys):
 
 @pytest.fixture
 def forged(part):
-    """Writes a seal anew, with another record and right digests, and mends it afterwards."""
-    seals: dict[Path, bytes] = {}
+    """Writes a manifest anew, with another record and right digests, and mends it afterwards."""
+    manifests: dict[Path, bytes] = {}
 
     def forge(path: Path, **changed) -> None:
-        seals[path] = path.read_bytes()
-        seal = read_seal(path)
-        write_seal(path, [path.with_name(name) for name in seal.outputs], seal.made | changed)
+        manifests[path] = path.read_bytes()
+        manifest = read_manifest(path)
+        write_manifest(path, [path.with_name(name) for name in manifest.outputs], manifest.made | changed)
 
     yield forge
-    for path, content in seals.items():
+    for path, content in manifests.items():
         path.write_bytes(content)
 
 
 def test_a_record_rewritten_with_right_digests_is_not_what_was_used(part, capsys, forged):
-    forged(part / f"{STORE}.seal.json", commit="0" * 40)
+    forged(part / f"{STORE}.manifest.json", commit="0" * 40)
     assert audited(capsys, STORE)[0] == 0  # nothing that it was made from says otherwise
     status, text = audited(capsys, FIGURE)
     assert status == 1 and f"BROKEN at {FIGURE}, gd-eos.png: {STORE}: made again since\n" in text
@@ -221,19 +221,19 @@ def test_a_replaced_input_is_not_what_was_used(part, capsys, forged):
     content = chunk.read_bytes()
     chunk.write_bytes(b"another")
     try:
-        forged(part / f"{STORE}.seal.json")
+        forged(part / f"{STORE}.manifest.json")
         status, text = audited(capsys, FIGURE)
     finally:
         chunk.write_bytes(content)
     assert status == 1 and f"{STORE}: made again since, with other content" in text
 
 
-@pytest.mark.parametrize("name", [f"{STORE}.seal.json", "figures/smoke/gd-eos.seal.json"])
+@pytest.mark.parametrize("name", [f"{STORE}.manifest.json", "figures/smoke/gd-eos.manifest.json"])
 @pytest.mark.parametrize("key, value", [("config", {"run": {}}), ("source_digest", "f00d"), ("inputs", {})])
 def test_a_record_that_its_outputs_contradict_is_found(part, forged, name, key, value):
-    assert contradictions(read_seal(part / name)) == []
+    assert contradictions(read_manifest(part / name)) == []
     forged(part / name, **{key: value})
-    assert contradictions(read_seal(part / name))
+    assert contradictions(read_manifest(part / name))
 
 
 def test_a_changed_file_that_data_were_made_from_is_found(part, tmp_path, monkeypatch):
@@ -241,7 +241,7 @@ def test_a_changed_file_that_data_were_made_from_is_found(part, tmp_path, monkey
         return trace(part / FIGURE, part / "results").inputs["mlp/discrete"].inputs["dataset"]
 
     (pin,) = dataset().made["files"].values()
-    monkeypatch.setattr(provenance, "ROOT", tmp_path)
+    monkeypatch.setattr(manifest, "ROOT", tmp_path)
     assert dataset().breaks == [f"{pin['path']}: missing"]
     (tmp_path / pin["path"]).parent.mkdir(parents=True)
     (tmp_path / pin["path"]).write_bytes(b"other images")
@@ -252,25 +252,25 @@ def test_a_changed_file_that_data_were_made_from_is_found(part, tmp_path, monkey
 
 
 def test_software_code_and_configuration_of_today_are_notes(part, capsys, monkeypatch, tmp_path):
-    made = read_seal(part / f"{STORE}.seal.json").made
-    assert list(changes.since(made, lambda _: Path(__file__).parents[2] / "config" / "smoke.yaml")) == []
-    monkeypatch.setattr(changes.environment, "software", lambda: made["software"] | {"torch": "9.9"})
-    monkeypatch.setattr(changes.provenance, "lock_digest", lambda: "another")
+    made = read_manifest(part / f"{STORE}.manifest.json").made
+    assert list(record_differences.since(made, lambda _: Path(__file__).parents[2] / "config" / "smoke.yaml")) == []
+    monkeypatch.setattr(record_differences.environment, "software", lambda: made["software"] | {"torch": "9.9"})
+    monkeypatch.setattr(record_differences.provenance, "lock_digest", lambda: "another")
     modules = made["modules"] | {"workflow/centralflows/discrete.py": "another"}
-    monkeypatch.setattr(changes.provenance, "module_digests", lambda script: modules)
+    monkeypatch.setattr(record_differences.provenance, "module_digests", lambda script: modules)
     config = tmp_path / "edited.yaml"
     text = (Path(__file__).parents[2] / "config" / "smoke.yaml").read_text()
     config.write_text(text.replace("steps: 90", "steps: 91").replace("gd-eos: {run: mlp}", "gd-eos: {run: cnn}"))
     where = made["configfile"]
-    assert sorted(changes.since(made, lambda _: config)) == [
+    assert sorted(record_differences.since(made, lambda _: config)) == [
         "code: workflow/centralflows/discrete.py was edited",
         f"config: run.steps was 90, is 91 in {where}",
         "software: envs/requirements.lock is another one",
         f"software: torch was {made['software']['torch']}, is 9.9",
     ]
-    figure = read_seal(part / "figures/smoke/gd-eos.seal.json").made
-    assert f"config: runs was ['mlp'], is ['cnn'] in {where}" in set(changes.since(figure, lambda _: config))
-    assert "cannot be read" in list(changes.since(figure, lambda _: tmp_path / "gone.yaml"))[-1]
+    figure = read_manifest(part / "figures/smoke/gd-eos.manifest.json").made
+    assert f"config: runs was ['mlp'], is ['cnn'] in {where}" in set(record_differences.since(figure, lambda _: config))
+    assert "cannot be read" in list(record_differences.since(figure, lambda _: tmp_path / "gone.yaml"))[-1]
     status, told = audited(capsys, FIGURE)
     assert status == 0 and f"software: torch was {made['software']['torch']}, is 9.9  [4 of 4]" in told
 
@@ -278,13 +278,13 @@ def test_software_code_and_configuration_of_today_are_notes(part, capsys, monkey
 def test_settings_of_today_are_those_of_each_record(part, tmp_path):
     """Every rule's, so that none is forgotten; and what a change of the dataset reaches."""
     smoke = Path(__file__).parents[2] / "config" / "smoke.yaml"
-    records = {seal.name: read_seal(seal).made for seal in part.rglob("*.seal.json")}
+    records = {manifest.name: read_manifest(manifest).made for manifest in part.rglob("*.manifest.json")}
     assert {"dataset", "discrete", "flow", "figure_gd_eos"} <= {made["rule"] for made in records.values()}
     for made in records.values():
-        assert changes.configured(made, load(smoke)) == made["config"]
+        assert record_differences.configured(made, load(smoke)) == made["config"]
     edited = tmp_path / "edited.yaml"
     edited.write_text(smoke.read_text().replace("examples: 100", "examples: 60"))
-    reset = {made["rule"] for made in records.values() if any(changes.reset(made, load(edited)))}
+    reset = {made["rule"] for made in records.values() if any(record_differences.reset(made, load(edited)))}
     assert reset == {"dataset", "discrete", "flow"}
 
 
@@ -301,8 +301,8 @@ def test_a_profile_with_another_store_differs_in_it(part, capsys, tmp_path):
     other = shutil.copytree(part / "results" / "smoke" / "mlp", tmp_path / "mlp")
     shutil.rmtree(other / "stable.zarr")
     shutil.copytree(other / "central.zarr", other / "stable.zarr")
-    record = read_seal(other / "stable.zarr.seal.json").made
-    write_seal(other / "stable.zarr.seal.json", [other / "stable.zarr"], record | {"lock": "another"})
+    record = read_manifest(other / "stable.zarr.manifest.json").made
+    write_manifest(other / "stable.zarr.manifest.json", [other / "stable.zarr"], record | {"lock": "another"})
     assert main(["diff", "results/smoke/mlp", str(other)]) == 1
     told = capsys.readouterr().out.splitlines()
     assert any(line.startswith("  software: lock ") and line.endswith(" | another  [stable.zarr]") for line in told)

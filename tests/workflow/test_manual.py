@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from calls import ROOT, snakemake
 
-from centralflows.trajectory import open_trajectory
+from centralflows.store.trajectory import open_trajectory
 
 TRAJECTORIES = ("discrete", "midpoint", "stable", "central")
 

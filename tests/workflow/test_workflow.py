@@ -15,9 +15,9 @@ import xarray as xr
 import yaml
 from calls import ROOT, SMOKE, products, snakemake
 
-from centralflows import provenance
-from centralflows.catalogue import CATALOGUE
-from centralflows.trajectory import PROCESSES, VARIABLES, open_trajectory
+from centralflows.config.catalogue import CATALOGUE
+from centralflows.provenance import manifest
+from centralflows.store.trajectory import PROCESSES, VARIABLES, open_trajectory
 
 RUNS = ("mlp", "cnn", "transformer")
 
@@ -45,7 +45,7 @@ def test_every_trajectory_opens_with_units_and_its_config(built):
     for run in RUNS:
         for process in ("discrete", "midpoint", "stable", "central"):
             store = built / "results" / "smoke" / run / f"{process}.zarr"
-            provenance.verify_seal(provenance.seal_path(store))
+            manifest.verify_manifest(manifest.manifest_path(store))
             trajectory = open_trajectory(store)
             xr.testing.assert_identical(trajectory, xr.open_zarr(store))
             # Gradient descent has no state, and no weights are followed one by one.
@@ -78,7 +78,7 @@ def test_a_changed_chunk_never_yields_a_figure(copy):
     (copy / "figures" / "smoke" / "gd-eos.svg").unlink()
     done = snakemake(copy)
     assert done.returncode != 0
-    assert "SealError" in done.stderr and "midpoint.zarr/loss/c/0: changed" in done.stderr
+    assert "ManifestError" in done.stderr and "midpoint.zarr/loss/c/0: changed" in done.stderr
     assert not (copy / "figures" / "smoke" / "gd-eos.svg").exists()
 
 

@@ -7,14 +7,14 @@ from importlib import import_module
 from typing import Any
 
 _HOMES = {
-    "Dataset": "data.examples",
-    "Experiment": "experiment",
-    "GradientDescent": "optimizers",
-    "Objective": "objective",
-    "Optimizer": "optimizers",
-    "RMSProp": "optimizers",
-    "ScalarRMSProp": "optimizers",
-    "open_trajectory": "trajectory",
+    "Dataset": "problems.data.dataset",
+    "Experiment": "flows.experiment",
+    "GradientDescent": "optimizers.gd",
+    "Objective": "problems.objective",
+    "Optimizer": "optimizers.optimizer",
+    "RMSProp": "optimizers.rmsprop",
+    "ScalarRMSProp": "optimizers.scalar_rmsprop",
+    "open_trajectory": "store.trajectory",
 }
 
 __all__ = sorted(_HOMES)

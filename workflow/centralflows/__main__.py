@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 
-from .errors import UserError
+from .common.errors import UserError
 
 COMMANDS = ("audit", "check", "diff", "status", "verify")
 """Modules of `centralflows.commands`. Each has `arguments(parser)` and `main(options)`, which returns the exit status."""
@@ -19,7 +19,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m centralflows", description=__doc__)
     parsers = parser.add_subparsers(dest="command", required=True, metavar="command")
     for name in COMMANDS:
-        command = import_module(f".commands.{name}", __package__)
+        command = import_module(f".jobs.commands.{name}", __package__)
         text = command.__doc__.partition("\n")[0]
         own = parsers.add_parser(name, help=text, description=text)
         command.arguments(own)

@@ -7,7 +7,7 @@ import argparse
 import hashlib
 from pathlib import Path
 
-from centralflows.data.cifar10 import SUBSET, check_digests, first_of_each, load, save
+from centralflows.problems.data.cifar10 import SUBSET, check_digests, first_of_each, load, save
 
 parser = argparse.ArgumentParser(description="Make the shipped subset of CIFAR-10 from the full dataset.")
 parser.add_argument("full", type=Path, help="npz of the full dataset, written by the rule cifar10")

@@ -1,6 +1,6 @@
 """Analysis of stored trajectories."""
 
-SCORED = settings.scorecard(CONFIG)
+SCORED = job_settings.scorecard(CONFIG)
 
 
 rule analysis:
@@ -9,15 +9,17 @@ rule analysis:
         unpack(trajectories_of),
     output:
         analysis=directory(f"{RESULTS}/{{run}}/analysis.zarr"),
-        seal=f"{RESULTS}/{{run}}/analysis.zarr.seal.json",
+        manifest=f"{RESULTS}/{{run}}/analysis.zarr.manifest.json",
     log:
         f"{LOGS}/{{run}}/analysis.log",
     localrule: True
     conda:
         "../../envs/environment.yaml"
     params:
-        cfg=lambda wildcards: sorted_json(settings.analysis(CONFIG.runs[wildcards.run])),
-        source=source_digest("workflow/scripts/analysis.py"),
+        cfg=lambda wildcards: sorted_json(
+            job_settings.analysis(CONFIG.runs[wildcards.run])
+        ),
+        source=source("analysis"),
     script:
         "../scripts/analysis.py"
 
@@ -28,7 +30,7 @@ rule scorecard:
         **stores_of(SCORED["stores"]),
     output:
         card=f"{RESULTS}/scorecard.json",
-        seal=f"{RESULTS}/scorecard.json.seal.json",
+        manifest=f"{RESULTS}/scorecard.json.manifest.json",
         svg=report(
             f"{DRAWN}/scorecard.svg",
             caption="../report/scorecard.rst",
@@ -36,7 +38,7 @@ rule scorecard:
             labels={"figure": "scorecard", "claim": "which claims hold in which run"},
         ),
         png=f"{DRAWN}/scorecard.png",
-        figure_seal=f"{DRAWN}/scorecard.seal.json",
+        figure_manifest=f"{DRAWN}/scorecard.manifest.json",
     log:
         f"{LOGS}/scorecard.log",
     localrule: True
@@ -44,6 +46,6 @@ rule scorecard:
         "../../envs/environment.yaml"
     params:
         cfg=sorted_json(SCORED),
-        source=source_digest("workflow/scripts/scorecard.py"),
+        source=source("scorecard"),
     script:
         "../scripts/scorecard.py"

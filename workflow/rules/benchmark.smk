@@ -7,7 +7,7 @@ rule benchmark:
         measured="results/benchmarks/benchmark.json",
         table="results/benchmarks/benchmark.md",
         figure="results/benchmarks/benchmark.svg",
-        seal="results/benchmarks/benchmark.json.seal.json",
+        manifest="results/benchmarks/benchmark.json.manifest.json",
     log:
         "logs/benchmark.log",
     conda:
@@ -16,6 +16,6 @@ rule benchmark:
         gpu=gpus(),
     params:
         cfg=sorted_json({"threads": 1, "device": CONFIG.device}),
-        source=source_digest("workflow/scripts/benchmark.py"),
+        source=source("benchmark"),
     script:
         "../scripts/benchmark.py"

@@ -8,10 +8,10 @@ from contextlib import ExitStack
 
 from snakemake.exceptions import WorkflowError
 
-from centralflows import calls
-from centralflows.commit import forget
-from centralflows.errors import UserError
-from centralflows.provenance import CALL
+from centralflows.jobs import concurrent_calls
+from centralflows.jobs.checkpoint import forget
+from centralflows.common.errors import UserError
+from centralflows.provenance.manifest import CALL
 
 BEGAN = time.time()
 HELD = ExitStack()  # locks, for as long as this call lives
@@ -19,7 +19,7 @@ atexit.register(HELD.close)
 
 if workflow.is_main_process:
     # After a crash the same command continues: locks of a Snakemake that is dead do not count.
-    HELD.enter_context(calls.attend(Path(".snakemake")))
+    HELD.enter_context(concurrent_calls.attend(Path(".snakemake")))
     os.environ[CALL] = sorted_json(
         {
             "command": shlex.join(["snakemake", *sys.argv[1:]]),
@@ -34,7 +34,7 @@ onstart:
     }
     try:
         HELD.enter_context(
-            calls.announce(Path(RESULTS, ".calls"), outputs, since=BEGAN)
+            concurrent_calls.announce(Path(RESULTS, ".calls"), outputs, since=BEGAN)
         )
     except (UserError, OSError) as error:
         raise WorkflowError(f"{type(error).__name__}: {error}") from None

@@ -5,10 +5,9 @@ from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
 
-from centralflows import config as configuration
-from centralflows import config_file
-from centralflows.data import sst2
-from centralflows.errors import UserError
+from centralflows.common.errors import UserError
+from centralflows.config import messages, profile, yaml_file
+from centralflows.problems.data import sst2
 
 READ_FROM = ", ".join(map(str, workflow.configfiles)) or "the configuration"
 
@@ -16,15 +15,15 @@ try:
     # Snakemake, which has read the files already, lets more pass: of two equal keys it took the last.
     if workflow.is_main_process:
         for file in workflow.configfiles:
-            config_file.read(file)
-    CONFIG = configuration.load(config, source=READ_FROM)
+            yaml_file.read(file)
+    CONFIG = profile.load(config, source=READ_FROM)
     # Plugins are built once before any job; the jobs' own processes read this file too, and build what they need.
     if workflow.is_main_process and any(run.plugins for run in CONFIG.runs.values()):
-        from centralflows.plugin_checks import mistakes  # loads torch
+        from centralflows.jobs.plugin_checks import mistakes  # loads torch
 
         if wrong := mistakes(CONFIG.runs):
-            raise configuration.report(READ_FROM, wrong)
-except configuration.ConfigError as error:
+            raise messages.report(READ_FROM, wrong)
+except messages.ConfigError as error:
     raise WorkflowError(str(error)) from None
 
 if CONFIG.cifar10_path and not os.path.exists(os.path.expanduser(CONFIG.cifar10_path)):

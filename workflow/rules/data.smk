@@ -25,7 +25,7 @@ rule dataset:
         unpack(dataset_inputs),
     output:
         dataset=f"{RESULTS}/datasets/{{dataset}}.npz",
-        seal=f"{RESULTS}/datasets/{{dataset}}.npz.seal.json",
+        manifest=f"{RESULTS}/datasets/{{dataset}}.npz.manifest.json",
     log:
         f"{LOGS}/datasets/{{dataset}}.log",
     localrule: True
@@ -33,8 +33,10 @@ rule dataset:
         "../../envs/environment.yaml"
     params:
         cfg=lambda wildcards: sorted_json(
-            settings.dataset(CONFIG.runs[DATASETS[wildcards.dataset]])
+            job_settings.dataset(CONFIG.runs[DATASETS[wildcards.dataset]])
         ),
-        source=source_digest("workflow/scripts/dataset.py"),
+        source=lambda wildcards: source(
+            "dataset", job_settings.dataset(CONFIG.runs[DATASETS[wildcards.dataset]])
+        ),
     script:
         "../scripts/dataset.py"

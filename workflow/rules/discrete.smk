@@ -8,9 +8,9 @@ rule discrete:
         unpack(start_of),
     output:
         discrete=directory(f"{RESULTS}/{{run}}/discrete.zarr"),
-        discrete_seal=f"{RESULTS}/{{run}}/discrete.zarr.seal.json",
+        discrete_manifest=f"{RESULTS}/{{run}}/discrete.zarr.manifest.json",
         midpoint=directory(f"{RESULTS}/{{run}}/midpoint.zarr"),
-        midpoint_seal=f"{RESULTS}/{{run}}/midpoint.zarr.seal.json",
+        midpoint_manifest=f"{RESULTS}/{{run}}/midpoint.zarr.manifest.json",
     log:
         f"{LOGS}/{{run}}/discrete.log",
     benchmark:
@@ -27,8 +27,10 @@ rule discrete:
         cpus_per_task=CONFIG.threads,
     params:
         cfg=lambda wildcards: sorted_json(
-            settings.trajectory(CONFIG, wildcards.run, "discrete")
+            job_settings.trajectory(CONFIG, wildcards.run, "discrete")
         ),
-        source=source_digest("workflow/scripts/discrete.py"),
+        source=lambda wildcards: source(
+            "discrete", job_settings.trajectory(CONFIG, wildcards.run, "discrete")
+        ),
     script:
         "../scripts/discrete.py"

@@ -1,6 +1,6 @@
 """Figures: one rule each, so that each can be asked for by name and carries its own caption."""
 
-from centralflows import captions
+from centralflows.figures import captions
 
 for slug in CONFIG.figures:
 
@@ -17,7 +17,7 @@ for slug in CONFIG.figures:
                 labels={"figure": slug, "claim": drawing(slug).claim},
             ),
             png=f"{DRAWN}/{slug}.png",
-            seal=f"{DRAWN}/{slug}.seal.json",
+            manifest=f"{DRAWN}/{slug}.manifest.json",
         log:
             f"{LOGS}/figures/{slug}.log",
         localrule: True
@@ -26,7 +26,7 @@ for slug in CONFIG.figures:
         params:
             cfg=sorted_json(CONFIG.figures[slug].settings(slug)),
             about=captions.about(CONFIG, slug),
-            source=source_digest("workflow/scripts/figure.py"),
+            source=source("figure", CONFIG.figures[slug].settings(slug)),
         script:
             "../scripts/figure.py"
 
@@ -47,7 +47,7 @@ for slug in ANIMATED:
             **figure_inputs(slug),
         output:
             gif=f"{DRAWN}/{slug}.gif",
-            seal=f"{DRAWN}/{slug}.gif.seal.json",
+            manifest=f"{DRAWN}/{slug}.gif.manifest.json",
         log:
             f"{LOGS}/figures/{slug}.gif.log",
         localrule: True
@@ -55,7 +55,7 @@ for slug in ANIMATED:
             "../../envs/environment.yaml"
         params:
             cfg=sorted_json(CONFIG.figures[slug].settings(slug)),
-            source=source_digest("workflow/scripts/animation.py"),
+            source=source("animation", CONFIG.figures[slug].settings(slug)),
         script:
             "../scripts/animation.py"
 
@@ -70,17 +70,17 @@ rule gallery:
     """A page with every figure, its claim and its command, and the scorecard."""
     input:
         FIGURES,
-        **sealed(card=f"{RESULTS}/scorecard.json"),
+        **recorded(card=f"{RESULTS}/scorecard.json"),
     output:
         page=f"{DRAWN}/README.md",
-        seal=f"{DRAWN}/README.md.seal.json",
+        manifest=f"{DRAWN}/README.md.manifest.json",
     log:
         f"{LOGS}/gallery.log",
     localrule: True
     conda:
         "../../envs/environment.yaml"
     params:
-        cfg=sorted_json(settings.gallery(CONFIG, str(configfile_name()))),
-        source=source_digest("workflow/scripts/gallery.py"),
+        cfg=sorted_json(job_settings.gallery(CONFIG, str(configfile_name()))),
+        source=source("gallery"),
     script:
         "../scripts/gallery.py"

@@ -2,21 +2,23 @@
 
 from typing import get_args
 
+from centralflows.config.run import Process
+
 
 rule flow:
     """One flow, beside the discrete run."""
     input:
         unpack(dataset_of),
-        **sealed(discrete=f"{RESULTS}/{{run}}/discrete.zarr"),
+        **recorded(discrete=f"{RESULTS}/{{run}}/discrete.zarr"),
     output:
         flow=directory(f"{RESULTS}/{{run}}/{{flow}}.zarr"),
-        seal=f"{RESULTS}/{{run}}/{{flow}}.zarr.seal.json",
+        manifest=f"{RESULTS}/{{run}}/{{flow}}.zarr.manifest.json",
     log:
         f"{LOGS}/{{run}}/{{flow}}.log",
     benchmark:
         f"benchmarks/{CONFIG.profile}/{{run}}/{{flow}}.tsv"
     wildcard_constraints:
-        flow="|".join(p for p in get_args(configuration.Process) if p != "discrete"),
+        flow="|".join(p for p in get_args(Process) if p != "discrete"),
     group:
         group_of
     conda:
@@ -29,9 +31,11 @@ rule flow:
         cpus_per_task=CONFIG.threads,
     params:
         cfg=lambda wildcards: sorted_json(
-            settings.trajectory(CONFIG, wildcards.run, wildcards.flow)
+            job_settings.trajectory(CONFIG, wildcards.run, wildcards.flow)
         ),
-        source=source_digest("workflow/scripts/flow.py"),
+        source=lambda wildcards: source(
+            "flow", job_settings.trajectory(CONFIG, wildcards.run, wildcards.flow)
+        ),
     script:
         "../scripts/flow.py"
 
@@ -40,10 +44,10 @@ rule speeds:
     """The stationary state and three preconditioners along the central flow."""
     input:
         unpack(dataset_of),
-        **sealed(central=f"{RESULTS}/{{run}}/central.zarr"),
+        **recorded(central=f"{RESULTS}/{{run}}/central.zarr"),
     output:
         speeds=directory(f"{RESULTS}/{{run}}/speeds.zarr"),
-        seal=f"{RESULTS}/{{run}}/speeds.zarr.seal.json",
+        manifest=f"{RESULTS}/{{run}}/speeds.zarr.manifest.json",
     log:
         f"{LOGS}/{{run}}/speeds.log",
     benchmark:
@@ -59,7 +63,9 @@ rule speeds:
         runtime=minutes("speeds"),
         cpus_per_task=CONFIG.threads,
     params:
-        cfg=lambda wildcards: sorted_json(settings.speeds(CONFIG, wildcards.run)),
-        source=source_digest("workflow/scripts/speeds.py"),
+        cfg=lambda wildcards: sorted_json(job_settings.speeds(CONFIG, wildcards.run)),
+        source=lambda wildcards: source(
+            "speeds", job_settings.speeds(CONFIG, wildcards.run)
+        ),
     script:
         "../scripts/speeds.py"

@@ -7,14 +7,14 @@ rule agreement:
         expand("tests/reference/{run}.npz", run=("gd", "scalar-rmsprop", "rmsprop")),
     output:
         measured="results/agreement.json",
-        seal="results/agreement.json.seal.json",
+        manifest="results/agreement.json.manifest.json",
     log:
         "logs/agreement.log",
     conda:
         "../../envs/environment.yaml"
     params:
         cfg=sorted_json({"threads": 1}),
-        source=source_digest("workflow/scripts/agreement.py"),
+        source=source("agreement"),
     script:
         "../scripts/agreement.py"
 
@@ -23,13 +23,13 @@ rule discretisation:
     """Errors of the flows' discretisations against fine solutions, some minutes."""
     output:
         measured="results/discretisation.json",
-        seal="results/discretisation.json.seal.json",
+        manifest="results/discretisation.json.manifest.json",
     log:
         "logs/discretisation.log",
     conda:
         "../../envs/environment.yaml"
     params:
         cfg=sorted_json({"threads": 1}),
-        source=source_digest("workflow/scripts/discretisation.py"),
+        source=source("discretisation"),
     script:
         "../scripts/discretisation.py"

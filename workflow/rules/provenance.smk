@@ -6,18 +6,18 @@ rule crate:
     input:
         ANALYSES,
         FIGURES,
-        **sealed(card=f"{RESULTS}/scorecard.json"),
-        seals=[
-            *(f"{analysis}.seal.json" for analysis in ANALYSES),
-            *(f"{DRAWN}/{slug}.seal.json" for slug in CONFIG.figures),
-            rules.scorecard.output.seal,
-            rules.scorecard.output.figure_seal,
-            rules.gallery.output.seal,
+        **recorded(card=f"{RESULTS}/scorecard.json"),
+        manifests=[
+            *(f"{analysis}.manifest.json" for analysis in ANALYSES),
+            *(f"{DRAWN}/{slug}.manifest.json" for slug in CONFIG.figures),
+            rules.scorecard.output.manifest,
+            rules.scorecard.output.figure_manifest,
+            rules.gallery.output.manifest,
         ],
     output:
         metadata=f"{RESULTS}/ro-crate-metadata.json",
         copies=directory(f"{RESULTS}/ro_crate"),
-        seal=f"{RESULTS}/ro-crate-metadata.json.seal.json",
+        manifest=f"{RESULTS}/ro-crate-metadata.json.manifest.json",
     log:
         f"{LOGS}/crate.log",
     conda:
@@ -26,6 +26,6 @@ rule crate:
         cfg=sorted_json(
             {"profile": CONFIG.profile, "configfile": str(configfile_name())}
         ),
-        source=source_digest("workflow/scripts/crate.py"),
+        source=source("crate"),
     script:
         "../scripts/crate.py"

@@ -3,7 +3,7 @@
 import shutil
 from functools import cache
 
-from centralflows import demands
+from centralflows.config import resources
 
 
 # What profiles/default says of GPUs holds for each machine, not for all that a cluster has.
@@ -19,17 +19,17 @@ def gpus():
     return 1 if wanted else 0
 
 
-MACHINE = demands.GPU if gpus() else demands.CPU
+MACHINE = resources.GPU if gpus() else resources.CPU
 
 
 def megabytes(wildcards, attempt):
     """Memory, twice as much at each attempt: the last one may have had too little."""
-    return demands.megabytes(CONFIG.runs[wildcards.run], MACHINE) * 2 ** (attempt - 1)
+    return resources.megabytes(CONFIG.runs[wildcards.run], MACHINE) * 2 ** (attempt - 1)
 
 
 def minutes(process):
     def of_run(wildcards):
-        return demands.minutes(CONFIG.runs[wildcards.run], process, MACHINE)
+        return resources.minutes(CONFIG.runs[wildcards.run], process, MACHINE)
 
     return of_run
 
@@ -48,5 +48,5 @@ def is_short(name):
     """Whether a run is given no more than 90 minutes. One that starts from another needs that to be short too: a group never waits for
     a job outside of it that waits for the group."""
     run = CONFIG.runs[name]
-    needed = sum(demands.minutes(run, p, MACHINE) for p in demands.jobs(run))
+    needed = sum(resources.minutes(run, p, MACHINE) for p in resources.jobs(run))
     return needed <= 90 and (run.start is None or is_short(run.start.run))

@@ -2,10 +2,10 @@
 
 import json
 
-from centralflows import settings
-from centralflows.catalogue import CATALOGUE
-from centralflows.data import cifar10
-from centralflows.provenance import source_digest
+from centralflows.config import job_settings
+from centralflows.config.catalogue import CATALOGUE
+from centralflows.problems.data import cifar10
+from centralflows.common.hashing import source_digest
 
 RESULTS = f"results/{CONFIG.profile}"
 DRAWN = f"figures/{CONFIG.profile}"
@@ -25,21 +25,21 @@ FIGURES = [
 
 # A run for each dataset, to read its settings from.
 DATASETS = {
-    settings.dataset_name(run): name for name, run in reversed(CONFIG.runs.items())
+    job_settings.dataset_name(run): name for name, run in reversed(CONFIG.runs.items())
 }
 
 
-def sealed(**stores):
-    """Inputs of a consumer of sealed stores: a store counts by its seal, whatever its time stamp."""
+def recorded(**stores):
+    """Inputs of a consumer of recorded stores: a store counts by its manifest, whatever its time stamp."""
     inputs = {}
     for name, path in stores.items():
-        inputs |= {name: ancient(path), f"{name}_seal": f"{path}.seal.json"}
+        inputs |= {name: ancient(path), f"{name}_manifest": f"{path}.manifest.json"}
     return inputs
 
 
 def stores_of(runs):
-    """Sealed stores of several runs, as `<run>/<store>`."""
-    return sealed(
+    """Recorded stores of several runs, as `<run>/<store>`."""
+    return recorded(
         **{
             f"{run}/{name}": store(run, name)
             for run, names in runs.items()
@@ -61,8 +61,8 @@ def dataset_inputs(wildcards):
 
 def dataset_of(wildcards):
     """The dataset of a run."""
-    name = settings.dataset_name(CONFIG.runs[wildcards.run])
-    return sealed(dataset=f"{RESULTS}/datasets/{name}.npz")
+    name = job_settings.dataset_name(CONFIG.runs[wildcards.run])
+    return recorded(dataset=f"{RESULTS}/datasets/{name}.npz")
 
 
 def start_of(wildcards):
@@ -70,7 +70,7 @@ def start_of(wildcards):
     start = CONFIG.runs[wildcards.run].start
     if start is None:
         return {}
-    return sealed(
+    return recorded(
         source_discrete=store(start.run, "discrete"),
         source_midpoint=store(start.run, "midpoint"),
     )
@@ -79,8 +79,11 @@ def start_of(wildcards):
 def trajectories_of(wildcards):
     """Trajectories of a run, by process."""
     run = wildcards.run
-    return sealed(
-        **{name: store(run, name) for name in settings.trajectories(CONFIG.runs[run])}
+    return recorded(
+        **{
+            name: store(run, name)
+            for name in job_settings.trajectories(CONFIG.runs[run])
+        }
     )
 
 
@@ -93,6 +96,11 @@ def figure_inputs(slug):
     """Stores of the runs that a figure is drawn from, as `<run>/<store>`."""
     shown = ("discrete", "midpoint", *drawing(slug).stores)
     return stores_of(dict.fromkeys(CONFIG.figures[slug].sources, shown))
+
+
+def source(script, settings={}):
+    """Digest of a job's code: of its script, and of what its settings refer to."""
+    return source_digest(f"workflow/scripts/{script}.py", *settings.get("code", ()))
 
 
 def sorted_json(value):

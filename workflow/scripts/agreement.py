@@ -2,9 +2,9 @@
 
 import json
 
-from centralflows.agreement import RUNS, differences, ours, published
-from centralflows.jobs import job
-from centralflows.runtime import prepare
+from centralflows.flows.device import prepare
+from centralflows.jobs.benchmarks.agreement import RUNS, differences, ours, published
+from centralflows.jobs.job import job
 
 with job(snakemake) as this:
     prepare("cpu", this.config["threads"])
@@ -13,4 +13,4 @@ with job(snakemake) as this:
         theirs = published(run)
         measured[run] = differences(ours(run, theirs)["central"], theirs)
     this.output("measured").write_text(json.dumps(measured, indent=2) + "\n")
-    this.seal("seal", "measured", threads=this.config["threads"])
+    this.record("manifest", "measured", threads=this.config["threads"])

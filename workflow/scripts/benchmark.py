@@ -2,11 +2,11 @@
 
 import json
 
-from centralflows.benchmark import measure
-from centralflows.benchmark_report import draw, table
-from centralflows.figures import save
-from centralflows.jobs import job
-from centralflows.runtime import prepare
+from centralflows.figures.style import save
+from centralflows.flows.device import prepare
+from centralflows.jobs.benchmarks.cost import measure
+from centralflows.jobs.benchmarks.cost_tables import draw, table
+from centralflows.jobs.job import job
 
 with job(snakemake) as this:
     device = prepare(this.config["device"], this.config["threads"])
@@ -14,4 +14,4 @@ with job(snakemake) as this:
     this.output("measured").write_text(json.dumps(measured, indent=2) + "\n")
     this.output("table").write_text(table(measured) + "\n")
     save(draw(measured), this.output("figure"), identifier=this.identifier)
-    this.seal("seal", "measured", "table", "figure", threads=this.config["threads"])
+    this.record("manifest", "measured", "table", "figure", threads=this.config["threads"])

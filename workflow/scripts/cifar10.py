@@ -3,8 +3,8 @@
 import sys
 from pathlib import Path
 
-from centralflows.data.cifar10_sources import obtain
-from centralflows.errors import UserError
+from centralflows.common.errors import UserError
+from centralflows.problems.data.cifar10_sources import obtain
 
 with open(snakemake.log[0], "w", buffering=1) as log:
     # Not a parameter: the file has the same bytes from every source, so another path is no reason to make it again.

@@ -3,16 +3,16 @@
 import json
 from pathlib import Path
 
-from centralflows.crate.copies import copy
-from centralflows.crate.description import metadata
-from centralflows.jobs import job
-from centralflows.lineage import intact
+from centralflows.jobs.job import job
+from centralflows.provenance.crate.copies import copy
+from centralflows.provenance.crate.description import metadata
+from centralflows.provenance.lineage import intact
 
 with job(snakemake) as this:
     this.input("card")
-    links = intact(Path("results"), map(Path, snakemake.input.seals))
+    links = intact(Path("results"), map(Path, snakemake.input.manifests))
     configfile = Path(this.config["configfile"])
     copy(links, this.output("metadata").parent, configfile)
     crate = metadata(this.config["profile"], links, configfile.name)
     this.output("metadata").write_text(json.dumps(crate, indent=1) + "\n")
-    this.seal("seal", "metadata", "copies")
+    this.record("manifest", "metadata", "copies")

@@ -2,14 +2,15 @@
 
 from pydantic import TypeAdapter
 
-from centralflows import data, schema
-from centralflows.data.examples import save
-from centralflows.jobs import job
+from centralflows.config.datasets import AnyDataset
+from centralflows.jobs.job import job
+from centralflows.problems.data.dataset import save
+from centralflows.problems.data.make_dataset import make_dataset
 
 with job(snakemake) as this:
     files = {name: this.file(name) for name, _ in snakemake.input.items()}
-    dataset = data.build(TypeAdapter(schema.Dataset).validate_python(this.config["dataset"]), files)
+    dataset = make_dataset(TypeAdapter(AnyDataset).validate_python(this.config["dataset"]), files)
     save(this.output("dataset"), dataset)
     about = {name: getattr(dataset, name) for name in ("description", "source", "licence")}
-    this.seal("seal", "dataset", dataset=about)
+    this.record("manifest", "dataset", dataset=about)
     print(dataset.description, file=this.log)

@@ -2,11 +2,11 @@
 
 import json
 
-from centralflows.discretisation import measure
-from centralflows.jobs import job
-from centralflows.runtime import prepare
+from centralflows.flows.device import prepare
+from centralflows.jobs.benchmarks.discretisation import measure
+from centralflows.jobs.job import job
 
 with job(snakemake) as this:
     prepare("cpu", this.config["threads"])
     this.output("measured").write_text(json.dumps(measure(), indent=2) + "\n")
-    this.seal("seal", "measured", threads=this.config["threads"])
+    this.record("manifest", "measured", threads=this.config["threads"])

@@ -1,11 +1,11 @@
 """Draw one figure from stored trajectories, as SVG and PNG."""
 
-from centralflows.figures import save
-from centralflows.figures.stored import drawn
-from centralflows.jobs import job
+from centralflows.figures.style import save
+from centralflows.jobs.drawing import drawn
+from centralflows.jobs.job import job
 
 with job(snakemake) as this:
     figure = drawn(this)
     for kind in ("svg", "png"):
         save(figure, this.output(kind), identifier=this.identifier)
-    this.seal("seal", "svg", "png")
+    this.record("manifest", "svg", "png")

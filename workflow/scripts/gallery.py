@@ -2,11 +2,11 @@
 
 import json
 
-from centralflows.gallery import gallery
-from centralflows.jobs import job
+from centralflows.figures.gallery import gallery
+from centralflows.jobs.job import job
 
 with job(snakemake) as this:
     card = json.loads(this.input("card").read_text())
     page = gallery(this.config["profile"], this.config["figures"], card, command=this.config["command"])
     this.output("page").write_text(page)
-    this.seal("seal", "page")
+    this.record("manifest", "page")

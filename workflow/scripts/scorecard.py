@@ -2,11 +2,11 @@
 
 import json
 
-from centralflows.figures import save
-from centralflows.figures.scorecard import heat_map
-from centralflows.jobs import job
-from centralflows.scorecard import scorecard
-from centralflows.trajectory import open_trajectory
+from centralflows.analysis.scorecard import scorecard
+from centralflows.figures.heat_map import heat_map
+from centralflows.figures.style import save
+from centralflows.jobs.job import job
+from centralflows.store.trajectory import open_trajectory
 
 with job(snakemake) as this:
     runs = {
@@ -18,5 +18,5 @@ with job(snakemake) as this:
     figure = heat_map(card)
     for kind in ("svg", "png"):
         save(figure, this.output(kind), identifier=this.identifier)
-    this.seal("seal", "card")
-    this.seal("figure_seal", "svg", "png")
+    this.record("manifest", "card")
+    this.record("figure_manifest", "svg", "png")

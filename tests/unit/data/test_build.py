@@ -11,13 +11,17 @@ import pytest
 import torch
 from pydantic import TypeAdapter
 
-from centralflows import data, models, schema
-from centralflows.config_messages import models_in
-from centralflows.criteria import mean_squared_error
-from centralflows.data import FROM_FILES, MADE, sst2
-from centralflows.data.examples import MASKED, load, save
+from centralflows.common.references import load as load_reference
+from centralflows.config.datasets import AnyDataset, DatasetPluginConfig
+from centralflows.config.messages import models_in
+from centralflows.config.networks import AnyNetwork, TransformerConfig, networks_for
+from centralflows.problems.criteria import mean_squared_error
+from centralflows.problems.data import sst2
+from centralflows.problems.data.dataset import MASKED, load, save
+from centralflows.problems.data.make_dataset import make_dataset
+from centralflows.problems.networks.make_network import make_network
 
-DATASETS = [model for model in models_in(schema.Dataset) if model is not schema.DatasetPlugin]
+DATASETS = [model for model in models_in(AnyDataset) if model is not DatasetPluginConfig]
 NAMES = [get_args(model.model_fields["name"].annotation)[0] for model in DATASETS]
 BINARY = [model for model in DATASETS if "binary" in model.model_fields]
 TWO_CLASSES = {"cifar10": {"classes": 2}, "digits": {"classes": 2}}
@@ -35,17 +39,17 @@ def sentences(tmp_path_factory):
 def configured(name, sentences, **options):
     options = {"path": sentences} | options if name == "sst2" else options
     raw = {"name": name, "examples": 20, "test_examples": 20} | options
-    return TypeAdapter(schema.Dataset).validate_python(raw)
+    return TypeAdapter(AnyDataset).validate_python(raw)
 
 
 def test_each_name_has_one_builder():
-    assert sorted(NAMES) == sorted([*FROM_FILES, *MADE])
+    assert len({load_reference(model.implementation) for model in DATASETS}) == len(NAMES) == len(set(NAMES))
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_datasets_are_what_their_kind_says(name, sentences):
     options = configured(name, sentences)
-    built = data.build(options)
+    built = make_dataset(options)
     assert built.inputs.shape[0] == built.labels.shape[0] == 20
     assert built.test_inputs.shape[1:] == built.inputs.shape[1:] and built.labels.dtype == np.int64
     if options.kind == "tokens":
@@ -64,7 +68,7 @@ def test_datasets_are_what_their_kind_says(name, sentences):
 @pytest.mark.parametrize("name", NAMES)
 def test_the_same_options_give_the_same_bytes(name, sentences, tmp_path):
     options = configured(name, sentences)
-    first, again = data.build(options), data.build(options)
+    first, again = make_dataset(options), make_dataset(options)
     for file, built in (("a.npz", first), ("b.npz", again)):
         save(tmp_path / file, built)
     assert (tmp_path / "a.npz").read_bytes() == (tmp_path / "b.npz").read_bytes()
@@ -74,15 +78,15 @@ def test_the_same_options_give_the_same_bytes(name, sentences, tmp_path):
 
 @pytest.mark.parametrize("name", [name for name in NAMES if name != "sst2"])  # people say some things twice
 def test_no_test_example_is_a_training_example(name, sentences):
-    built = data.build(configured(name, sentences))
+    built = make_dataset(configured(name, sentences))
     rows = np.concatenate([built.inputs, built.test_inputs]).reshape(40, -1)
     assert len(np.unique(rows, axis=0)) == 40
 
 
 @pytest.mark.parametrize("name", [get_args(model.model_fields["name"].annotation)[0] for model in BINARY])
 def test_two_classes_are_learnt_by_one_unit(name, sentences):
-    built = data.build(configured(name, sentences, binary=True, **TWO_CLASSES.get(name, {})))
-    two = data.build(configured(name, sentences, **TWO_CLASSES.get(name, {})))
+    built = make_dataset(configured(name, sentences, binary=True, **TWO_CLASSES.get(name, {})))
+    two = make_dataset(configured(name, sentences, **TWO_CLASSES.get(name, {})))
     assert (built.classes, two.classes) == (1, 2)
     assert all(np.array_equal(a, b) for a, b in zip(built[:4], two[:4], strict=True))
     assert set(built.labels[built.labels != MASKED]) == {0, 1}
@@ -105,9 +109,9 @@ def test_two_classes_are_learnt_by_one_unit(name, sentences):
 )
 def test_networks_accept_what_fits_them(name, model, options, binary, sentences):
     options = configured(name, sentences, binary=binary, **options)
-    built = data.build(options)
-    assert model in schema.networks_for(options.kind)
-    network = models.build(TypeAdapter(schema.Model).validate_python({"name": model}), built, seed=0)
+    built = make_dataset(options)
+    assert model in networks_for(options.kind)
+    network = make_network(TypeAdapter(AnyNetwork).validate_python({"name": model}), built, seed=0)
     outputs = network(torch.from_numpy(built.inputs))
     assert outputs.shape == (*built.labels.shape, built.classes)
     loss = mean_squared_error(outputs, torch.from_numpy(built.labels))
@@ -121,8 +125,8 @@ def test_networks_accept_what_fits_them(name, model, options, binary, sentences)
 
 @pytest.mark.parametrize("name", ["sorting", "copying"])
 def test_the_transformer_predicts_symbols(name, sentences):
-    built = data.build(configured(name, sentences))
-    network = models.build(schema.Transformer(name="transformer"), built, seed=0)
+    built = make_dataset(configured(name, sentences))
+    network = make_network(TransformerConfig(name="transformer"), built, seed=0)
     assert network(torch.from_numpy(built.inputs)).shape == (20, 15, 4)
 
 

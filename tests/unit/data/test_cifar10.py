@@ -22,9 +22,18 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from centralflows.data import cifar10, cifar10_formats
-from centralflows.data.cifar10 import SUBSET, SUBSET_SHA256, Cifar10, DigestMismatch, first_of_each, load, save, select
-from centralflows.data.cifar10_sources import (
+from centralflows.problems.data import cifar10, cifar10_formats
+from centralflows.problems.data.cifar10 import (
+    SUBSET,
+    SUBSET_SHA256,
+    Cifar10,
+    DigestMismatch,
+    first_of_each,
+    load,
+    save,
+    select,
+)
+from centralflows.problems.data.cifar10_sources import (
     SOURCES,
     DatasetUnavailable,
     Source,

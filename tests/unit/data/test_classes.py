@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from centralflows.data.classes import first_of_each, output_units, split, uneven
+from centralflows.problems.data.class_labels import first_of_each, output_units, split, uneven
 
 LABELS = np.array([1, 0, 2, 1, 0, 2, 2, 1, 0, 0, 2, 1, 2])  # 4, 4 and 5 of each
 ROWS = np.arange(len(LABELS), dtype=np.float64)

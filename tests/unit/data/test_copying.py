@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from centralflows.data.copying import copying
-from centralflows.data.sorting import sorting
+from centralflows.problems.data.copying import copying
+from centralflows.problems.data.sorting import sorting
 
 
 def test_rows_are_sequences_followed_by_themselves():

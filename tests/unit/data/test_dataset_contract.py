@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from centralflows.data.contract import faults
-from centralflows.data.examples import Dataset, load, save
+from centralflows.problems.data.dataset import Dataset, load, save
+from centralflows.problems.data.dataset_contract import faults
 
 ABOUT = ("two lines", "a test", "none")
 

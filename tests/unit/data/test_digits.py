@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_digits
 
-from centralflows.data.digits import digits, standardise
+from centralflows.problems.data.digits import digits, standardise
 
 
 def test_all_digits_are_there():

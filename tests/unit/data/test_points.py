@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from centralflows.data.points import circles, classification, moons
+from centralflows.problems.data.point_clouds import circles, classification, moons
 
 MADE = [moons, circles, classification]
 

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from centralflows.data.sequences import next_token
-from centralflows.data.sorting import sorting
+from centralflows.problems.data.sequences import next_token
+from centralflows.problems.data.sorting import sorting
 
 
 def test_rows_are_sequences_followed_by_their_sorted_version():

@@ -5,8 +5,9 @@ import hashlib
 import numpy as np
 import pytest
 
-from centralflows.data import build, sst2
-from centralflows.schema import Sst2
+from centralflows.config.datasets import Sst2Config
+from centralflows.problems.data import sst2
+from centralflows.problems.data.make_dataset import make_dataset
 
 TRAIN = 'sentence\tlabel\na fine film \t1\ndull \t0\nso "good\t1\nnaïve , and long \t0\n'
 DEV = "sentence\tlabel\nbad \t0\ngood \t1\n"
@@ -20,7 +21,7 @@ def folder(tmp_path):
 
 
 def made(folder, **changed):
-    return sst2.sst2(sst2.files(folder), **{"examples": 4, "test_examples": 2, "length": 10} | changed)
+    return sst2.sst2(**sst2.files(folder), **{"examples": 4, "test_examples": 2, "length": 10} | changed)
 
 
 def sentence(tokens):
@@ -52,11 +53,11 @@ def test_the_source_names_the_files_by_their_digests(folder):
 
 
 def test_the_configured_folder_is_read_and_its_path_is_recorded_nowhere(folder):
-    dataset = Sst2(name="sst2", examples=4, test_examples=2, length=10, path=str(folder))
-    assert all(np.array_equal(a, b) for a, b in zip(build(dataset)[:4], made(folder)[:4], strict=True))
+    dataset = Sst2Config(name="sst2", examples=4, test_examples=2, length=10, path=str(folder))
+    assert all(np.array_equal(a, b) for a, b in zip(make_dataset(dataset)[:4], made(folder)[:4], strict=True))
     assert "path" not in dataset.model_dump(mode="json")
-    given_to_job = Sst2.model_validate(dataset.model_dump(mode="json"))
-    assert np.array_equal(build(given_to_job, sst2.files(folder)).inputs, made(folder).inputs)
+    given_to_job = Sst2Config.model_validate(dataset.model_dump(mode="json"))
+    assert np.array_equal(make_dataset(given_to_job, sst2.files(folder)).inputs, made(folder).inputs)
 
 
 def test_missing_files_are_named_with_the_cure(folder):

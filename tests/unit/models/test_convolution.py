@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import nn
 
-from centralflows.derivatives import Point
-from centralflows.models.convolution import replace_convolutions
-from centralflows.objective import Objective
+from centralflows.derivatives.point import Point
+from centralflows.problems.networks.convolution import replace_convolutions
+from centralflows.problems.objective import Objective
 
 LAYERS = {
     "plain": (nn.Conv2d(4, 6, 3), (2, 4, 7, 6)),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from centralflows.models import Lstm
+from centralflows.problems.networks.lstm import Lstm
 
 
 def test_loss_and_gradient_are_those_of_torchs_lstm():

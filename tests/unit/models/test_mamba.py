@@ -6,9 +6,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from centralflows.models import Mamba
-from centralflows.models.mamba import causal_convolution, selective_scan
-from centralflows.models.norms import RMSNorm
+from centralflows.problems.networks.mamba import Mamba, causal_convolution, selective_scan
+from centralflows.problems.networks.norms import RMSNorm
 
 
 def silu(x):

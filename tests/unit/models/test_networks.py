@@ -9,14 +9,17 @@ import pytest
 import torch
 from pydantic import TypeAdapter
 
-from centralflows import Objective, models, schema
-from centralflows.criteria import cross_entropy
-from centralflows.data.examples import Dataset
-from centralflows.derivatives import Point
-from centralflows.experiment import build
-from centralflows.models import NETWORKS
-from centralflows.models.activations import ACTIVATIONS
-from centralflows.probe import probe
+from centralflows import Objective
+from centralflows.config.networks import AnyNetwork, networks_for
+from centralflows.config.run import RunConfig
+from centralflows.derivatives.derivative_check import probe
+from centralflows.derivatives.point import Point
+from centralflows.figures.run_view import NETWORKS
+from centralflows.flows.make_experiment import make_experiment
+from centralflows.problems.criteria import cross_entropy
+from centralflows.problems.data.dataset import Dataset
+from centralflows.problems.networks.activations import ACTIVATIONS
+from centralflows.problems.networks.make_network import make_network
 
 PARAMETERS = {
     "mlp": 853_508,
@@ -41,7 +44,7 @@ WITH_ACTIVATION = sorted(set(TINY) - {"lstm"})
 
 
 def model(name: str, **options):
-    return TypeAdapter(schema.Model).validate_python({"name": name, **options})
+    return TypeAdapter(AnyNetwork).validate_python({"name": name, **options})
 
 
 def dataset(name: str, *, n: int = 5, shape: tuple[int, ...] | None = None, classes: int = 3) -> Dataset:
@@ -60,7 +63,7 @@ def dataset(name: str, *, n: int = 5, shape: tuple[int, ...] | None = None, clas
 
 def objective(name: str, *, shape: tuple[int, ...] | None = None, classes: int = 3, **options) -> Objective:
     data = dataset(name, shape=shape, classes=classes)
-    network = models.build(model(name, **{**TINY[name], **options}), data, seed=0)
+    network = make_network(model(name, **{**TINY[name], **options}), data, seed=0)
     inputs, labels = torch.from_numpy(data.inputs), torch.from_numpy(data.labels)
     return Objective(network, inputs, labels, cross_entropy).to(dtype=torch.float64)
 
@@ -74,11 +77,11 @@ def away(w: torch.Tensor) -> torch.Tensor:
 def test_the_default_has_the_parameters_that_it_should(name):
     data = dataset(name, n=1, shape=(15,) if name in TOKENS else (3, 32, 32), classes=4)
     data = data._replace(inputs=data.inputs % 4) if name in TOKENS else data
-    assert sum(p.numel() for p in models.build(model(name), data, seed=0).parameters()) == PARAMETERS[name]
+    assert sum(p.numel() for p in make_network(model(name), data, seed=0).parameters()) == PARAMETERS[name]
 
 
 def test_every_network_of_the_configuration_can_be_built():
-    assert set(NETWORKS) == {name for kind in ("images", "points", "tokens") for name in schema.networks_for(kind)}
+    assert set(NETWORKS) == {name for kind in ("images", "points", "tokens") for name in networks_for(kind)}
 
 
 @pytest.mark.parametrize("name", NETWORKS)
@@ -132,17 +135,17 @@ def test_relu_is_warned_of_and_can_be_run(name):
 
 def test_an_unknown_activation_is_named():
     with pytest.raises(ValueError, match="no activation is called 'sine'; there are gelu"):
-        models.mlp((2,), 1, activation="sine")
+        make_network.mlp((2,), 1, activation="sine")
 
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_weights_depend_on_the_seed_alone(name):
     data, settings = dataset(name), model(name, **TINY[name])
     before = torch.random.get_rng_state()
-    first = models.build(settings, data, seed=1).state_dict()
+    first = make_network(settings, data, seed=1).state_dict()
     assert torch.equal(torch.random.get_rng_state(), before)
     torch.randn(3)
-    again, other = (models.build(settings, data, seed=seed).state_dict() for seed in (1, 2))
+    again, other = (make_network(settings, data, seed=seed).state_dict() for seed in (1, 2))
     assert all(torch.equal(first[key], again[key]) for key in first)
     assert any(not torch.equal(first[key], other[key]) for key in first)
 
@@ -170,7 +173,7 @@ def test_sequences_may_have_any_length_and_alphabet(name):
 
 def test_an_alphabet_may_be_larger_than_the_outputs():
     data = dataset("lstm", classes=7)._replace(classes=2)
-    network = models.build(model("lstm", **TINY["lstm"]), data, seed=0)
+    network = make_network(model("lstm", **TINY["lstm"]), data, seed=0)
     assert network.embedding.num_embeddings == 7 and network.head.out_features == 2
 
 
@@ -194,7 +197,7 @@ def test_sequences_are_read_from_the_left(name):
     ],
 )
 def test_images_of_a_size_that_does_not_fit_are_refused(name, shape, message):
-    with pytest.raises(models.Unfitting, match=f"model {name!r} does not fit .*random examples.*{message}"):
+    with pytest.raises(make_network.Unfitting, match=f"model {name!r} does not fit .*random examples.*{message}"):
         objective(name, shape=shape)
 
 
@@ -206,7 +209,7 @@ def test_outputs_start_at_zero(name):
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_it_runs_from_a_configuration(name):
-    run = TypeAdapter(schema.Run).validate_python(
+    run = TypeAdapter(RunConfig).validate_python(
         {
             "dataset": {"name": "sorting" if name in TOKENS else "cifar10"},
             "model": {"name": name, **TINY[name]},
@@ -216,7 +219,7 @@ def test_it_runs_from_a_configuration(name):
             "chunk_size": 2,
         }
     )
-    experiment = build(run, dataset(name))
+    experiment = make_experiment(run, dataset(name))
     assert len(experiment.objective.parts) == 3
     found = experiment.run()
     assert all(np.isfinite(found[process].loss).all() for process in found)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch.nn import functional
 
-from centralflows.models import ResNet
+from centralflows.problems.networks.resnet import ResNet
 
 
 def randomised(network: torch.nn.Module) -> torch.nn.Module:

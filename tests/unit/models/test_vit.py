@@ -8,8 +8,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from centralflows.models import Vit
-from centralflows.models.vit import patches, sine_cosine_2d
+from centralflows.problems.networks.vit import Vit, patches, sine_cosine_2d
 
 
 def test_patches_are_those_of_unfold():

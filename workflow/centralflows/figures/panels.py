@@ -9,8 +9,8 @@ import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
 
-from ..metrics import EDGE
-from .runs import Run, names
+from ..analysis.crossings import EDGE
+from .run_view import Run, names
 from .style import LINES, MODES, finish
 
 LOSS = "training loss"

@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy import ndarray
 
-from .runs import Runs
+from .run_view import Runs
 from .style import STABLE, panels
 
 ITERATES = {"color": STABLE, "marker": "o", "ms": 4, "lw": 1.2}

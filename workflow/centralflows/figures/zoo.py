@@ -7,9 +7,9 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from ..windows import Window
+from ..analysis.windows import Window
 from . import panels
-from .runs import Run, Runs, cut, learning_rate, network
+from .run_view import Run, Runs, cut, learning_rate, network
 from .style import MODES, finish, headroom
 from .style import panels as new
 

@@ -20,8 +20,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ..symmetric import triangle
-from .base import Optimizer, Schedule, State, as_schedule
+from ..derivatives.svec import triangle
+from .optimizer import Optimizer, Schedule, State, as_schedule
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from .base import Optimizer, Schedule, State, as_schedule
+from .optimizer import Optimizer, Schedule, State, as_schedule
 
 
 @dataclass(frozen=True)

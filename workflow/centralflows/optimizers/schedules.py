@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import torch
 
-from .base import Schedule
+from .optimizer import Schedule
 
 
 def constant(lr: float) -> Schedule:

@@ -1,0 +1,142 @@
+"""The paper's claims, measured in every run of a profile.
+
+A claim is about a run, or about runs that differ in their learning rate alone. Where a number rests on time averages, it is
+measured at half and twice the configured width too, and a verdict that would change with the width is undecided.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from .claims import CLAIMS, LARGER_LR, Claim
+from .measures import Run, at_edge
+from .time_series import time_average
+
+
+def scorecard(
+    runs: Mapping[str, Run], widths: Mapping[str, float], published: Mapping[str, Mapping[str, float]] | None = None
+) -> dict[str, Any]:
+    """All claims for all runs, as plain data for JSON.
+
+    Args:
+        runs: trajectories of each run by process.
+        widths: of the time averages, of each run [steps].
+        published: what the published plots show of claims, by run.
+    """
+    published = published or {}
+    return {
+        "estimator": "Gaussian time average over optimizer steps; its standard deviation is the run's width",
+        "claims": {name: _described(claim) for name, claim in CLAIMS.items()} | {"larger-lr": _described(LARGER_LR)},
+        "runs": {name: _measured(run, widths[name], published.get(name, {})) for name, run in runs.items()},
+        "learning_rates": learning_rates(runs),
+        "crossings": {name: crossings(run["speeds"]) for name, run in runs.items() if "speeds" in run},
+        "misses": {name: found for name, run in runs.items() if (found := misses(run, widths[name]))},
+        "stopped": {
+            name: stops
+            for name, run in runs.items()
+            if (stops := {p: s.attrs["stopped"] for p, s in run.items() if "stopped" in s.attrs})
+        },
+        "diverged": {
+            name: min(steps)
+            for name, run in runs.items()
+            if (steps := [int(store.attrs["diverged"]) for store in run.values() if "diverged" in store.attrs])
+        },
+    }
+
+
+def _described(claim: Claim) -> dict[str, Any]:
+    return {
+        "statement": claim.statement,
+        "number": claim.number,
+        "relation": claim.relation,
+        "threshold": claim.threshold,
+        "averaged": claim.averaged,
+    }
+
+
+def _measured(run: Run, width: float, published: Mapping[str, float]) -> dict[str, Any]:
+    """The claims that apply to a run."""
+    found: dict[str, Any] = {}
+    for name, claim in CLAIMS.items():
+        value = claim.measure(run, width)
+        if value is None or not np.isfinite(value):
+            continue
+        entry: dict[str, Any] = {"value": value}
+        others = [claim.measure(run, factor * width) for factor in (0.5, 2.0)] if claim.averaged else []
+        others = [other for other in others if other is not None and np.isfinite(other)]
+        if claim.averaged:
+            entry |= {"width": width, "at_half_and_twice_the_width": others}
+        entry["verdict"] = claim.verdict(value, *others)
+        if name in published:
+            entry["published"] = published[name]
+        found[name] = entry
+    return found
+
+
+def learning_rates(runs: Mapping[str, Run]) -> list[dict[str, Any]]:
+    """The claim about learning rates, for each group of runs that differ in nothing else."""
+    groups: dict[str, list[tuple[float, str]]] = {}
+    for name, run in runs.items():
+        settings = json.loads(run["discrete"].attrs.get("config", "{}")).get("run")
+        if settings is None or not np.isfinite(run["midpoint"].hessian_eigenvalues).any():
+            continue
+        optimizer = dict(settings["optimizer"])
+        lr = optimizer.pop("lr")
+        kept = {key: settings.get(key) for key in ("dataset", "model", "criterion", "seed", "start", "stop_at_loss")}
+        groups.setdefault(json.dumps([optimizer, kept], sort_keys=True), []).append((lr, name))
+    cards = []
+    for members in groups.values():
+        members = sorted(dict(reversed(members)).items())  # one run for each learning rate, the first
+        edges = [at_edge(runs[name]) for _, name in members]
+        if len(members) < 2 or any(edge is None for edge in edges):
+            continue
+        # The midpoints' loss, as that of the iterates is full of spikes.
+        losses = [runs[name]["midpoint"].loss.dropna("step") for _, name in members]
+        level = max(float(loss.min()) for loss in losses)
+        steps = [int(loss.step[int(np.argmax(loss.values <= level))]) for loss in losses]
+        # Of RMSProp the Hessian's own eigenvalues are known now and then only.
+        known = [runs[name]["midpoint"].hessian_eigenvalues.isel(mode=0).dropna("step") for _, name in members]
+        sharpness = [float(s.sel(step=step, method="nearest")) for s, step in zip(known, steps, strict=True)]
+        right = np.diff(sharpness) < 0
+        cards.append(
+            {
+                "runs": [name for _, name in members],
+                "learning_rates": [lr for lr, _ in members],
+                "loss": level,
+                "sharpness": sharpness,
+                "value": float(right.mean()),
+                "verdict": LARGER_LR.verdict(float(right.mean())),
+            }
+        )
+    return cards
+
+
+def crossings(speeds: xr.Dataset) -> list[int]:
+    """The steps between which the stationary preconditioner and gradient descent change places in speed."""
+    ahead = (speeds.speed_stationary > speeds.speed_gradient_descent).values
+    return [int(step) for step in speeds.step.values[1:][ahead[1:] != ahead[:-1]]]
+
+
+def misses(run: Run, width: float, *, share: float = 0.2) -> list[dict[str, float | int]]:
+    """Where the central flow fails: stretches in which the time-averaged loss exceeds the prediction by a share of it.
+
+    Returns:
+        The step of the greatest excess of each stretch, the excess relative to the prediction, and the length [steps].
+    """
+    if "central" not in run:
+        return []
+    excess = time_average(run["discrete"].loss, width=width) / run["central"].predicted_loss - 1
+    over = np.concatenate([[False], (excess > share).values, [False]]).astype(int)
+    starts, stops = np.flatnonzero(np.diff(over) == 1), np.flatnonzero(np.diff(over) == -1)
+    found = []
+    for start, stop in zip(starts, stops, strict=True):
+        part = excess[start:stop]
+        found.append(
+            {"step": int(part.step[part.values.argmax()]), "excess": float(part.max()), "length": int(stop - start)}
+        )
+    return found

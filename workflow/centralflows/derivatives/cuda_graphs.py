@@ -1,0 +1,163 @@
+"""Derivatives on a GPU as recorded queues of kernels (CUDA graphs).
+
+A network of many small operations keeps a GPU waiting: the host takes longer to launch a kernel than the kernel runs. So
+each derivative is launched once while it is recorded, and only replayed from then on, on the same memory. What is recorded
+are the calls of an ordinary `Point`, so that a replay runs the same kernels and returns the same bytes.
+"""
+
+from __future__ import annotations
+
+import gc
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from .point import Function, Point, evaluated
+
+
+class NotRecordable(RuntimeError):
+    """A replay does not return what was recorded: the function does not depend on the weights alone."""
+
+
+class Replay(NamedTuple):
+    """A recorded call.
+
+    Attributes:
+        graph: its kernels.
+        given: where it reads its argument.
+        found: where it leaves its results.
+    """
+
+    graph: torch.cuda.CUDAGraph
+    given: Tensor
+    found: tuple[Tensor, ...]
+
+    def __call__(self, argument: Tensor) -> tuple[Tensor, ...]:
+        # Not `given.copy_`: graphs that were saved for a later backward pass would take its contents for lost.
+        self.given.data.copy_(argument)
+        self.graph.replay()
+        return self.found
+
+
+class Recording:
+    """All derivatives of a function on a GPU, each recorded when it is asked for first.
+
+    There is one point in its memory, that of the weights loaded last.
+
+    Raises:
+        NotRecordable: see there; other errors of torch where the host waits for a result in the middle of a derivative.
+    """
+
+    def __init__(self, function: Function):
+        self._function = function
+        self._stream, self._pool = torch.cuda.Stream(), torch.cuda.graph_pool_handle()
+        self._replays: dict[tuple[str, int], Replay] = {}
+        self._point: Point | None = None  # that of the memory
+        self._loaded: Tensor | None = None  # weights there
+
+    def value_and_gradient(self, w: Float[Tensor, " p"]) -> tuple[Float[Tensor, ""], Float[Tensor, " p"]]:
+        replay = self._replay("value", w, lambda given: evaluated(self._function, given))
+        loss, gradient = replay(w)
+        return loss.clone(), gradient.clone()
+
+    def load(self, w: Float[Tensor, " p"]) -> tuple[Float[Tensor, ""], Float[Tensor, " p"]]:
+        """Make its point that of these weights, and return loss and gradient."""
+        replay = self._replay("point", w, self._began)
+        loss, gradient = replay(w) if self._loaded is not w else replay.found
+        self._loaded = w
+        return loss, gradient
+
+    def _began(self, given: Tensor) -> tuple[Tensor, Tensor]:
+        self._point = Point(self._function, given)
+        return self._point.loss, self._point.gradient
+
+    def derivative(self, name: str, w: Float[Tensor, " p"], vectors: Float[Tensor, "p m"]) -> Float[Tensor, "p c"]:
+        """A derivative at weights, by the name of the method of `Point` that returns it."""
+        self.load(w)
+        replay = self._replay(name, vectors.T, lambda given: (getattr(self._point, name)(given.T),))
+        return replay(vectors.T)[0].clone()
+
+    @property
+    def batched(self) -> bool:
+        return self._point.batched
+
+    def _replay(self, name: str, argument: Tensor, work: Callable[[Tensor], tuple[Tensor, ...]]) -> Replay:
+        key = name, argument.shape[0] if argument.ndim > 1 else 1
+        if key not in self._replays:
+            self._replays[key] = self._recorded(argument, work)
+        return self._replays[key]
+
+    def _recorded(self, argument: Tensor, work: Callable[[Tensor], tuple[Tensor, ...]]) -> Replay:
+        given = argument.detach().clone(memory_format=torch.contiguous_format)
+        current = torch.cuda.current_stream()
+        self._stream.wait_stream(current)
+        # On the stream of the recording, where graphs are gone back through: once as usual, so that libraries are set up and
+        # modules keep what they keep, and once to see that the host does not wait, as that would break a recording off.
+        with torch.cuda.stream(self._stream):
+            expected = [result.clone() for result in work(given)]
+            with _no_waiting():
+                work(given)
+        current.wait_stream(self._stream)
+        graph = torch.cuda.CUDAGraph()
+        try:
+            with _no_collection(), torch.cuda.graph(graph, pool=self._pool, stream=self._stream):
+                found = work(given)
+        finally:
+            torch.cuda.set_stream(current)  # which torch does not after an error
+        replay = Replay(graph, given, found)
+        for result, before in zip(replay(argument), expected, strict=True):
+            if not (result - before).norm() <= 1e-3 * before.norm():
+                raise NotRecordable("a replay does not return what was recorded")
+        return replay
+
+
+@contextmanager
+def _no_waiting() -> Iterator[None]:
+    """Where the host would wait for a result, an error is raised instead."""
+    mode = torch.cuda.get_sync_debug_mode()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it is said to miss some
+        torch.cuda.set_sync_debug_mode("error")
+    try:
+        yield
+    finally:
+        torch.cuda.set_sync_debug_mode(mode)
+
+
+@contextmanager
+def _no_collection() -> Iterator[None]:
+    """Without the garbage collector: a recording that it frees while another is made would break that one."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
+
+
+class RecordedPoint(Point):
+    """A point whose derivatives are replayed."""
+
+    def __init__(self, recording: Recording, w: Float[Tensor, " p"]):
+        self.w, self._recording = w.detach(), recording
+        loss, gradient = recording.load(self.w)
+        self.loss, self.gradient, self.batched = loss.clone(), gradient.clone(), recording.batched
+
+    def hessian_product(self, vectors):
+        # A recording for every number of vectors pays off where they take one pass.
+        parts = [vectors] if self.batched else vectors.split(1, dim=1)
+        found = [self._recording.derivative("hessian_product", self.w, part) for part in parts]
+        return torch.cat([part.T for part in found]).T
+
+    def product_graphs(self, vectors):
+        """The columns of $H U$, without graphs: `curvature_gradients` has them in its recording."""
+        return tuple(self.hessian_product(vectors).T)
+
+    def curvature_gradients(self, vectors, products=None):
+        return self._recording.derivative("curvature_gradients", self.w, vectors)

@@ -1,0 +1,113 @@
+"""Points of one objective: whole, in slices that fit into memory, or recorded for a GPU."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from typing import TypeVar
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from ..common.errors import UserError
+from .cuda_graphs import RecordedPoint, Recording
+from .point import Function, Point, SlicedPoint, parts_of, ran_out_of_memory, value_and_gradient
+
+T = TypeVar("T")
+
+
+class Points:
+    """Makes `Point`s of one objective and remembers the last, which solver and integrator often ask for twice.
+
+    On a GPU the derivatives of an objective in one slice are recorded and replayed. One that cannot be recorded, as the host
+    has to wait for a result, goes on without, and a warning says so. Where memory runs out, the recording goes first; then
+    slices are halved.
+    """
+
+    def __init__(self, objective: Function):
+        self.objective = objective
+        self._adapts = hasattr(objective, "halve")
+        self._recordable, self._recording = self._adapts, None
+        self._last: Point | None = None
+
+    def at(self, w: Float[Tensor, " p"]) -> Point:
+        if self._last is None or not torch.equal(self._last.w, w):
+            self._last = FittedPoint(self, w.clone()) if self._adapts else self.made(w.clone())
+        return self._last
+
+    def gradient(self, w: Float[Tensor, " p"]) -> Float[Tensor, " p"]:
+        """The gradient alone, without a graph unless there is one at `w` already."""
+        return self.value_and_gradient(w)[1]
+
+    def value_and_gradient(self, w: Float[Tensor, " p"]) -> tuple[Float[Tensor, ""], Float[Tensor, " p"]]:
+        """L(w) and its gradient, likewise."""
+        if self._last is not None and torch.equal(self._last.w, w):
+            return self._last.loss, self._last.gradient
+        return self.fitted(lambda: self._evaluated(w))
+
+    def _evaluated(self, w: Tensor) -> tuple[Tensor, Tensor]:
+        recording = self._recorded(w)
+        return recording.value_and_gradient(w) if recording else value_and_gradient(self.objective, w)
+
+    @property
+    def layout(self) -> tuple[int, bool]:
+        """What a point is made for: another layout needs another point."""
+        return self.objective.chunk_size, self._recording is not None
+
+    def made(self, w: Float[Tensor, " p"]) -> Point:
+        """A point for the present layout."""
+        recording = self._recorded(w)
+        if recording:
+            return RecordedPoint(recording, w)
+        return SlicedPoint(self.objective, w) if len(parts_of(self.objective)) > 1 else Point(self.objective, w)
+
+    def fitted(self, derivative: Callable[[], T]) -> T:
+        """What a derivative returns, once it is evaluated in a way that works."""
+        while True:
+            try:
+                return derivative()
+            except RuntimeError as error:
+                full = ran_out_of_memory(error)
+                if isinstance(error, UserError) or not (self._recording or (full and self._adapts)):
+                    raise
+                reason = "memory runs out" if full else str(error).splitlines()[0]
+            # Out here the frames of the attempt are gone, and with them all graphs but those that the caller holds.
+            if not self._recording:
+                self.objective.halve()
+                continue
+            self._recordable, self._recording = False, None
+            warnings.warn(f"derivatives are evaluated without a recording: {reason}", stacklevel=2)
+
+    def _recorded(self, w: Tensor) -> Recording | None:
+        if not self._recordable or not w.is_cuda or len(parts_of(self.objective)) > 1:
+            self._recording = None
+        elif self._recording is None:
+            self._recording = Recording(self.objective)
+        return self._recording
+
+
+class FittedPoint(Point):
+    """A point that is made anew where the layout changes; then derivatives are those of the new one."""
+
+    def __init__(self, points: Points, w: Float[Tensor, " p"]):
+        self.w, self._points, self._point, self._layout = w.detach(), points, None, None
+        self.loss, self.gradient = self._of(lambda point: (point.loss, point.gradient))
+
+    def hessian_product(self, vectors):
+        return self._of(lambda point: point.hessian_product(vectors))
+
+    def product_graphs(self, vectors):
+        return self._of(lambda point: point.product_graphs(vectors))
+
+    def curvature_gradients(self, vectors, products=None):
+        return self._of(lambda point: point.curvature_gradients(vectors, products))
+
+    def _of(self, derivative: Callable[[Point], T]) -> T:
+        def attempt() -> T:
+            if self._layout != self._points.layout:
+                self._point = None  # its graph must go before another is made
+                self._point, self._layout = self._points.made(self.w), self._points.layout
+            return derivative(self._point)
+
+        return self._points.fitted(attempt)

@@ -1,0 +1,21 @@
+"""What captions of figures, `workflow/report/*.rst`, say of the runs."""
+
+from __future__ import annotations
+
+from ..config.profile import Config
+from ..config.run import RunConfig
+
+
+def about(profile: Config, figure: str) -> str:
+    """The runs of a figure, one after the other, in reStructuredText."""
+    return "; ".join(f"**{name}**, {described(profile.runs[name])}" for name in profile.figures[figure].sources)
+
+
+def described(run: RunConfig) -> str:
+    """A run in one line: its network, dataset and optimizer, and what of them is not the default."""
+    parts = []
+    for part in (run.model, run.dataset, run.optimizer):
+        options = part.model_dump(exclude_defaults=True)
+        text = ", ".join(f"{key} {value}" for key, value in options.items() if key != "name")
+        parts.append(part.name + (f" ({text})" if text else ""))
+    return f"{', '.join(parts)}, {run.steps} steps"

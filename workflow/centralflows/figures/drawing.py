@@ -1,0 +1,63 @@
+"""The figures of the paper, drawn from stored trajectories. Imports no torch.
+
+Each is a function from a run (its trajectories by name: "discrete", "midpoint", flows, "analysis", "speeds"), or from several
+runs by name, to a matplotlib figure. `config.catalogue` lists them by slug.
+"""
+
+from __future__ import annotations
+
+from matplotlib.figure import Figure
+
+from ..analysis.time_series import analyse
+from ..common.references import load
+from ..config.catalogue import CATALOGUE, HELD_IN, NEEDS, Drawing
+from ..config.messages import instead
+from .run_view import NotShown, Run, Runs
+
+
+def draw(slug: str, runs: Runs, *, start: int | None = None, stop: int | None = None) -> Figure:
+    """Draw a figure of the catalogue, of steps [start, stop); the window is found from the data if both are None.
+
+    Args:
+        runs: trajectories by name of the run, and in each by name of the process. An analysis that the figure needs and that
+            is not among them is made here.
+
+    Raises:
+        NotShown: there is no such figure, or the runs do not hold what it shows.
+    """
+    if slug not in CATALOGUE:
+        raise NotShown(f"there is no figure {slug!r}{instead(slug, CATALOGUE)}")
+    drawing = CATALOGUE[slug]
+    runs = {name: _complete(slug, drawing, name, run) for name, run in runs.items()}
+    function = load(drawing.implementation)
+    if drawing.runs == 0:
+        return function(runs)
+    window = None
+    if start is not None or stop is not None:
+        last = max(int(store.step[-1]) for run in runs.values() for store in run.values())
+        window = (start or 0, last + 1 if stop is None else stop)
+    figure = function(next(iter(runs.values())) if drawing.runs == 1 else runs, window=window)
+    if remarks := _divergences(runs):
+        figure.suptitle("; ".join(remarks), fontsize=9, style="italic")
+    return figure
+
+
+def _complete(slug: str, drawing: Drawing, name: str, run: Run) -> Run:
+    """The run with all that a figure shows."""
+    needed = ("discrete", "midpoint", *drawing.stores) if drawing.runs else ()
+    if missing := [store for store in needed if store not in run and store != "analysis"]:
+        cure = " (speeds: see centralflows.flows.preconditioner_speeds.compare)" if "speeds" in missing else ""
+        raise NotShown(f"{slug} shows {', '.join(missing)}, which {name} does not hold{cure}")
+    for need in drawing.needs:
+        if need in HELD_IN and HELD_IN[need] not in run["discrete"]:
+            shows, _, _ = NEEDS[need].partition(";")
+            raise NotShown(f"{slug} {shows}, and {name} holds no {HELD_IN[need]}")
+    return run if "analysis" in run or "analysis" not in needed else {**run, "analysis": analyse(run)}
+
+
+def _divergences(runs: Runs) -> list[str]:
+    steps = {
+        name: [int(store.attrs["diverged"]) for store in run.values() if "diverged" in store.attrs]
+        for name, run in runs.items()
+    }
+    return [f"{name} diverged at step {min(found)}" for name, found in steps.items() if found]

@@ -1,0 +1,98 @@
+"""Gradient descent at the edge of stability, before any flow is asked for."""
+
+from __future__ import annotations
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from ..analysis import windows
+from ..analysis.windows import Window
+from . import panels
+from .run_view import Run, Runs, cut, learning_rate
+from .style import LINES, MODES, finish, note, shared_legend
+from .style import panels as new
+
+NO_EDGE = "This run does not reach the edge of stability; all of it is shown."
+
+
+def edge_of_stability(run: Run, *, window: Window | None = None) -> Figure:
+    """Training loss, and sharpness rising to 2/lr and staying there."""
+    return _loss_and_sharpness(cut(run, window))
+
+
+def progressive_sharpening(run: Run, *, window: Window | None = None) -> Figure:
+    """Training loss and sharpness until the sharpness has passed 2/lr."""
+    found = window or windows.sharpening(run["midpoint"])
+    figure = _loss_and_sharpness(cut(run, found))
+    if found is None:
+        note(figure, NO_EDGE)
+    return figure
+
+
+def one_cycle(run: Run, *, window: Window | None = None) -> Figure:
+    """Loss, sharpness, and displacement along the top eigenvector around the first spike."""
+    found = window or windows.first_blow(run["midpoint"])
+    shown = cut(run, found)
+    figure, (loss, sharpness, displacement) = new(3)
+    panels.loss(loss, shown)
+    panels.sharpness(sharpness, shown)
+    panels.edge(sharpness, shown)
+    oscillation(displacement, shown)
+    shared_legend(figure, sharpness)
+    if found is None:
+        note(figure, NO_EDGE)
+    return figure
+
+
+def learning_rates(runs: Runs, *, window: Window | None = None) -> Figure:
+    """Loss and sharpness at several learning rates, each with its own edge."""
+    figure, (loss, sharpness) = new(2)
+    for i, run in enumerate(runs.values()):
+        shown, color, label = cut(run, window), MODES[i], learning_rate(run)
+        panels.line(loss, shown, "discrete", shown["discrete"].loss, color=color, label=label)
+        top = shown["midpoint"].hessian_eigenvalues.isel(mode=0)
+        panels.line(sharpness, shown, "discrete", top, color=color, label=label)
+        panels.edge(sharpness, shown, color=color, label=rf"$2/\eta$, {label}")
+    finish(loss, title=panels.LOSS, ylabel="loss")
+    finish(sharpness, title="sharpness", ylabel="top Hessian eigenvalue")
+    shared_legend(figure, sharpness)
+    return figure
+
+
+def one_unstable(run: Run, *, window: Window | None = None) -> Figure:
+    """The first cycles, with the second eigenvalue still below the edge."""
+    found = window or windows.one_unstable(run["midpoint"])
+    return _loss_and_eigenvalues(cut(run, found), count=2, remark=None if found else NO_EDGE)
+
+
+def several_unstable(run: Run, *, window: Window | None = None) -> Figure:
+    """The leading eigenvalues, as they reach the edge one after the other."""
+    return _loss_and_eigenvalues(cut(run, window), count=4)
+
+
+def oscillation(axes: Axes, run: Run) -> None:
+    """The iterate's displacement from its midpoint along the leading eigenvector."""
+    values = run["midpoint"].oscillation
+    axes.plot(values.step, values, **LINES["discrete"] | {"marker": ".", "ms": 3, "lw": 0.8})
+    axes.axhline(0, **LINES["edge"])
+    finish(axes, title=panels.DISPLACEMENT, ylabel=r"displacement [loss$^{1/2}$]")
+
+
+def _loss_and_sharpness(run: Run) -> Figure:
+    figure, (loss, sharpness) = new(2)
+    panels.loss(loss, run)
+    panels.sharpness(sharpness, run)
+    panels.edge(sharpness, run)
+    shared_legend(figure, sharpness)
+    return figure
+
+
+def _loss_and_eigenvalues(run: Run, *, count: int, remark: str | None = None) -> Figure:
+    figure, (loss, spectrum) = new(2)
+    panels.loss(loss, run)
+    panels.eigenvalues(spectrum, run, count=count, kind="hessian")
+    panels.edge(spectrum, run)
+    shared_legend(figure, loss, spectrum)
+    if remark:
+        note(figure, remark)
+    return figure

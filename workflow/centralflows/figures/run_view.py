@@ -1,0 +1,88 @@
+"""A run as figures see it: its stores by name, its settings, and the steps that are shown."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import xarray as xr
+
+from ..analysis.windows import Window
+from ..common.errors import UserError
+
+Run = Mapping[str, xr.Dataset]  # "discrete", "midpoint", flows, "analysis", "speeds"
+Runs = Mapping[str, Run]
+
+NETWORKS = {
+    "mlp": "MLP",
+    "cnn": "CNN",
+    "resnet": "ResNet",
+    "vit": "ViT",
+    "lstm": "LSTM",
+    "transformer": "Transformer",
+    "mamba": "Mamba",
+}
+OPTIMIZERS = {"gd": "gradient descent", "scalar-rmsprop": "Scalar RMSProp", "rmsprop": "RMSProp"}
+
+
+class NotShown(UserError, ValueError):
+    """The data of a run do not hold what a figure shows."""
+
+
+def setting(run: Run, *path: str) -> Any:
+    """A setting of the run, for example `setting(run, "optimizer", "lr")`; None where it is not known.
+
+    Stores carry their configuration; trajectories that were never stored do not.
+    """
+    found: Any = json.loads(run["discrete"].attrs.get("config", "{}")).get("run", {})
+    for key in path:
+        found = found.get(key) if isinstance(found, dict) else None
+    return found
+
+
+def network(run: Run) -> str:
+    """What the run's network is called."""
+    name = setting(run, "model", "name") or "network"
+    return NETWORKS.get(name, name.partition(":")[2] or name)
+
+
+def optimizer(run: Run) -> str:
+    """What the run's optimizer is called."""
+    name = setting(run, "optimizer", "name")
+    if name is None:  # in memory: its repr
+        name = {"GradientDescent": "gd", "ScalarRMSProp": "scalar-rmsprop", "RMSProp": "rmsprop"}.get(
+            str(run["discrete"].attrs.get("optimizer", "")).partition("(")[0]
+        )
+    return OPTIMIZERS.get(name or "", "discrete optimizer")
+
+
+def learning_rate(run: Run) -> str:
+    """The learning rate as a label."""
+    lr = setting(run, "optimizer", "lr")
+    lr = float(run["discrete"].step_size[0]) if lr is None else lr
+    return f"lr {lr:.3g}"
+
+
+def names(run: Run) -> dict[str, str]:
+    """What each process of the run is called in legends."""
+    plain = optimizer(run)
+    return {
+        "discrete": plain,
+        "stable": "gradient flow" if plain == "gradient descent" else "stable flow",
+        "central": "central flow",
+        "ablated": "without curvature penalty",
+        "stationary": "stationary flow",
+        "stationary-ablated": "stationary flow without curvature penalty",
+    }
+
+
+def cut(run: Run, window: Window | None) -> dict[str, xr.Dataset]:
+    """The run's stores, of the steps of a window."""
+    if window is None:
+        return dict(run)
+    shown = {name: dataset.sel(step=slice(window[0], window[1] - 1)) for name, dataset in run.items()}
+    empty = [name for name, dataset in shown.items() if not dataset.sizes["step"]]
+    if empty:
+        raise NotShown(f"no step of {', '.join(empty)} lies in [{window[0]}, {window[1]})")
+    return shown

@@ -1,0 +1,202 @@
+"""Scalar RMSProp: one adaptive step size."""
+
+from __future__ import annotations
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from ..analysis import windows
+from ..analysis.crossings import EDGE
+from ..analysis.windows import Window
+from . import panels
+from .central_flow_figures import liveliest
+from .edge_of_stability import NO_EDGE
+from .run_view import Run, Runs, cut, learning_rate, setting
+from .style import LINES, MODES, finish, note, shared_legend
+from .style import panels as new
+
+NU = r"$\nu$"
+SQUARE = r"$|\nabla L|^2$"
+
+
+def effective_sharpness(run: Run, *, window: Window | None = None) -> Figure:
+    """Loss, |grad L|^2 with its average nu, an output; sharpness and effective sharpness; through six cycles."""
+    found = window or windows.early(run["midpoint"], cycles=6)
+    shown = cut(run, found)
+    discrete = shown["discrete"]
+    figure, (loss, square, output, sharpness, effective, step) = new(3, 2)
+    panels.loss(loss, shown)
+    square.plot(discrete.step, discrete.gradient_norm_squared, **LINES["raw"], label=SQUARE)
+    square.plot(discrete.step, discrete.state_total, **LINES["discrete"], label=NU)
+    panels.clip(square, discrete.state_total, factor=3.0)
+    finish(square, title=rf"{SQUARE} and {NU}", ylabel=r"loss$^2$ / weight$^2$")
+    panels.line(output, shown, "discrete", discrete.outputs.isel(example=0, output=liveliest(shown)))
+    finish(output, title="network output, one test example", ylabel="output")
+    panels.sharpness(sharpness, shown)
+    panels.effective_sharpness(effective, shown)
+    panels.line(step, shown, "discrete", discrete.step_size)
+    finish(step, title=r"effective step size, $\eta/\sqrt{\nu}$", ylabel=r"weight$^2$ / loss")
+    shared_legend(figure, effective, square)
+    return figure
+
+
+def one_cycle(run: Run, *, window: Window | None = None) -> Figure:
+    """Six quantities from the second upward crossing of 2 to the third."""
+    found = window or windows.cycle(run["midpoint"], 2) or windows.cycle(run["midpoint"], 1)
+    return _cycle({"": run}, found)
+
+
+def memories_cycle(runs: Runs, *, window: Window | None = None) -> Figure:
+    """The same of runs with several memories of nu that start from one point, for one cycle of the slowest."""
+    found = window or windows.restarted([run["midpoint"] for run in runs.values()])
+    return _cycle({_memory(run): run for run in runs.values()}, found)
+
+
+def memories(runs: Runs, *, window: Window | None = None) -> Figure:
+    """Loss, effective sharpness, sharpness and nu at several memories, with the central flow of each."""
+    figure, (loss, effective, sharpness, nu) = new(2, 2)
+    for i, run in enumerate(runs.values()):
+        shown = cut(run, window)
+        midpoint, central = shown["midpoint"], shown["central"]
+        series = (
+            (loss, shown["discrete"].loss, central.predicted_loss),
+            (effective, midpoint.effective_eigenvalues.isel(mode=0), central.effective_eigenvalues.isel(mode=0)),
+            (sharpness, midpoint.hessian_eigenvalues.isel(mode=0), central.hessian_eigenvalues.isel(mode=0)),
+            (nu, shown["discrete"].state_total, central.state_total),
+        )
+        for panel, discrete, flow in series:
+            panels.line(panel, shown, "discrete", discrete, color=MODES[i], label=_memory(run))
+            panels.line(panel, shown, "central", flow, **({} if i == 0 else {"label": None}))
+    finish(loss, title=panels.LOSS, ylabel="loss")
+    panels.edge(effective)
+    finish(effective, title="effective sharpness", ylabel=r"$\eta S/\sqrt{\nu}$")
+    finish(sharpness, title="sharpness", ylabel="top Hessian eigenvalue")
+    finish(nu, title=rf"average {NU} of {SQUARE}", ylabel=r"loss$^2$ / weight$^2$")
+    shared_legend(figure, effective)
+    return figure
+
+
+def several_unstable(run: Run, *, window: Window | None = None) -> Figure:
+    """Loss, the leading effective eigenvalues, and those of the Hessian."""
+    shown = cut(run, window)
+    figure, (loss, effective, plain) = new(3, height=2.8)
+    panels.loss(loss, shown)
+    panels.eigenvalues(effective, shown, count=4)
+    panels.edge(effective)
+    panels.eigenvalues(plain, shown, count=4, kind="hessian")
+    shared_legend(figure, loss, effective)
+    return figure
+
+
+def stable_flow(run: Run, *, window: Window | None = None) -> Figure:
+    """Loss, effective sharpness, and the distance of the stable flow, through the first cycles."""
+    found = window or windows.early(run["midpoint"], cycles=4)
+    shown = cut(run, found)
+    figure, (loss, effective, distance) = new(3, height=2.8)
+    panels.loss(loss, shown, ("stable",))
+    panels.effective_sharpness(effective, shown, ("stable",))
+    panels.bounded(effective, EDGE, factor=3.0)
+    panels.distances(distance, shown, ("stable",))
+    shared_legend(figure, effective)
+    return figure
+
+
+def step_size(run: Run, *, window: Window | None = None) -> Figure:
+    """Effective step size times sharpness is the effective sharpness, which is 2; in the second half of the run."""
+    half = run["central"].sizes["step"] // 2
+    shown = cut(run, window or (half, run["central"].sizes["step"]))
+    figure, (step, sharpness, product) = new(3, height=2.8)
+    for process in ("discrete", "central"):
+        panels.line(step, shown, process, shown[process].step_size)
+    finish(step, title="effective step size", ylabel=r"$\eta/\sqrt{\nu}$")
+    panels.eigenvalues(sharpness, shown, "central", count=3, kind="hessian")
+    finish(sharpness, title=r"$\times$  Hessian eigenvalues", ylabel="eigenvalue")
+    panels.eigenvalues(product, shown, "central", count=3)
+    panels.edge(product)
+    product.set_ylim(1.5, 2.4)
+    finish(product, title=r"$=$  effective eigenvalues", ylabel=r"$\eta\lambda_i/\sqrt{\nu}$")
+    shared_legend(figure, step, sharpness, product)
+    return figure
+
+
+def learning_rates(runs: Runs, *, window: Window | None = None) -> Figure:
+    """Loss and sharpness at several learning rates, each until it has the same loss."""
+    figure, (loss, sharpness) = new(2, height=2.8)
+    for i, run in enumerate(runs.values()):
+        shown, color, label = cut(run, window), MODES[i], learning_rate(run)
+        central = shown["central"]
+        once = {} if i == 0 else {"label": None}
+        panels.line(loss, shown, "discrete", shown["discrete"].loss, color=color, label=label)
+        panels.line(loss, shown, "central", central.predicted_loss, **once)
+        panels.line(
+            sharpness, shown, "discrete", shown["midpoint"].hessian_eigenvalues.isel(mode=0), color=color, label=label
+        )
+        panels.line(sharpness, shown, "central", central.hessian_eigenvalues.isel(mode=0), **once)
+    level = setting(next(iter(runs.values())), "stop_at_loss")
+    if level is not None:
+        loss.axhline(level, **LINES["edge"], label=f"loss {level:g}")
+    finish(loss, title=panels.LOSS, ylabel="loss")
+    finish(sharpness, title="sharpness", ylabel="top Hessian eigenvalue")
+    shared_legend(figure, loss)
+    return figure
+
+
+def acceleration(runs: Runs, *, window: Window | None = None) -> Figure:
+    """The same three quantities at several learning rates, from a common point and a common step size."""
+    figure, (loss, sharpness, step) = new(3, height=2.8)
+    for i, run in enumerate(runs.values()):
+        shown, color, label = cut(run, window), MODES[i], learning_rate(run)
+        midpoint, central = shown["midpoint"], shown["central"]
+        series = (
+            (loss, midpoint.loss, central.loss),
+            (sharpness, midpoint.hessian_eigenvalues.isel(mode=0), central.hessian_eigenvalues.isel(mode=0)),
+            (step, shown["discrete"].step_size, central.step_size),
+        )
+        for panel, discrete, flow in series:
+            panels.line(panel, shown, "discrete", discrete, color=color, label=label)
+            panels.line(panel, shown, "central", flow, **({} if i == 0 else {"label": None}))
+    finish(sharpness, title="sharpness", ylabel="top Hessian eigenvalue")
+    panels.finish_steps(loss, step)
+    shared_legend(figure, loss)
+    return figure
+
+
+def _memory(run: Run) -> str:
+    beta2 = setting(run, "optimizer", "beta2")
+    return learning_rate(run) if beta2 is None else rf"$\beta_2$ = {beta2:g}"
+
+
+def _cycle(runs: dict[str, Run], window: Window | None) -> Figure:
+    figure, (loss, effective, displacement, square, sharpness, nu) = new(3, 2)
+    for i, (label, run) in enumerate(runs.items()):
+        shown = cut(run, window)
+        discrete, midpoint = shown["discrete"], shown["midpoint"]
+        own = {"color": MODES[i]} | ({"label": label} if label else {})
+        series = (
+            (loss, discrete.loss),
+            (effective, midpoint.effective_eigenvalues.isel(mode=0)),
+            (displacement, midpoint.oscillation),
+            (square, discrete.gradient_norm_squared),
+            (sharpness, midpoint.hessian_eigenvalues.isel(mode=0)),
+            (nu, discrete.state_total),
+        )
+        for panel, values in series:
+            panels.line(panel, shown, "discrete", values, **own)
+    panels.edge(effective)
+    _finish_all(
+        (loss, panels.LOSS, "loss"),
+        (effective, "effective sharpness", r"$\eta S/\sqrt{\nu}$"),
+        (displacement, panels.DISPLACEMENT, r"displacement [loss$^{1/2}$]"),
+        (square, f"squared gradient norm, {SQUARE}", r"loss$^2$ / weight$^2$"),
+        (sharpness, "sharpness", "top Hessian eigenvalue"),
+        (nu, f"its average, {NU}", r"loss$^2$ / weight$^2$"),
+    )
+    shared_legend(figure, effective)
+    if window is None:
+        note(figure, NO_EDGE)
+    return figure
+
+
+def _finish_all(*parts: tuple[Axes, str, str]) -> None:
+    for axes, title, ylabel in parts:
+        finish(axes, title=title, ylabel=ylabel)

@@ -1,0 +1,208 @@
+r"""The critical block of the Hessian, expanded about the point where its eigenpairs were solved.
+
+With $U$ the critical eigenvectors there, $C = U' H(w) U$ and its gradients $T_a = \nabla_w \langle E_a, U' H U \rangle$ are
+all that a central flow needs of second and third derivatives within a unit of time: $C$ follows from $T$ to first order in
+the change of $w$, and $H U$ and $T$, which change slowly, are extrapolated in time from what they were before, the
+rotation of $U$ included. So a unit costs third derivatives at one point at most, and none while those extrapolated
+turn out right. Where they change too fast to be followed, velocities evaluate their own.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from numpy import ndarray
+from torch import Tensor
+
+from ..derivatives.eigen_solver import Spectrum
+from ..derivatives.point import Point
+from ..derivatives.svec import smat, svec, triangle
+from .gram import gram
+
+LONGEST = 8.0  # units of time between two evaluations of third derivatives
+STEADY = 0.3  # relative error of followed third derivatives beyond which each velocity evaluates its own
+
+
+class Third(NamedTuple):
+    r"""Third derivatives followed in time.
+
+    Attributes:
+        gradients: $T$ as evaluated last, in the basis of now and the coordinates of `symmetric` `[p, q]`.
+        rates: its change per unit of time between the last two evaluations, the rotation of $U$ included.
+        measured: when it was evaluated last.
+        interval: units of time from that to the next evaluation.
+        extrapolated: whether the rates would have helped at the last evaluation.
+        steady: whether it was known well enough then.
+    """
+
+    gradients: Float[Tensor, "p q"]
+    rates: Float[Tensor, "p q"]
+    measured: float
+    interval: float = 1.0
+    extrapolated: bool = True
+    steady: bool = False
+
+    def at(self, time: float) -> Float[Tensor, "p q"]:
+        past = time - self.measured
+        return torch.add(self.gradients, self.rates, alpha=past) if self.extrapolated and past else self.gradients
+
+    def corrected(self, time: float, gradients: Float[Tensor, "p q"], root: Tensor, tolerance: float) -> Third:
+        """The same after another evaluation.
+
+        Args:
+            root: of diag(P) `[*p, 1]`: errors are measured in the norm of the velocity.
+            tolerance: on the relative error. As that of an extrapolation grows with the square of the interval, the
+                interval is doubled where a fourth of the tolerance is kept.
+        """
+        gap, change = time - self.measured, gradients - self.gradients
+        parts = change, torch.sub(change, self.rates, alpha=gap), gradients
+        if len(root) > 1:  # relative to each other, they do not depend on a number for P
+            parts = [part / root for part in parts]
+        held, extrapolated, whole = torch.stack([torch.linalg.vector_norm(part) for part in parts]).tolist()
+        error = min(held, extrapolated) / whole if whole else 0.0  # a quadratic loss has none
+        interval = self.interval
+        if error <= tolerance / 4:
+            interval = min(2 * interval, LONGEST)
+        elif error > tolerance:
+            interval = max(interval / 2, 1.0)
+        return Third(gradients, change / gap, time, interval, extrapolated < held, error <= STEADY)
+
+
+class Edge(NamedTuple):
+    r"""The critical modes at the start of a unit of time.
+
+    Attributes:
+        time: when [optimizer steps].
+        w: where `[p]`.
+        vectors: orthonormal eigenvectors $V$ of the symmetrised effective Hessian `[p, k]`.
+        basis: $U = P^{-1/2} V$ `[p, k]`.
+        products: $H U$ `[p, k]`.
+        product_rates: its change per unit of time, that of $U$ included.
+        pairs: `pairs` of the basis.
+        curvatures: $U' H U$ `[k, k]`.
+        third: $T$.
+    """
+
+    time: float
+    w: Float[Tensor, " p"]
+    vectors: Float[Tensor, "p k"]
+    basis: Float[Tensor, "p k"]
+    products: Float[Tensor, "p k"]
+    product_rates: Float[Tensor, "p k"]
+    pairs: Float[Tensor, "*p q"]
+    curvatures: Float[ndarray, "k k"]
+    third: Third
+
+    def products_at(self, time: float) -> Float[Tensor, "p k"]:
+        past = time - self.time
+        return torch.add(self.products, self.product_rates, alpha=past) if past else self.products
+
+    def curvatures_at(self, time: float, w: Float[Tensor, " p"]) -> Float[ndarray, "k k"]:
+        r"""$C + \int T' dw$, to second order in the time since the start."""
+        third, moved = self.third, w - self.w
+        change = third.gradients.T @ moved
+        if third.extrapolated:
+            change = change + ((time + self.time) / 2 - third.measured) * (third.rates.T @ moved)
+        return self.curvatures + smat(change.double().cpu().numpy())
+
+
+def edge(
+    time: float,
+    point: Point,
+    preconditioner: Float[Tensor, " *p"],
+    spectrum: Spectrum,
+    critical: list[int],
+    before: Edge | None,
+    *,
+    tolerance: float,
+) -> Edge:
+    """The expansion at a point, from the one before it where that has as many modes in nearly the same span.
+
+    Args:
+        critical: which modes of the spectrum take part.
+        tolerance: on the relative error of third derivatives that are followed.
+    """
+    root = preconditioner.sqrt()[:, None]
+    vectors, images = spectrum.vectors.T[critical].T, spectrum.images.T[critical].T
+    basis, products = vectors / root, root * images
+    rotation = None if before is None else _rotation(before.vectors, vectors)
+    if rotation is None:
+        gradients = point.curvature_gradients(basis)
+        # Modes that come or leave do not make third derivatives change faster than they did.
+        steady = before is not None and before.third.steady
+        third = Third(gradients, torch.zeros_like(gradients), time, steady=steady)
+        rates = torch.zeros_like(products)
+    else:
+        third = _turned(before.third, rotation)
+        turn, gap = torch.as_tensor(rotation.T).to(products), time - before.time
+        rates = torch.addmm(products.T, turn, before.products.T, beta=1 / gap, alpha=-1 / gap).T
+        if time - third.measured >= third.interval:
+            third = third.corrected(time, point.curvature_gradients(basis), root, tolerance)
+    curvatures = gram(vectors, images)
+    curvatures = (curvatures + curvatures.T) / 2
+    held = pairs(basis, preconditioner)
+    return Edge(time, point.w.detach(), vectors, basis, products, rates, held, curvatures, third)
+
+
+def _rotation(before: Float[Tensor, "p j"], vectors: Float[Tensor, "p k"]) -> Float[ndarray, "k k"] | None:
+    """The R that takes vectors nearest to new ones, which are arbitrary within a cluster of eigenvalues.
+
+    None where there is none, as they span something else.
+    """
+    if before.shape != vectors.shape:
+        return None
+    left, overlaps, right = np.linalg.svd(gram(before, vectors))
+    return left @ right if overlaps[-1] > 0.9 else None
+
+
+def _turned(third: Third, rotation: Float[ndarray, "k k"]) -> Third:
+    r"""Third derivatives in the basis $U R$: $\langle X, R' C R \rangle = \langle R X R', C \rangle$."""
+    units = np.eye(third.gradients.shape[1])
+    turn = np.stack([svec(rotation @ smat(unit) @ rotation.T) for unit in units])
+    return third._replace(gradients=_rows(turn, third.gradients), rates=_rows(turn, third.rates))
+
+
+def _rows(matrix: Float[ndarray, "c b"], columns: Float[Tensor, "p b"]) -> Float[Tensor, "p c"]:
+    """columns @ matrix', computed on rows, which are contiguous."""
+    return (torch.as_tensor(matrix).to(columns) @ columns.T).T
+
+
+class Block(NamedTuple):
+    r"""The critical block at a point.
+
+    Attributes:
+        basis, products, curvatures: $U$, $H U$ and $U' H U$.
+        slack: $A = U' (2P - H) U$.
+        gradients: of $U' H U$ with $U$ held, in the coordinates of `symmetric`.
+        pairs: `pairs` of the basis.
+    """
+
+    basis: Float[Tensor, "p k"]
+    products: Float[Tensor, "p k"]
+    curvatures: Float[ndarray, "k k"]
+    slack: Float[ndarray, "k k"]
+    gradients: Float[Tensor, "p q"]
+    pairs: Float[Tensor, "*p q"]
+
+    @classmethod
+    def expanded(cls, edge: Edge, time: float, w: Tensor, preconditioner: Tensor) -> Block:
+        """What an expansion says of a time and a point near its own."""
+        curvatures = edge.curvatures_at(time, w)
+        slack = smat(2 * gram(edge.pairs, preconditioner[:, None])[:, 0]) - curvatures
+        return cls(edge.basis, edge.products_at(time), curvatures, slack, edge.third.at(time), edge.pairs)
+
+    def growth(self, rates: Float[Tensor, "*p c"]) -> Float[ndarray, "q c"]:
+        """svec(2 U' diag(r) U) for each column r."""
+        return 2 * gram(self.pairs, rates)
+
+
+def pairs(basis: Float[Tensor, "p k"], preconditioner: Float[Tensor, " *p"]) -> Float[Tensor, "*p q"]:
+    """What gives svec(U' diag(r) U) when multiplied with an r of the shape of diag(P)."""
+    if len(preconditioner) == 1:
+        return torch.as_tensor(svec(gram(basis, basis)), device=basis.device)[None]
+    rows, columns, scales = triangle(basis.shape[1])
+    products = [scale * basis[:, i] * basis[:, j] for i, j, scale in zip(rows, columns, scales.tolist(), strict=True)]
+    return torch.stack(products).T

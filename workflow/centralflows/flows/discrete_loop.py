@@ -1,0 +1,157 @@
+"""The discrete optimizer and its midpoints, on the same clock."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from ..common.errors import Stopped
+from ..derivatives.eigen_tracker import Tracked, Tracker
+from ..derivatives.evaluator import Points
+from ..derivatives.point import Function, value_and_gradient
+from ..optimizers.optimizer import Optimizer, State
+from ..store.trajectory import Record
+from .input_subspace import Span
+from .observer import Observer
+
+
+class Start(NamedTuple):
+    """Where all processes start.
+
+    Attributes:
+        w: weights at step 0.
+        state: the optimizer's state that step 0 uses: updated with the gradient at `w` already.
+        steps: steps that the optimizer had taken before; its step counter at step 0 is one more.
+    """
+
+    w: Float[Tensor, " p"]
+    state: State
+    steps: int
+
+    @property
+    def first_step(self) -> int:
+        return self.steps + 1
+
+
+def first_start(objective: Function, optimizer: Optimizer, w: Float[Tensor, " p"]) -> Start:
+    """Return the very start of an optimizer at `w`."""
+    _, gradient = value_and_gradient(objective, w)
+    state = optimizer.update(torch.tensor(1.0, dtype=torch.float64), optimizer.initial_state(w), gradient)
+    return Start(w, state, 0)
+
+
+def advance(objective: Function, optimizer: Optimizer, start: Start, steps: int) -> Start:
+    """Return a start some steps of the optimizer later."""
+    w, state, points = start.w, start.state, Points(objective)
+    gradient = points.gradient(w)
+    for t in range(start.first_step, start.first_step + steps):
+        step = torch.tensor(float(t), dtype=torch.float64)
+        w = torch.addcdiv(w, gradient, optimizer.preconditioner(step, state).to(w), value=-1.0)
+        gradient = points.gradient(w)
+        state = optimizer.update(step + 1, state, gradient)
+    return Start(w, state, start.steps + steps)
+
+
+class DiscretePosition(NamedTuple):
+    """What a discrete run and its midpoints go on from: before `step`, the weights there and one step earlier, the state of
+    that earlier step, and the leading eigenvector then.
+
+    `stop` says why it does not go on, if it does not.
+    """
+
+    step: int
+    w: Tensor
+    state: State
+    previous: Tensor | None
+    leading: Tensor | None
+    tracked: Tracked | None
+    hessians: tuple[Tracked | None, Tracked | None]
+    stop: str | None
+
+
+def discrete_trajectory(
+    observers: tuple[Observer, Observer],
+    objective: Function,
+    optimizer: Optimizer,
+    start: Start,
+    *,
+    steps: int,
+    tracker: Tracker | None,
+    span: Span | None = None,
+    position: DiscretePosition | None = None,
+    stop_at_loss: float = -math.inf,
+) -> Iterator[tuple[Record, Record | None]]:
+    r"""Runs the optimizer; yields the records of $w_t$ and of its midpoint for t = 0 ... steps - 1.
+
+    The second-order midpoint $w^*_t = (w_{t-1} + 2 w_t + w_{t+1}) / 4$ averages a period-two oscillation out; there is
+    none at t = 0, where the iterate itself is taken. Eigenvalues are those at the midpoints with the preconditioner of
+    step t.
+
+    Args:
+        observers: of the iterates and of the midpoints.
+        start: weights and state at t = 0.
+        tracker: of the effective eigenvalues at the midpoints; without one the midpoints are left out.
+        span: where the derivatives at the midpoints are taken; in all weights without.
+        position: of a record of the same run, to go on from it.
+        stop_at_loss: the run ends after the first step whose loss is not above it.
+
+    Raises:
+        Stopped: the loss reached `stop_at_loss`.
+        Diverged: something is not finite.
+
+    Source: arXiv:2410.24206, the definition of the midpoints.
+    """
+    span = span or Span(objective)
+    iterates, midpoints = Points(objective), Points(span.objective)
+    if position is None:
+        position = DiscretePosition(0, start.w, start.state, None, None, None, (None, None), None)
+    _, w, state, previous, leading, tracked, hessians, _ = position
+    if tracker is not None and tracked is not None:
+        tracker.resume(tracked)
+    for observer, hessian in zip(observers, hessians, strict=True):
+        observer.resume(hessian)
+    for t in range(position.step, steps):
+        if position.stop:
+            raise Stopped(position.stop)
+        with observers[0].at(t):
+            step = torch.tensor(float(start.first_step + t), dtype=torch.float64)
+            loss, gradient = iterates.value_and_gradient(w)
+            observers[0].check(w, loss, gradient)
+            if t > 0:
+                state = optimizer.update(step, state, gradient)
+            preconditioner = optimizer.preconditioner(step, state).to(w)
+            record = observers[0].record(t, w, state, loss, gradient, preconditioner)
+            following = torch.addcdiv(w, gradient, preconditioner, value=-1.0)
+        midpoint_record = None
+        if tracker is not None:
+            with observers[1].at(t):
+                midpoint = w if previous is None else (previous + 2 * w + following) / 4
+                point = midpoints.at(span.coordinates(midpoint))
+                observers[1].check(midpoint, point.loss, point.gradient)
+                spectrum = tracker.update(point, preconditioner)
+                midpoint_record = observers[1].record(
+                    t, midpoint, state, point.loss, point.gradient, preconditioner, spectrum, point
+                )
+                reference = span.coordinates(torch.ones_like(w)) if leading is None else leading
+                leading = _aligned(spectrum.vectors[:, 0], reference)
+                offset = preconditioner.sqrt() * span.coordinates(w - midpoint)
+                midpoint_record.values["oscillation"] = (leading @ offset).item()
+        previous, w = w, following
+        stop = None if loss > stop_at_loss else f"the loss {loss:.6g} reached {stop_at_loss:g} at step {t}"
+        tracked = None if tracker is None else tracker.position
+        hessians = tuple(observer.position for observer in observers)
+        position = DiscretePosition(t + 1, w, state, previous, leading, tracked, hessians, stop)
+        yield record._replace(position=position), midpoint_record
+    if position.stop:
+        raise Stopped(position.stop)
+
+
+def _aligned(vector: Tensor, reference: Tensor) -> Tensor:
+    """An eigenvector with the sign that it had before, so that a displacement along it has one; at first, with a positive
+    sum, which does not depend on what the eigen-solver began with."""
+    return -vector if vector @ reference < 0 else vector

@@ -1,0 +1,111 @@
+"""A flow over time: its spectrum is solved once per unit of time (one optimizer step), then an integrator goes on."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+from torch import Tensor
+
+from ..common.errors import Stopped
+from ..derivatives.eigen_tracker import Tracked, Tracker
+from ..optimizers.optimizer import State
+from ..store.trajectory import Record
+from .discrete_loop import Start
+from .flow import Flow, Frame
+from .input_subspace import Span
+from .integrators import Integrator
+from .observer import Observer, oscillation_values
+
+
+class FlowPosition(NamedTuple):
+    """What a flow goes on from: before `step`, coordinates in its span and state there, and what was known of the unit of
+    time before.
+
+    `stop` says why it does not go on, if it does not.
+    """
+
+    step: int
+    w: Tensor
+    state: State
+    frame: Frame | None
+    tracked: Tracked
+    hessian: Tracked | None
+    stop: str | None
+
+
+def flow_trajectory(
+    observer: Observer,
+    flow: Flow,
+    integrator: Integrator,
+    start: Start,
+    *,
+    steps: int,
+    tracker: Tracker,
+    position: FlowPosition | None = None,
+    discrete_weights: Callable[[int], Tensor | None] = lambda step: None,
+    span: Span | None = None,
+    stop_at_sharpness: float = math.inf,
+    stop_at_loss: float = -math.inf,
+) -> Iterator[Record]:
+    """Integrates a flow; yields its record at t = 0 ... steps - 1.
+
+    Args:
+        observer: measures the flow.
+        integrator: how each unit of time is divided.
+        start: weights and state at t = 0; `flow.first_step` is its own.
+        tracker: of the effective eigenvalues, solved for once per unit of time.
+        position: of a record of the same flow, to go on from it.
+        discrete_weights: the discrete iterate at a step, or None where it is not known.
+        span: where the flow moves; in all weights without. `start` and `discrete_weights` are in all weights in any case.
+        stop_at_sharpness: largest effective sharpness that the flow is followed to.
+        stop_at_loss: the flow ends after the first step whose loss L(w) is not above it.
+
+    Raises:
+        Diverged: something is not finite.
+        Unsolved: the complementarity problem was not (see `complementarity`).
+        Stopped: a limit was reached, or a unit of time took more evaluations than the integrator allows.
+    """
+    span = span or Span(flow.points.objective)
+    if position is None:
+        position = FlowPosition(0, span.coordinates(start.w), start.state, None, tracker.position, None, None)
+    _, w, state, frame, tracked, hessian, _ = position
+    tracker.resume(tracked)
+    observer.resume(hessian)
+    for t in range(position.step, steps):
+        if position.stop:
+            raise Stopped(position.stop)
+        with observer.at(t):
+            point = flow.points.at(w)
+            observer.check(w, point.loss, point.gradient)
+            state, spectrum = flow.settle(t, w, state, tracker)
+            sharpness = spectrum.values[0].item()
+            if sharpness > stop_at_sharpness:
+                raise Stopped(f"effective sharpness {sharpness:.1f} passed {stop_at_sharpness:g} at step {t}")
+            frame = flow.frame(float(t), w, state, spectrum, frame)
+            following, following_state, snapshot, frame = integrator.advance(flow, float(t), w, state, frame)
+            record = observer.record(
+                t,
+                span.weights(w),
+                state,
+                point.loss,
+                point.gradient,
+                snapshot.preconditioner,
+                spectrum,
+                point,
+                snapshot.oscillation,
+            )
+        discrete = discrete_weights(t)
+        offset = None if discrete is None else span.coordinates(discrete) - w
+        if offset is not None:
+            record.values["distance"] = offset.double().norm().item()
+        if flow.averages:
+            measured = oscillation_values(snapshot.oscillation, record.values, snapshot.preconditioner, offset)
+            record.values.update(measured)
+        w, state = following, following_state
+        stop = None if point.loss > stop_at_loss else f"the loss {point.loss:.6g} reached {stop_at_loss:g} at step {t}"
+        position = FlowPosition(t + 1, w, state, frame, tracker.position, observer.position, stop)
+        yield record._replace(position=position)
+    if position.stop:
+        raise Stopped(position.stop)

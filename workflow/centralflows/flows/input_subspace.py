@@ -1,0 +1,151 @@
+r"""The subspace that the weights move in, where the examples make it smaller than the space of all weights.
+
+A linear first layer sees its inputs $X$ `[n, d]` through $X W'$ alone. With fewer examples than inputs, only the part of $W$
+in their span matters, and gradients lie in it: with $Q$ `[d, r]` an orthonormal basis of the span, $W = W_\perp + Z Q'$ and
+$X W' = (X Q) Z'$. So the loss is that of the same network with inputs $X Q$ and the smaller matrix $Z$. Lengths and angles
+are kept, so an optimizer to which all directions are alike (`Optimizer.isotropic`) moves $Z$ just as it moves $W$: flows,
+spectra and third derivatives are the same, in vectors that may be ten times shorter.
+
+Source: derived here.
+"""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from ..common.errors import UserError
+from ..derivatives.point import Function, value_and_gradient
+from ..optimizers.optimizer import Optimizer
+from ..problems.objective import Objective
+
+WORTHWHILE = 0.5  # examples per input of the first layer up to which the way there and back is repaid
+
+
+class Span:
+    """Where weights move, with coordinates in it: here, all of weight space, and the coordinates are the weights.
+
+    Attributes:
+        objective: the loss as a function of the coordinates `[c]`.
+    """
+
+    def __init__(self, objective: Function):
+        self.objective = objective
+
+    def coordinates(self, w: Float[Tensor, " p"]) -> Float[Tensor, " c"]:
+        """Of weights, or of a direction in weight space: a linear map."""
+        return w
+
+    def directions(self, z: Float[Tensor, " c"]) -> Float[Tensor, " p"]:
+        """In weight space, of a direction: the transposed map, which keeps lengths."""
+        return z
+
+    def weights(self, z: Float[Tensor, " c"]) -> Float[Tensor, " p"]:
+        """Where a point with these coordinates is."""
+        return z
+
+
+class ExampleSpan(Span):
+    """Weights whose first layer moves in the span of its inputs, through a point.
+
+    Args:
+        objective: of all weights.
+        first: index of the first layer in its network.
+        rows: what the layer sees `[..., d]`, not all of it zero.
+        w: the point `[p]`.
+    """
+
+    def __init__(self, objective: Objective, first: int, rows: Float[Tensor, "... d"], w: Float[Tensor, " p"]):
+        # Once per trajectory, on the host and in float64, so that the basis is orthonormal to the last bit of the weights.
+        inputs = rows.flatten(0, -2).double().cpu()
+        basis = _basis(inputs)
+        self._basis = basis.to(w)
+        network = copy.deepcopy(objective.network)
+        layer = network[first]
+        self._shape = layer.weight.shape
+        layer.in_features = basis.shape[1]
+        layer.weight = nn.Parameter(layer.weight.detach() @ self._basis)
+        smaller = Objective(
+            network,
+            (inputs @ basis).to(w).reshape(*rows.shape[:-1], -1),
+            objective.targets,
+            objective.criterion,
+            chunk_size="auto" if objective.adapts else objective.chunk_size,
+            batched=objective.batched,
+        )
+        if objective.adapts:
+            smaller.cut(objective.chunk_size)
+        super().__init__(smaller)
+        self._rest = torch.zeros_like(w)
+        self._rest = w - self.weights(self.coordinates(w))
+
+    def coordinates(self, w):
+        outputs, inputs = self._shape
+        first, others = w.split([outputs * inputs, len(w) - outputs * inputs])
+        return torch.cat([(first.view(outputs, inputs) @ self._basis).flatten(), others])
+
+    def directions(self, z):
+        size = self._shape[0] * self._basis.shape[1]
+        first, others = z.split([size, len(z) - size])
+        return torch.cat([(first.view(self._shape[0], -1) @ self._basis.T).flatten(), others])
+
+    def weights(self, z):
+        return self._rest + self.directions(z)
+
+
+def span_of(objective: Objective, optimizer: Optimizer, w: Float[Tensor, " p"]) -> Span:
+    """The smallest one known in which an optimizer moves from a point `w` on: that of the examples, where the network begins
+    with a linear layer that has at least twice as many inputs as it sees examples; else all of weight space."""
+    known = type(objective) is Objective and optimizer.isotropic  # a subclass may add to the loss
+    found = _first_layer(objective) if known else None
+    if found is None:
+        return Span(objective)
+    smaller = ExampleSpan(objective, *found, w)
+    return smaller if _agree(objective, smaller, w) else Span(objective)
+
+
+def _first_layer(objective: Objective) -> tuple[int, Tensor] | None:
+    """Index of a linear first layer with few examples for its inputs, and what it sees; None where there is none."""
+    network, rows = objective.network, objective.inputs
+    if type(network) is not nn.Sequential or not len(network) or not rows.is_floating_point():
+        return None
+    first = int(type(network[0]) is nn.Flatten and (network[0].start_dim, network[0].end_dim) == (1, -1))
+    if len(network) == first or type(network[first]) is not nn.Linear or not network[first].weight.requires_grad:
+        return None
+    uses = [name for name, value in network.named_parameters(remove_duplicate=False) if value is network[first].weight]
+    rows = rows.flatten(1) if first else rows
+    fewer = rows.shape[:-1].numel() <= WORTHWHILE * rows.shape[-1]
+    return (first, rows) if fewer and len(uses) == 1 and rows.any() else None
+
+
+def _basis(rows: Float[Tensor, "n d"]) -> Float[Tensor, "d r"]:
+    """An orthonormal basis of the span of some rows. Those that depend on rows before them are left out: rounding alone
+    would choose a direction for them, and on another machine another one."""
+    basis, triangle = torch.linalg.qr(rows.T)
+    scales = triangle.diagonal().abs()
+    independent = scales > 1e-10 * scales.max()
+    return basis if independent.all() else torch.linalg.qr(rows[independent].T)[0]
+
+
+def _agree(objective: Objective, smaller: ExampleSpan, w: Tensor) -> bool:
+    """Whether loss and gradient are the same in the smaller span, as a network can be more than its layers.
+
+    Compared a little away from `w`, where weights that start at zero hide nothing; the tolerances are far from rounding, and
+    from what does differ.
+    """
+    z = smaller.coordinates(w)
+    shift = torch.randn(z.shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64).to(z)
+    z = z + 0.1 * z.norm() / shift.norm() * shift
+    try:
+        loss, gradient = value_and_gradient(objective, smaller.weights(z))
+        own_loss, own_gradient = value_and_gradient(smaller.objective, z)
+    except UserError:
+        raise
+    except Exception:  # whatever a network says that cannot do with a smaller layer
+        return False
+    inside = smaller.coordinates(gradient)
+    apart = torch.stack([(inside - own_gradient).norm(), (gradient - smaller.directions(inside)).norm()])
+    return bool((loss - own_loss).abs() <= 1e-3 * loss.abs() and apart.max() <= 0.05 * gradient.norm())

@@ -1,0 +1,34 @@
+"""The stable flow: gradient flow, for gradient descent."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from .flow import Flow
+from .integrators import INTEGRATORS
+
+
+@dataclass(frozen=True)
+class StableFlow(Flow):
+    r"""$dw/dt = -P^{-1} \nabla L(w)$, $ds/dt$ the optimizer's own drift: gradient flow, for gradient descent.
+
+    Source: arXiv:2410.24206, the stable flow.
+    """
+
+    name: ClassVar[str] = "stable"
+    follows_modes: ClassVar[bool] = False
+
+    @classmethod
+    def configured(cls, config, spectrum, points, optimizer, first_step):
+        kind = INTEGRATORS[config.method]
+        return cls(points, optimizer, first_step), kind.from_config(config, evaluations=config.stop_at_evaluations)
+
+    def frame(self, time, w, state, spectrum, before=None):
+        frame = super().frame(time, w, state, spectrum)
+        return (
+            frame if before is None else frame._replace(chebyshev_steps=before.chebyshev_steps)
+        )  # steps go on at this length
+
+    def velocity(self, time, w, state, frame):
+        return self._smooth_velocity(time, w, state)

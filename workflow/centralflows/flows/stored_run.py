@@ -1,0 +1,50 @@
+"""A stored trajectory as flows go on from it: its weights by step, and where a process starts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from ..store.trajectory import open_trajectory
+from .discrete_loop import Start
+from .experiment import Experiment
+
+
+def beside(experiment: Experiment, discrete: Path) -> tuple[Experiment, Callable[[int], Tensor | None]]:
+    """Return the experiment that starts where a stored discrete run does, and the weights of that run by step."""
+    start = stored_state(discrete, experiment.optimizer.state_names)
+    return replace(experiment, start_from=start, warm_start=0), stored_weights(discrete)
+
+
+def stored_weights(path: Path) -> Callable[[int], Tensor | None]:
+    """The weights of a stored trajectory by step, None where they were not kept; read a block of rows at a time."""
+    store = open_trajectory(path)
+    row_of = {int(step): row for row, step in enumerate(store.saved_step.values)}
+    block = store.weights.encoding["chunks"][0]
+    held: dict[int, Tensor] = {}
+
+    def at(step: int) -> Tensor | None:
+        row = row_of.get(step)
+        if row is None:
+            return None
+        index = row // block
+        if index not in held:
+            held.clear()
+            rows = store.weights.isel(saved_step=slice(index * block, (index + 1) * block)).values
+            held[index] = torch.from_numpy(rows)
+        weights = held[index][row - index * block]
+        return weights if torch.isfinite(weights[0]) else None  # a run that was stopped has none from there on
+
+    return at
+
+
+def stored_state(path: Path, state_names: tuple[str, ...], step: int = 0) -> Start:
+    """Weights and optimizer state of a stored trajectory at the last step up to `step` at which they were kept."""
+    store = open_trajectory(path)
+    row = store.sel(saved_step=step, method="pad")
+    state = tuple(torch.from_numpy(row[name].values) for name in state_names)
+    return Start(torch.from_numpy(row.weights.values), state, int(store.attrs["first_step"]) - 1 + int(row.saved_step))

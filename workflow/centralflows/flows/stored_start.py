@@ -1,0 +1,61 @@
+"""Where a run begins that starts from the stored state of another one."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from ..analysis.crossings import first_not_above, upward_crossing
+from ..common.errors import UserError
+from ..config.run import StartConfig, TrajectoryConfig
+from ..problems.data.dataset import Dataset
+from ..store.trajectory import open_trajectory
+from .discrete_loop import Start, advance
+from .make_experiment import make_experiment
+from .stored_run import stored_state
+
+
+class NoStart(UserError):
+    """The run to start from has no such step."""
+
+
+def stored_start(
+    settings: TrajectoryConfig, dataset: Dataset, device: torch.device, discrete: Path, midpoint: Path
+) -> Start:
+    """Return where a run begins that starts from another one, whose stores these are.
+
+    The other run's own optimizer goes the last steps from where its state was kept, so any step can be reached.
+
+    Raises:
+        NoStart: the other run has no such step.
+    """
+    wanted, source = settings.run.start, make_experiment(settings.source, dataset, device)
+    step = _step(wanted, discrete, midpoint)
+    kept = stored_state(discrete, source.optimizer.state_names, step)
+    source = replace(source, start_from=kept, warm_start=0)
+    taken = kept.steps - int(open_trajectory(discrete).attrs["first_step"]) + 1
+    found = advance(source.objective, source.optimizer, source.start_from, step - taken)
+    if wanted.keep == "preconditioner":
+        counter = torch.tensor(float(found.first_step), dtype=torch.float64)
+        preconditioner = source.optimizer.preconditioner(counter, found.state)
+        found = found._replace(
+            state=make_experiment(settings.run, dataset, device).optimizer.state_with(counter, preconditioner)
+        )
+    return found
+
+
+def _step(wanted: StartConfig, discrete: Path, midpoint: Path) -> int:
+    loss = open_trajectory(discrete).loss
+    if wanted.step is not None:
+        step, name = wanted.step, f"step {wanted.step}"
+        step = step if bool(loss.sel(step=step).notnull()) else None
+    elif wanted.crossing is not None:
+        sharpness = open_trajectory(midpoint).effective_eigenvalues.isel(mode=0)
+        step, name = upward_crossing(sharpness, wanted.crossing), f"upward crossing {wanted.crossing} of 2"
+    else:
+        step, name = first_not_above(loss, wanted.loss), f"loss down to {wanted.loss:g}"
+    if step is None:
+        raise NoStart(f"run {wanted.run!r} has no {name} in its {len(loss)} steps")
+    return step

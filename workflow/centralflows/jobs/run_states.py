@@ -1,0 +1,148 @@
+"""Where the trajectories of a profile stand, from what their jobs leave: manifests, locks, commits and logs."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from ..common.hashing import source_digest
+from ..config.profile import Config
+from ..config.resources import jobs
+from ..provenance import record_differences
+from ..provenance.manifest import ManifestError, manifest_path, read_manifest
+from . import lock
+from .checkpoint import Damaged, read_commit
+
+DONE, RUNNING, INTERRUPTED, FAILED, WAITING = "done", "running", "interrupted", "failed", "waiting"
+ANEW = "begins anew"
+STATES = (DONE, RUNNING, INTERRUPTED, FAILED, WAITING)
+
+_STEP = re.compile(r"^.*: step (\d+)/(\d+), (\S+) steps/s, (\d+) s left$", re.M)
+_ERROR = re.compile(r"^(?:\w+\.)*[A-Z]\w*(?<!Warning)(?:: .*)?$", re.M)  # begins the message of an exception
+_SIGNAL = re.compile(r"^stopped by SIG\w+$", re.M)
+
+
+@dataclass(frozen=True)
+class Status:
+    """Where the trajectory of a process stands.
+
+    Attributes:
+        run: its run.
+        process: a flow, `discrete` or `speeds`.
+        state: one of `STATES`.
+        step: steps that are done and kept, or of a running job as far as it has said.
+        steps: how many there will be.
+        rate: of a running job [steps/s].
+        seconds_left: likewise.
+        writer: host and process of a running job.
+        note: why it failed or ended early, or what becomes of what was kept.
+    """
+
+    run: str
+    process: str
+    state: str
+    step: int
+    steps: int
+    rate: float | None = None
+    seconds_left: float | None = None
+    writer: dict[str, Any] | None = None
+    note: str = ""
+
+
+class Place(NamedTuple):
+    """Where a job writes.
+
+    Attributes:
+        run: its run.
+        process: what it makes.
+        output: its first output.
+        log: its log.
+    """
+
+    run: str
+    process: str
+    output: Path
+    log: Path
+
+    @property
+    def rule(self) -> str:
+        return self.process if self.process in ("discrete", "speeds") else "flow"
+
+
+def statuses(profile: Config, results: Path) -> Iterator[Status]:
+    """Where all trajectories of a profile stand, run by run.
+
+    Args:
+        results: the folder `results`, with `logs` beside it.
+    """
+    for name, run in profile.runs.items():
+        for process in jobs(run):
+            output = results / profile.profile / name / f"{process}.zarr"
+            log = results.parent / "logs" / profile.profile / name / f"{process}.log"
+            yield status(Place(name, process, output, log), profile)
+
+
+def status(place: Place, profile: Config) -> Status:
+    """Where one trajectory stands."""
+    run = profile.runs[place.run]
+    steps = len(range(0, run.steps, run.stationary_every)) if place.process == "speeds" else run.steps
+    log = place.log.read_text(errors="replace") if place.log.is_file() else ""
+    told, mark = partial(Status, place.run, place.process), lock.mark(place.output)
+    if mark and mark.held:
+        said = _STEP.findall(log)
+        step, total, rate, left = map(float, said[-1]) if said else (_kept(place, profile)[0], steps, None, None)
+        return told(RUNNING, int(step), int(total), rate, left, mark.holder)
+    if place.output.is_dir() and manifest_path(place.output).is_file():
+        state, note = _made(place.output, profile)
+        return told(state, steps if state == DONE else 0, steps, note=note)
+    step, note = _kept(place, profile)
+    if error := _ERROR.findall(log):
+        return told(FAILED, step, steps, note=error[-1])
+    if mark or note or _SIGNAL.search(log):
+        return told(INTERRUPTED, step, steps, note=note or ANEW)
+    return told(WAITING, 0, steps)
+
+
+def _made(output: Path, profile: Config) -> tuple[str, str]:
+    """State of a recorded output, and what to say of it."""
+    try:
+        made = read_manifest(manifest_path(output)).made
+        attrs = _attributes(output)
+    except (ManifestError, OSError, ValueError, KeyError):
+        return FAILED, "it or its manifest is damaged; verify says how"
+    notes = [f"ended early: {attrs['stopped']}"] if "stopped" in attrs else []
+    return DONE, "; ".join(notes + (["of other settings"] if any(record_differences.reset(made, profile)) else []))
+
+
+def _attributes(store: Path) -> dict[str, Any]:
+    return json.loads((store / "zarr.json").read_bytes())["attributes"]
+
+
+def _kept(place: Place, profile: Config) -> tuple[int, str]:
+    """Steps that the next job goes on from, and what to say of what was kept; nothing where nothing was."""
+    found: list[tuple[int, str]] = []
+    for folder in place.output.parent.glob(f".{place.output.name}-*.partial"):
+        try:
+            commit = read_commit(folder)
+            current = commit and _current(place, _attributes(folder / place.output.name), profile)
+        except (Damaged, OSError, ValueError, KeyError):
+            found.append((0, f"what was kept is damaged; {ANEW}"))
+            continue
+        if current:
+            found.append((commit.step, "goes on from there"))
+        else:
+            found.append((0, f"step {commit.step} is of other settings or code; {ANEW}" if commit else ANEW))
+    return max(found, default=(0, ""))
+
+
+def _current(place: Place, attrs: dict[str, Any], profile: Config) -> bool:
+    """Whether a store that was begun is one that a job would go on with."""
+    wildcards = {"run": place.run, **({"flow": place.process} if place.rule == "flow" else {})}
+    begun = {"rule": place.rule, "wildcards": wildcards, "config": json.loads(attrs["config"])}
+    source = source_digest(f"workflow/scripts/{place.rule}.py", *begun["config"].get("code", ()))
+    return attrs["source_digest"] == source and not any(record_differences.reset(begun, profile))

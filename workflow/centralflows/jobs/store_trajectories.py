@@ -1,0 +1,147 @@
+"""Streams the records of processes into stores that are published when they are complete."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, TextIO
+
+from ..common.errors import Diverged, Stopped
+from ..common.progress import progress
+from ..flows.experiment import Experiment
+from ..flows.stored_run import beside
+from ..store.trajectory import Record
+from ..store.zarr_writer import Writer
+from .checkpoint_folder import Staging
+from .interruption import Interrupted, Interruption
+
+
+def store_discrete(
+    experiment: Experiment,
+    discrete: Path,
+    midpoint: Path,
+    *,
+    weights_stride: int,
+    attrs: dict[str, Any],
+    staging: Staging,
+    truncate: bool = False,
+    log: TextIO | None = None,
+) -> None:
+    """Probe the network's derivatives, run the optimizer, publish its store and that of its midpoints.
+
+    Raises:
+        WrongDerivatives: automatic differentiation is wrong for this network; nothing was run.
+        Diverged: something is not finite. What was is published under another name, or with `truncate`, nothing is raised
+            and the store ends in NaN there.
+        Interrupted: the process was told to stop; what it has is committed.
+    """
+    errors = experiment.check()
+    listed = ", ".join(f"{name} {error:.0e}" for name, error in errors.items())
+    print(f"derivatives agree with differences (relative errors: {listed})", file=log)
+    _stored(
+        experiment,
+        {"discrete": discrete, "midpoint": midpoint},
+        lambda position: experiment.discrete(position=position),
+        weights_stride=weights_stride,
+        attrs=attrs,
+        staging=staging,
+        truncate=truncate,
+        log=log,
+    )
+
+
+def store_flow(
+    experiment: Experiment,
+    process: str,
+    target: Path,
+    *,
+    discrete: Path,
+    weights_stride: int,
+    attrs: dict[str, Any],
+    staging: Staging,
+    truncate: bool = False,
+    log: TextIO | None = None,
+) -> None:
+    """Integrate a flow and publish its store. One that reaches a limit ends in NaN, and `stopped` says why.
+
+    Args:
+        process: name of the flow.
+        discrete: store of the discrete run: where the flow starts, and what the distances are to.
+
+    Raises:
+        Diverged: something is not finite. What was is published under another name, or with `truncate`, nothing is raised
+            and the store ends in NaN there.
+        Interrupted: the process was told to stop; what it has is committed.
+    """
+    experiment, weights = beside(experiment, discrete)
+    _stored(
+        experiment,
+        {process: target},
+        lambda position: ((record,) for record in experiment.flow(process, weights, position=position)),
+        weights_stride=weights_stride,
+        attrs=attrs,
+        staging=staging,
+        truncate=truncate,
+        log=log,
+    )
+
+
+def _stored(
+    experiment: Experiment,
+    targets: dict[str, Path],
+    records: Callable[[Any], Iterator[tuple[Record, ...]]],
+    *,
+    weights_stride: int,
+    attrs: dict[str, Any],
+    staging: Staging,
+    truncate: bool,
+    log: TextIO | None,
+) -> None:
+    """Stream records of processes into their stores, from where a killed job left them, and publish the stores."""
+    found = staging.content or {"position": None, "writers": {}, "chunk_sizes": None}
+    if found["chunk_sizes"]:
+        experiment.cut(found["chunk_sizes"])
+    writers = {
+        process: Writer(
+            staging.folder / target.name,
+            experiment.shape(process, weights_stride=weights_stride),
+            attrs,
+            found["writers"].get(process),
+        )
+        for process, target in targets.items()
+    }
+    position, step = found["position"], staging.step
+
+    def commit() -> None:
+        held = {process: writer.position() for process, writer in writers.items()}
+        staging.commit(step, {"position": position, "writers": held, "chunk_sizes": experiment.chunk_sizes})
+
+    closing: dict[str, Any] = {"first_step": experiment.start.first_step}
+    shown = {"total": experiment.steps, "name": str(next(iter(targets.values()))), "done": step, "log": log}
+    try:
+        with Interruption() as interruption:
+            for each in progress(records(position), **shown):
+                with interruption.whole():
+                    for writer, record in zip(writers.values(), each, strict=True):
+                        writer.append(record)
+                    step, position = each[0].step + 1, each[0].position
+                    if staging.due(step):
+                        commit()
+    except Stopped as stopped:
+        closing["stopped"] = str(stopped)
+        print(f"stopped: {stopped}", file=log)
+    except Diverged as diverged:
+        closing |= {"stopped": f"diverged at step {step}: {diverged}", "diverged": step}
+        if not truncate:
+            kept = [target.with_suffix(".diverged.zarr") for target in targets.values()]
+            for process, target in zip(targets, kept, strict=True):
+                writers[process].publish(target, **closing)
+            raise Diverged(f"{diverged}. What was finite is in {', '.join(map(str, kept))}") from None
+        print(closing["stopped"], file=log)
+    except Interrupted:
+        if position is not None:
+            commit()
+            print(f"what was done up to step {step} is kept; the same command goes on from there", file=log)
+        raise
+    for process, target in targets.items():
+        writers[process].publish(target, **closing)

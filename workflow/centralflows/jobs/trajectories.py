@@ -1,0 +1,83 @@
+"""The jobs that make trajectories: a discrete run with its midpoints, and a flow beside it."""
+
+from __future__ import annotations
+
+from importlib import metadata
+
+import torch
+
+from ..common.references import load
+from ..config.run import TrajectoryConfig
+from ..derivatives.eigen_tracker import Tracked
+from ..flows.critical_block import Edge, Third
+from ..flows.device import prepare
+from ..flows.discrete_loop import DiscretePosition
+from ..flows.flow import Frame
+from ..flows.flow_loop import FlowPosition
+from ..flows.make_experiment import make_experiment
+from ..problems.data import dataset
+from .checkpoint_folder import Staging
+from .job import Job
+from .store_trajectories import store_discrete, store_flow
+
+KINDS = (DiscretePosition, FlowPosition, Tracked, Frame, Edge, Third)
+"""What resume states are made of."""
+
+
+def discrete(job: Job) -> None:
+    """Run the discrete optimizer; store its trajectory and that of its midpoints.
+
+    Raises:
+        NoStart: the run that it starts from has no such step.
+        WrongDerivatives, Diverged, Interrupted: see `store_discrete`.
+    """
+    config = TrajectoryConfig.model_validate(job.config)
+    device, examples, start = prepare(job.device, config.threads), dataset.load(job.input("dataset")), None
+    if config.source is not None:
+        stores = job.input("source_discrete"), job.input("source_midpoint")
+        start = load(config.run.start.implementation)(config, examples, device, *stores)
+    with checkpoints(job, "discrete", device) as folder:
+        store_discrete(
+            make_experiment(config.run, examples, device, start),
+            job.output("discrete"),
+            job.output("midpoint"),
+            weights_stride=config.run.weights_stride,
+            attrs=job.attrs(),
+            staging=folder,
+            truncate=config.run.on_divergence == "truncate",
+            log=job.log,
+        )
+        for name in ("discrete", "midpoint"):
+            made = {"device": str(device), "threads": config.threads, "resumed": folder.resumed}
+            job.record(f"{name}_manifest", name, **made)
+
+
+def flow(job: Job) -> None:
+    """Integrate a flow beside the stored discrete run; store its trajectory.
+
+    Raises:
+        Diverged, Interrupted: see `store_flow`.
+    """
+    config = TrajectoryConfig.model_validate(job.config)
+    device, examples = prepare(job.device, config.threads), dataset.load(job.input("dataset"))
+    with checkpoints(job, "flow", device) as folder:
+        store_flow(
+            make_experiment(config.run, examples, device),
+            job.wildcards["flow"],
+            job.output("flow"),
+            discrete=job.input("discrete"),
+            weights_stride=config.run.weights_stride,
+            attrs=job.attrs(),
+            staging=folder,
+            truncate=config.run.on_divergence == "truncate",
+            log=job.log,
+        )
+        made = {"device": str(device), "threads": config.threads, "resumed": folder.resumed}
+        job.record("manifest", "flow", **made)
+
+
+def checkpoints(job: Job, output: str, device: torch.device) -> Staging:
+    """Return the folder of a job's checkpoints, keyed by all that its outputs depend on, to the last bit."""
+    versions = {package: metadata.version(package) for package in ("torch", "numpy")}
+    key = {"attrs": job.attrs(), "device": device.type, "versions": versions}
+    return Staging(job.output(output), key, KINDS, job.log)

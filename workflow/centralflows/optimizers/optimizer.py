@@ -1,0 +1,111 @@
+r"""What the flows need to know of an optimizer, and all that they may know.
+
+An optimizer is preconditioned descent $w \leftarrow w - P(t, s)^{-1} \nabla L(w)$ with a diagonal preconditioner $P$ and
+a state $s$ of its own. `step` is the optimizer's step counter $t$: 1 at the first update, and in a flow it advances by 1
+per unit of time.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from numbers import Real
+from typing import ClassVar
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from ..derivatives.svec import triangle
+
+State = tuple[Tensor, ...]
+Schedule = Callable[[Tensor], Tensor]
+
+
+class Optimizer(ABC):
+    """The interface of every optimizer: pure functions of (step, state, gradient).
+
+    Subclasses are frozen dataclasses of hyperparameters. A state is a tuple of tensors named by `state_names`.
+
+    Attributes:
+        isotropic: whether all directions of weight space are alike to the optimizer: P is a multiple of the identity, and the
+            state learns nothing of a gradient but its length, not even how many weights there are. Then flows may leave out
+            weights that cannot matter (`span`).
+    """
+
+    state_names: ClassVar[tuple[str, ...]] = ()
+    isotropic: ClassVar[bool] = False
+
+    @abstractmethod
+    def initial_state(self, w: Float[Tensor, " p"]) -> State:
+        """The state before the first step."""
+
+    @abstractmethod
+    def update(self, step: Tensor, state: State, gradient: Float[Tensor, " p"]) -> State:
+        """The state that the discrete optimizer uses at `step`, from the one before it and the gradient."""
+
+    @abstractmethod
+    def preconditioner(self, step: Tensor, state: State) -> Float[Tensor, " *p"]:
+        """diag(P) `[p]`, or `[1]` where P is a multiple of the identity; positive [gradient / weight]."""
+
+    @abstractmethod
+    def drift(self, step: Tensor, state: State, gradient: Float[Tensor, " p"]) -> State:
+        r"""$ds/dt$ of the stable flow, at a smooth gradient."""
+
+    def asymptotic(self) -> Optimizer:
+        """The optimizer late in a run, the learning rate as it is: without what only its first steps feel."""
+        return self
+
+    def state_with(self, step: Tensor, preconditioner: Float[Tensor, " *p"]) -> State:
+        """The state that has a given preconditioner, of the shape of `preconditioner`; needed only to start there.
+
+        Raises:
+            ValueError: there is none.
+        """
+        raise ValueError(f"{type(self).__name__} does not say which state has a given preconditioner")
+
+    def drift_curvature(self, step: Tensor, state: State, gradient: Tensor, products: Float[Tensor, "p k"]) -> State:
+        r"""What oscillations add to the drift, per coordinate of $X$.
+
+        An oscillation of covariance $\Sigma = U X U'$ gives the gradient the covariance $(HU) X (HU)'$, and to second
+        order $E[f(s, g)] = f(s, g) + \tfrac12 \langle \nabla_g^2 f, (HU) X (HU)' \rangle$.
+
+        Args:
+            products: $H U$.
+
+        Returns:
+            For each part of the state a matrix `[size, q]`; times `svec(X)` it is the second term.
+
+        Source: arXiv:2410.24206, the time average of the state's dynamics.
+        """
+        rows, columns, scales = triangle(products.shape[1])
+
+        def bilinear(u: Tensor, v: Tensor) -> State:
+            def along_u(g: Tensor) -> State:
+                return torch.func.jvp(lambda x: self.drift(step, state, x), (g,), (u,))[1]
+
+            return torch.func.jvp(along_u, (gradient,), (v,))[1]
+
+        terms = [bilinear(products[:, i], products[:, j]) for i, j in zip(rows, columns, strict=True)]
+        half = torch.as_tensor(scales / 2, dtype=gradient.dtype, device=gradient.device)
+        return tuple(torch.stack(parts, dim=-1) * half for parts in zip(*terms, strict=True))
+
+    def preconditioner_rate(self, step: Tensor, state: State, step_rate: float, state_rate: State) -> Tensor:
+        r"""$dP/dt$ along a change of step counter and state, the shape of `preconditioner`."""
+        rate = torch.full_like(step, step_rate)
+        return torch.func.jvp(lambda t, *s: self.preconditioner(t, s), (step, *state), (rate, *state_rate))[1]
+
+    def preconditioner_rates(self, step: Tensor, state: State, state_rates: State) -> Float[Tensor, "*p q"]:
+        r"""$dP/dt$ along several changes of the state, the columns of `[size, q]`, with the step counter held."""
+        columns = zip(*(rates.unbind(-1) for rates in state_rates), strict=True)
+        return torch.stack([self.preconditioner_rate(step, state, 0.0, rates) for rates in columns], dim=-1)
+
+
+def as_schedule(lr: float | Schedule) -> Schedule:
+    """A learning rate as a function of the step counter."""
+    if callable(lr):
+        return lambda step: torch.as_tensor(lr(step), dtype=step.dtype, device=step.device)
+    if not isinstance(lr, Real | Tensor) or not 0 < lr < math.inf:
+        raise ValueError(f"the learning rate must be a positive number or a function of the step counter (got {lr!r})")
+    return lambda step: torch.full_like(step, lr)

@@ -1,0 +1,77 @@
+"""Examples of classes, the same number of each: counts, output units, and a split into training and test examples."""
+
+from __future__ import annotations
+
+import numpy as np
+from jaxtyping import Int64, Shaped
+from numpy import ndarray
+
+from ...common.errors import UnusableData
+
+
+def uneven(classes: int, *, examples: int, test_examples: int) -> list[str]:
+    """A line for each count that is no positive multiple of the classes."""
+    return [
+        f"  {name} must be a positive multiple of classes = {classes} (got {value})"
+        for name, value in (("examples", examples), ("test_examples", test_examples))
+        if value < 1 or value % classes
+    ]
+
+
+def output_units(classes: int, binary: bool) -> int:
+    """One output unit for each class; a single one for two classes where `binary`.
+
+    Raises:
+        UnusableData: a single unit for another number of classes.
+    """
+    if binary and classes != 2:
+        raise UnusableData(f"binary: a single output unit tells 2 classes apart (got {classes})")
+    return 1 if binary else classes
+
+
+def first_of_each(labels: Int64[ndarray, " n"], *, classes: int, count: int) -> Int64[ndarray, " count"]:
+    """Rows of the first `count` examples of the first classes, the same number of each, ordered by class.
+
+    Raises:
+        UnusableData: a class has too few; says how many there are.
+    """
+    each = count // classes
+    found = [np.flatnonzero(labels == label) for label in range(classes)]
+    if short := [f"{len(rows)} of class {label}" for label, rows in enumerate(found) if len(rows) < each]:
+        raise UnusableData(f"{each} examples of each of {classes} classes asked; there are {', '.join(short)}")
+    return np.concatenate([rows[:each] for rows in found])
+
+
+def split(
+    inputs: Shaped[ndarray, "n ..."],
+    labels: Int64[ndarray, " n"],
+    *,
+    classes: int,
+    examples: int,
+    test_examples: int,
+    seed: int,
+) -> tuple[
+    Shaped[ndarray, "examples ..."],
+    Int64[ndarray, " examples"],
+    Shaped[ndarray, "test_examples ..."],
+    Int64[ndarray, " test_examples"],
+]:
+    """Draw training and test examples of the first classes, the same number of each; no row is drawn twice.
+
+    Args:
+        examples, test_examples: drawn over all classes [count], multiples of `classes`.
+        seed: of numpy's default generator; the same arguments give the same rows.
+
+    Returns:
+        inputs and labels for training, then for testing; ordered by class, and within one as drawn.
+
+    Raises:
+        UnusableData: counts that are not positive multiples of `classes`, or more than there are.
+    """
+    if mistakes := uneven(classes, examples=examples, test_examples=test_examples):
+        raise UnusableData("\n".join(["cannot split the examples", *mistakes]))
+    order = np.random.default_rng(seed).permutation(len(labels))
+    drawn = order[first_of_each(labels[order], classes=classes, count=examples + test_examples)]
+    of_class = drawn.reshape(classes, -1)
+    train, test = np.split(of_class, [examples // classes], axis=1)
+    return inputs[train.ravel()], labels[train.ravel()], inputs[test.ravel()], labels[test.ravel()]

@@ -1,0 +1,37 @@
+"""The configured dataset, as numpy arrays. Imports no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from ...common.errors import UnusableData
+from ...common.references import load
+from ...config import plugins
+from ...config.datasets import AnyDataset, DatasetPluginConfig
+from .dataset import Dataset
+from .dataset_contract import faults
+
+
+def make_dataset(config: AnyDataset, files: Mapping[str, Path] | None = None) -> Dataset:
+    """Return the configured dataset.
+
+    Args:
+        files: "cifar10", the full CIFAR-10 as an npz, needed where the subset in the repository is not enough; "train"
+            and "dev", those of SST-2, by default in the configured folder.
+
+    Raises:
+        UnusableData: the dataset cannot be had so, or is not what it should be; the message has the cure.
+        PluginError: one of the user's own cannot be made.
+    """
+    if isinstance(config, DatasetPluginConfig):
+        return _own(config)
+    return load(config.implementation)(**config.arguments(), **(files or {}))
+
+
+def _own(config: DatasetPluginConfig) -> Dataset:
+    """The dataset that a function of the user returns."""
+    made = plugins.make(config.name, **config.options)
+    if found := faults(made):
+        raise UnusableData("\n  ".join([f"{config.name} returns a dataset that cannot be used", *found]))
+    return made

@@ -1,0 +1,22 @@
+"""Fully connected network."""
+
+from __future__ import annotations
+
+import itertools
+import math
+
+from torch import nn
+
+from .activations import activation as activation_of
+
+
+def mlp(
+    shape: tuple[int, ...], outputs: int, *, width: int = 256, depth: int = 2, activation: str = "gelu"
+) -> nn.Sequential:
+    """For points or images `[n, *shape]`, which it flattens: `depth` hidden layers of `width` units; a linear head."""
+    act = activation_of(activation)
+    sizes = [math.prod(shape)] + [width] * depth
+    hidden = [layer for a, b in itertools.pairwise(sizes) for layer in (nn.Linear(a, b), act)]
+    network = nn.Sequential(nn.Flatten(), *hidden, nn.Linear(sizes[-1], outputs))
+    network.batched = True  # derivatives along several vectors are faster in one pass, as measured
+    return network

@@ -1,0 +1,226 @@
+r"""The training objective $L(w)$ as a function of one flat weight vector.
+
+This is the only file that knows both a `torch.nn.Module` and the flat vector that all the mathematics works on.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+import warnings
+from collections.abc import Callable
+from functools import partial
+from numbers import Integral
+from typing import Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from ..common.errors import OutOfMemory, UserError
+from .networks.convolution import replace_convolutions
+
+Criterion = Callable[[Tensor, Tensor], Tensor]
+
+
+class NotSliceable(UserError, ValueError):
+    """The loss over all examples is not the sum of what slices of them contribute."""
+
+
+class Objective:
+    r"""Full-batch objective $L(w) = \mathrm{criterion}(\mathrm{network}(\mathrm{inputs}; w), \mathrm{targets})$.
+
+    Args:
+        network: any module that is a deterministic function of its trainable parameters and of `inputs`;
+            parameters with `requires_grad=False` and buffers stay as they are. It is copied, and so never modified.
+        inputs: all training inputs, examples along the first axis.
+        targets: what the criterion compares the outputs with.
+        criterion: `(outputs, targets) -> loss`, a scalar, differentiable three times. It may average over examples, but not
+            depend on their number or on the network otherwise: the derivative probe calls it on the first few.
+        chunk_size: examples per slice. The loss is then the sum of `parts`, and its derivatives (`derivatives`) hold the
+            graph of one slice at a time. A criterion that averages over something else than examples, such as unmasked
+            labels, must say how much of it there is: an attribute `weight(targets)`, a number. By default all examples are
+            one slice, and slices are halved where memory runs out.
+        batched: whether derivatives along several vectors are taken in one pass, through the batching rules of torch. It
+            helps networks of many small operations (fully connected, recurrent), and on a GPU most. The default is the
+            attribute `batched` of the network, False without one.
+
+    Attributes:
+        p: number of weights.
+        chunk_size: examples per slice now.
+        adapts: whether slices may be halved.
+        initial_weights: the network's own weights as one vector `[p]`, in the order of `named_parameters()`.
+
+    Raises:
+        ValueError: the network has no trainable parameter, its parameters differ in dtype or device, or are of less than
+            float32; a slice would hold less than one example.
+        TypeError: when it is evaluated, if the criterion does not return a scalar tensor.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        inputs: Tensor,
+        targets: Tensor,
+        criterion: Criterion,
+        *,
+        chunk_size: int | Literal["auto"] = "auto",
+        batched: bool | None = None,
+    ):
+        self.adapts = chunk_size == "auto"
+        if not self.adapts and (not isinstance(chunk_size, Integral) or chunk_size < 1):
+            raise ValueError(f"chunk_size must be a whole number, at least 1, or 'auto' (got {chunk_size!r})")
+        network = copy.deepcopy(network)
+        parameters = {name: value for name, value in network.named_parameters() if value.requires_grad}
+        if not parameters:
+            raise ValueError("the network has no trainable parameter")
+        kinds = {(value.dtype, value.device) for value in parameters.values()}
+        if len(kinds) > 1:
+            raise ValueError(
+                f"all trainable parameters must share one dtype and device, found {sorted(map(str, kinds))}"
+            )
+        if (dtype := next(iter(kinds))[0]) not in (torch.float32, torch.float64):
+            raise ValueError(f"the network must be float32 or float64 (is {str(dtype).removeprefix('torch.')})")
+        self.network, self.inputs, self.targets, self.criterion = network, inputs, targets, criterion
+        self.batched = getattr(network, "batched", False) if batched is None else batched
+        owners = {value: name for name, value in parameters.items()}
+        self._names = {
+            f"{prefix}.{name}" if prefix else name: owners[value]
+            for prefix, module in network.named_modules()
+            for name, value in module.named_parameters(recurse=False, remove_duplicate=False)
+            if value in owners
+        }
+        self._shapes = {name: value.shape for name, value in parameters.items()}
+        self._sizes = [math.prod(shape) for shape in self._shapes.values()]
+        self.p = sum(self._sizes)
+        self._begin(len(inputs) if self.adapts else chunk_size)
+
+    def _begin(self, chunk_size: int) -> None:
+        """With the network, examples and criterion of now."""
+        weights = [value for value in self.network.parameters() if value.requires_grad]
+        if weights[0].is_cuda:
+            replace_convolutions(self.network)  # on a CPU those of torch are as fast
+        self.initial_weights: Float[Tensor, " p"] = torch.cat([value.detach().reshape(-1) for value in weights])
+        self.cut(chunk_size)
+
+    def unflatten(self, w: Float[Tensor, " p"]) -> dict[str, Tensor]:
+        """The named parameters that the flat vector `w` holds (views, differentiable)."""
+        parts = w.split(self._sizes)
+        return {name: part.view(shape) for part, (name, shape) in zip(parts, self._shapes.items(), strict=True)}
+
+    def outputs(self, w: Float[Tensor, " p"], inputs: Tensor | None = None) -> Tensor:
+        """Network outputs at weights `w`, on the training inputs or on the `inputs` given."""
+        # The fused attention kernels have no second derivative; the math backend has all of them.
+        with sdpa_kernel(SDPBackend.MATH):
+            # Each module once, under one name: torch would swap the weights of one that is used twice in and not out again.
+            return torch.func.functional_call(
+                self.network, self._tied(w), (self.inputs if inputs is None else inputs,), tie_weights=False
+            )
+
+    def _tied(self, w: Float[Tensor, " p"]) -> dict[str, Tensor]:
+        """`unflatten`, under all names of parameters that several modules share."""
+        values = self.unflatten(w)
+        return {name: values[own] for name, own in self._names.items()}
+
+    def predictions(self, w: Float[Tensor, " p"], inputs: Tensor) -> Tensor:
+        """Network outputs at weights `w` on any inputs, without a graph, slice by slice."""
+        with torch.no_grad():
+            return torch.cat([self.outputs(w, part) for part in inputs.split(self.chunk_size)])
+
+    def __call__(self, w: Float[Tensor, " p"]) -> Float[Tensor, ""]:
+        """The loss at weights `w`, differentiable in `w`."""
+        if self._slices:
+            return torch.stack([part(w) for part in self.parts]).sum()
+        return self._loss(self.outputs(w), self.targets)
+
+    @property
+    def parts(self) -> tuple[Callable[[Tensor], Tensor], ...]:
+        """Functions of `w` that add up to the loss, one for each slice of the examples."""
+        return tuple(partial(self._part, *each) for each in self._slices) or (self,)
+
+    def _part(self, inputs: Tensor, targets: Tensor, fraction: float, w: Tensor) -> Tensor:
+        return fraction * self._loss(self.outputs(w, inputs), targets)
+
+    def _loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        loss = self.criterion(outputs, targets)
+        if not isinstance(loss, Tensor) or loss.numel() != 1:
+            found = f"a tensor of shape {list(loss.shape)}" if isinstance(loss, Tensor) else type(loss).__name__
+            raise TypeError(f"the criterion must return a scalar tensor (got {found})")
+        return loss
+
+    def cut(self, size: int) -> None:
+        """Cut the examples into slices of so many."""
+        self.chunk_size = min(size, len(self.inputs))
+        self._slices = self._sliced(size) if size < len(self.inputs) else []
+
+    def halve(self) -> None:
+        """Go on with slices of half the size, and say so in a warning.
+
+        Raises:
+            OutOfMemory: the size of slices was given, or a slice is one example.
+            NotSliceable: the loss is not a sum over slices.
+        """
+        if not self.adapts:
+            raise OutOfMemory(f"memory runs out with chunk_size {self.chunk_size}; make it smaller, or 'auto'")
+        if self.chunk_size == 1:
+            raise OutOfMemory("memory runs out with a single example at a time")
+        if not self._slices:
+            self.check_slices(self.initial_weights)
+        size = -(-self.chunk_size // 2)
+        warnings.warn(f"memory runs out with slices of {self.chunk_size} examples; going on with {size}", stacklevel=2)
+        self.cut(size)
+
+    def check_slices(self, w: Float[Tensor, " p"], examples: int = 8) -> None:
+        """Compare the loss of the first few examples at once with the sum over slices of different sizes, in float64.
+
+        Raises:
+            NotSliceable: they differ.
+        """
+        small = self.head(examples).to("cpu", torch.float64)
+        with torch.no_grad():
+            w = w.to(small.initial_weights)
+            whole = small(w).item()
+            small.cut(3)
+            sliced = small(w).item()
+        if abs(sliced - whole) > 1e-6 * abs(whole):
+            raise NotSliceable(
+                f"the loss of {len(small.inputs)} examples is {whole:.6g} at once and {sliced:.6g} in slices of 3: for slices "
+                "the network must treat examples one by one, and the criterion must average over them, or have "
+                "`weight(targets)`"
+            )
+
+    def _sliced(self, size: int) -> list[tuple[Tensor, Tensor, float]]:
+        """Inputs and targets of each slice, and the fraction of the whole mean that it makes."""
+        if len(self.targets) != len(self.inputs):
+            raise NotSliceable(f"{len(self.inputs)} inputs cannot be cut into slices with {len(self.targets)} targets")
+        weight = getattr(self.criterion, "weight", None)
+        weight = weight if callable(weight) else len  # losses of torch have a `weight` that is a tensor or None
+        slices = list(zip(self.inputs.split(size), self.targets.split(size), strict=True))
+        weights = [float(weight(targets)) for _, targets in slices]
+        whole = sum(weights) or 1.0  # where nothing counts, the loss is zero
+        # A slice without weight adds nothing, and the criterion of a user may have no mean for it.
+        kept = [(*each, part / whole) for each, part in zip(slices, weights, strict=True) if part]
+        return kept or [(*slices[0], 0.0)]
+
+    def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> Objective:
+        """A copy on another device or in another floating dtype; integer inputs and targets keep theirs."""
+
+        def move(x: Tensor) -> Tensor:
+            return x.to(device=device, dtype=dtype if x.is_floating_point() else None)
+
+        moved = copy.copy(self)
+        moved.network = copy.deepcopy(self.network).to(device=device, dtype=dtype)  # `Module.to` works in place
+        if isinstance(self.criterion, nn.Module):  # it may hold tensors, such as weights of classes
+            moved.criterion = copy.deepcopy(self.criterion).to(device=device, dtype=dtype)
+        moved.inputs, moved.targets = move(self.inputs), move(self.targets)
+        moved._begin(len(self.inputs) if self.adapts else self.chunk_size)
+        return moved
+
+    def head(self, examples: int) -> Objective:
+        """The objective on the first `examples` examples only (the derivative probe needs no more)."""
+        first = copy.copy(self)
+        first.network = copy.deepcopy(self.network)
+        first.inputs, first.targets, first.adapts = self.inputs[:examples], self.targets[:examples], True
+        first._begin(examples)
+        return first
