@@ -14,9 +14,9 @@ from torch import nn
 
 from centralflows import GradientDescent, Objective
 from centralflows.config.processes import CentralConfig
-from centralflows.derivatives.eigen_tracker import Tracker
-from centralflows.derivatives.evaluator import Points
-from centralflows.flows.central_flow import CentralFlow
+from centralflows.derivatives.eigen_tracker import EigenTracker
+from centralflows.derivatives.evaluator import DerivativeEvaluator
+from centralflows.flows.central_flow import CentralFlow, relaxation_time
 from centralflows.flows.flow import Frame
 from centralflows.flows.integrators import make_integrator
 
@@ -38,8 +38,8 @@ def objective() -> tuple[Objective, torch.Tensor]:
 def trajectory(method: str, substeps: int, steps: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """(losses, predicted losses, last weights) of the flow from the initial weights of the reference run."""
     loss, w = objective()
-    flow = CentralFlow(Points(loss), GradientDescent(0.4), relaxation_time=1 / substeps, held_slack="full")
-    tracker, losses, predicted = Tracker(tolerance=1e-9), [], []
+    flow = CentralFlow(DerivativeEvaluator(loss), GradientDescent(0.4), relaxation_time=1 / substeps, held_slack="full")
+    tracker, losses, predicted = EigenTracker(tolerance=1e-9), [], []
     for t in range(steps):
         spectrum = tracker.update(flow.points.at(w), flow.preconditioner(t, w, ()))
         frame = Frame(spectrum.values, spectrum.vectors)
@@ -70,9 +70,11 @@ def test_higher_order_methods_are_nearer_at_the_same_cost():
 )
 def test_followed_third_derivatives_are_as_accurate_as_fresh_ones(central, proportional):
     loss, w = objective()
-    tau = central.relaxation_time
-    flow = CentralFlow(Points(loss), GradientDescent(0.4), relaxation_time=tau, third_derivatives="followed")
-    tracker, frame = Tracker(tolerance=1e-9), None
+    tau = relaxation_time(central.method, central.substeps)
+    flow = CentralFlow(
+        DerivativeEvaluator(loss), GradientDescent(0.4), relaxation_time=tau, third_derivatives="followed"
+    )
+    tracker, frame = EigenTracker(tolerance=1e-9), None
     integrator = make_integrator(central.method, central.substeps, proportional=proportional)
     for t in range(SHORT):
         spectrum = tracker.update(flow.points.at(w), flow.preconditioner(t, w, ()))

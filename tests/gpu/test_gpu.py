@@ -11,8 +11,8 @@ import torch
 
 from centralflows.config.processes import PUBLISHED_CENTRAL
 from centralflows.config.run import RunConfig
-from centralflows.derivatives.cuda_graphs import RecordedPoint
-from centralflows.derivatives.evaluator import FittedPoint, Points
+from centralflows.derivatives.cuda_graphs import CudaGraphPoint
+from centralflows.derivatives.evaluator import AdaptivePoint, DerivativeEvaluator
 from centralflows.derivatives.point import Point, value_and_gradient
 from centralflows.flows.device import prepare
 from centralflows.flows.make_experiment import make_experiment
@@ -68,7 +68,7 @@ def test_derivatives_are_those_of_a_cpu(network):
     found = []
     for device in ("cpu", "cuda"):
         objective: Objective = experiment(device, network, steps=1).objective
-        point = Points(objective).at(objective.initial_weights)
+        point = DerivativeEvaluator(objective).at(objective.initial_weights)
         generator = torch.Generator().manual_seed(0)
         u = torch.randn(objective.p, 2, generator=generator, dtype=torch.float64).to(objective.initial_weights)
         derivatives = (point.loss, point.gradient, point.hessian_product(u), point.curvature_gradients(u))
@@ -80,12 +80,12 @@ def test_derivatives_are_those_of_a_cpu(network):
 @pytest.mark.parametrize("network", NETWORKS)
 def test_replays_are_what_was_recorded_at_any_weights(network):
     objective = experiment("cuda", network, steps=1).objective
-    points, w = Points(objective), objective.initial_weights
+    points, w = DerivativeEvaluator(objective), objective.initial_weights
     generator = torch.Generator().manual_seed(1)
     vectors = torch.randn(objective.p, 3, generator=generator, dtype=torch.float64).to(w)
     others = [w, 1.1 * w, 0.9 * w]
-    made = [FittedPoint(points, other) for other in others]
-    assert isinstance(made[0]._point, RecordedPoint)
+    made = [AdaptivePoint(points, other) for other in others]
+    assert isinstance(made[0]._point, CudaGraphPoint)
     for other, point in [*zip(others, made, strict=True), (others[1], made[1]), (others[0], made[0])]:
         exact = Point(objective, other)
         for columns in (1, 3, 2):
@@ -99,16 +99,16 @@ def test_replays_are_what_was_recorded_at_any_weights(network):
 
 def test_a_replay_does_not_wait_for_the_device():
     objective = experiment("cuda", "lstm", steps=1).objective
-    points, w = Points(objective), objective.initial_weights
+    points, w = DerivativeEvaluator(objective), objective.initial_weights
     u = torch.ones(objective.p, 2, dtype=torch.float64, device="cuda")
 
     def derivatives(point):
         return point.hessian_product(u), point.curvature_gradients(u)
 
-    derivatives(FittedPoint(points, w))  # recorded here
+    derivatives(AdaptivePoint(points, w))  # recorded here
     torch.cuda.set_sync_debug_mode("error")
     try:
-        derivatives(FittedPoint(points, 1.1 * w))
+        derivatives(AdaptivePoint(points, 1.1 * w))
     finally:
         torch.cuda.set_sync_debug_mode("default")
 
@@ -131,7 +131,7 @@ def test_what_cannot_be_recorded_is_evaluated_as_usual():
     found = []
     for device in ("cpu", "cuda"):
         made = Objective(Waiting(), inputs, targets, torch.nn.functional.mse_loss).to(device, torch.float64)
-        points = Points(made)
+        points = DerivativeEvaluator(made)
         with nullcontext() if device == "cpu" else pytest.warns(UserWarning, match="without a recording"):
             point = points.at(made.initial_weights)
         u = torch.ones(made.p, 2, dtype=torch.float64, device=device)
@@ -160,13 +160,13 @@ def test_slices_are_halved_until_they_fit():
     torch.cuda.set_per_process_memory_fraction(4 * 2**30 / total)
     try:
         with pytest.warns(UserWarning, match="memory runs out with slices of"):
-            point = Points(whole).at(whole.initial_weights)
+            point = DerivativeEvaluator(whole).at(whole.initial_weights)
             u = torch.ones(whole.p, 1, device="cuda") / whole.p**0.5
             third = point.curvature_gradients(u)
     finally:
         torch.cuda.set_per_process_memory_fraction(1.0)
-    assert whole.chunk_size < len(many[0])
-    few = Points(objective).at(objective.initial_weights)  # the same mean
+    assert whole.microbatch_size < len(many[0])
+    few = DerivativeEvaluator(objective).at(objective.initial_weights)  # the same mean
     loss, gradient = value_and_gradient(objective, objective.initial_weights)
     torch.testing.assert_close((point.loss, point.gradient), (loss, gradient), rtol=1e-4, atol=1e-6)
     torch.testing.assert_close(third, few.curvature_gradients(u), rtol=1e-3, atol=1e-5)

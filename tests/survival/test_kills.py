@@ -141,7 +141,7 @@ def test_damage_to_what_was_committed_is_found(experiment, unbroken, interrupted
         content[draw.randrange(len(content))] ^= 1 << draw.randrange(8)
         file.write_bytes(content)
         (folder / "log").write_text("")
-        stage = checkpoint_folder.Staging(folder / "central.zarr", {"config": "central"}, victims.KINDS)
+        stage = checkpoint_folder.CheckpointFolder(folder / "central.zarr", {"config": "central"}, victims.KINDS)
         with pytest.warns(UserWarning, match="damaged, so the run begins anew"), stage:
             assert stage.content is None and stage.resumed == 0
         survived("resume")
@@ -150,7 +150,9 @@ def test_damage_to_what_was_committed_is_found(experiment, unbroken, interrupted
 def test_another_configuration_is_not_taken_up(experiment, interrupted):
     folder, partial = interrupted
     log = (folder / "another.log").open("w+")
-    with checkpoint_folder.Staging(folder / "central.zarr", {"config": "another"}, victims.KINDS, log) as stage:
+    with checkpoint_folder.CheckpointFolder(
+        folder / "central.zarr", {"config": "another"}, victims.KINDS, log
+    ) as stage:
         assert stage.content is None and stage.folder != partial
     log.close()
     assert (

@@ -15,7 +15,7 @@ from torch import nn
 from centralflows import Objective, RMSProp
 from centralflows.flows.experiment import Experiment
 from centralflows.jobs import checkpoint_folder
-from centralflows.jobs.checkpoint_folder import Staging
+from centralflows.jobs.checkpoint_folder import CheckpointFolder
 from centralflows.jobs.store_trajectories import store_discrete, store_flow
 from centralflows.jobs.trajectories import KINDS
 from centralflows.store import zarr_writer
@@ -46,11 +46,11 @@ def store(made: Experiment, process: str, folder: Path, counter: Path | None = N
     if counter is not None:
         _count(observed, counter)
     if process == "discrete":
-        with Staging(folder / "discrete.zarr", attrs, KINDS, log) as stage:
+        with CheckpointFolder(folder / "discrete.zarr", attrs, KINDS, log) as stage:
             store_discrete(observed, folder / "discrete.zarr", folder / "midpoint.zarr", staging=stage, **options)
     else:
         target = folder / f"{process}.zarr"
-        with Staging(target, attrs, KINDS, log) as stage:
+        with CheckpointFolder(target, attrs, KINDS, log) as stage:
             store_flow(observed, process, target, discrete=folder / "discrete.zarr", staging=stage, **options)
 
 

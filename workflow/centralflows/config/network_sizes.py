@@ -57,7 +57,7 @@ def size(run: RunConfig) -> Size:
     counted = list(parts(run.model, run.dataset))
     p = sum(part.weights for part in counted) or UNKNOWN.p
     products = sum(part.weights * part.uses for part in counted) or UNKNOWN.products
-    return Size(p, products, n, n if run.chunk_size == "auto" else min(n, run.chunk_size))
+    return Size(p, products, n, n if run.microbatch_size == "auto" else min(n, run.microbatch_size))
 
 
 def parts(model: NetworkConfig, dataset: DatasetConfig) -> Iterator[Part]:

@@ -45,7 +45,7 @@ class StartConfig(Strict):
 Process = Literal["discrete", "stable", "central", "ablated", "stationary", "stationary-ablated"]
 
 
-ChunkSize = Annotated[
+MicrobatchSize = Annotated[
     Annotated[Count, Tag(NUMBER)] | Annotated[Literal["auto"], Tag(BUILT_IN)],
     Discriminator(lambda value: BUILT_IN if isinstance(value, str) else NUMBER),
 ]
@@ -83,7 +83,7 @@ class RunConfig(Strict):
     weights_stride: Natural = 1
     """weights and optimizer state are stored every so many steps (0: at step 0 only); distances to the discrete run exist
     where they are"""
-    chunk_size: ChunkSize = "auto"
+    microbatch_size: MicrobatchSize = "auto"
     """examples per slice: the loss and its derivatives are summed over slices, and memory falls with their size; "auto" takes
     all at once, and halves slices where memory runs out"""
     outputs: Natural = 3

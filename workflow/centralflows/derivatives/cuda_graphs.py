@@ -20,7 +20,7 @@ from torch import Tensor
 from .point import Function, Point, evaluated
 
 
-class NotRecordable(RuntimeError):
+class NotCapturable(RuntimeError):
     """A replay does not return what was recorded: the function does not depend on the weights alone."""
 
 
@@ -44,13 +44,13 @@ class Replay(NamedTuple):
         return self.found
 
 
-class Recording:
+class CudaGraphs:
     """All derivatives of a function on a GPU, each recorded when it is asked for first.
 
     There is one point in its memory, that of the weights loaded last.
 
     Raises:
-        NotRecordable: see there; other errors of torch where the host waits for a result in the middle of a derivative.
+        NotCapturable: see there; other errors of torch where the host waits for a result in the middle of a derivative.
     """
 
     def __init__(self, function: Function):
@@ -112,7 +112,7 @@ class Recording:
         replay = Replay(graph, given, found)
         for result, before in zip(replay(argument), expected, strict=True):
             if not (result - before).norm() <= 1e-3 * before.norm():
-                raise NotRecordable("a replay does not return what was recorded")
+                raise NotCapturable("a replay does not return what was recorded")
         return replay
 
 
@@ -141,10 +141,10 @@ def _no_collection() -> Iterator[None]:
             gc.enable()
 
 
-class RecordedPoint(Point):
+class CudaGraphPoint(Point):
     """A point whose derivatives are replayed."""
 
-    def __init__(self, recording: Recording, w: Float[Tensor, " p"]):
+    def __init__(self, recording: CudaGraphs, w: Float[Tensor, " p"]):
         self.w, self._recording = w.detach(), recording
         loss, gradient = recording.load(self.w)
         self.loss, self.gradient, self.batched = loss.clone(), gradient.clone(), recording.batched

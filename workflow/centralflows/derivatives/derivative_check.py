@@ -32,7 +32,7 @@ def probe(objective: Objective, w: Tensor) -> dict[str, float]:
 
     Raises:
         WrongDerivatives: one of them is not; names the layer types that fail on their own.
-        NotSliceable: slices are asked for, and the objective is not the sum over them.
+        NotSeparable: slices are asked for, and the objective is not the sum over them.
     """
     small = objective.head(EXAMPLES).to("cpu", torch.float64)
     for module in small.network.modules():
@@ -48,7 +48,7 @@ def probe(objective: Objective, w: Tensor) -> dict[str, float]:
                 "call its eval()"
             )
         if not objective.adapts:
-            small.check_slices(w)
+            small.check_microbatches(w)
     found = derivative_errors(small, w)
     if max(found.values()) <= TOLERANCE:
         return found

@@ -19,7 +19,7 @@ from .eigen_solver import Spectrum, leading_eigenpairs
 from .point import Point
 
 
-class Tracked(NamedTuple):
+class EigenTrackerState(NamedTuple):
     """What a tracker goes on from: as its attributes of these names."""
 
     solves: int
@@ -29,7 +29,7 @@ class Tracked(NamedTuple):
 
 
 @dataclass
-class Tracker:
+class EigenTracker:
     """Follows all eigenvalues of the effective Hessian above a threshold, and at least one below it.
 
     Eigenvectors are extrapolated from the last two solves, each taken a power step further, so that along a smooth
@@ -67,11 +67,11 @@ class Tracker:
     workspace: Tensor | None = field(default=None, repr=False, compare=False)
 
     @property
-    def position(self) -> Tracked:
-        return Tracked(self.solves, self.modes, self.vectors, self.previous)
+    def resume_state(self) -> EigenTrackerState:
+        return EigenTrackerState(self.solves, self.modes, self.vectors, self.previous)
 
-    def resume(self, position: Tracked) -> None:
-        self.solves, self.modes, self.vectors, self.previous = position
+    def resume(self, resume_state: EigenTrackerState) -> None:
+        self.solves, self.modes, self.vectors, self.previous = resume_state
 
     def update(self, point: Point, preconditioner: Float[Tensor, " *p"]) -> Spectrum:
         """The tracked eigenpairs of the effective Hessian at a point, given diag(P) `[p]` or `[1]`."""

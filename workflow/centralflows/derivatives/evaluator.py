@@ -1,4 +1,4 @@
-"""Points of one objective: whole, in slices that fit into memory, or recorded for a GPU."""
+"""DerivativeEvaluator of one objective: whole, in slices that fit into memory, or recorded for a GPU."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ..common.errors import UserError
-from .cuda_graphs import RecordedPoint, Recording
-from .point import Function, Point, SlicedPoint, parts_of, ran_out_of_memory, value_and_gradient
+from .cuda_graphs import CudaGraphPoint, CudaGraphs
+from .point import Function, MicrobatchedPoint, Point, parts_of, ran_out_of_memory, value_and_gradient
 
 T = TypeVar("T")
 
 
-class Points:
+class DerivativeEvaluator:
     """Makes `Point`s of one objective and remembers the last, which solver and integrator often ask for twice.
 
     On a GPU the derivatives of an objective in one slice are recorded and replayed. One that cannot be recorded, as the host
@@ -27,13 +27,13 @@ class Points:
 
     def __init__(self, objective: Function):
         self.objective = objective
-        self._adapts = hasattr(objective, "halve")
+        self._adapts = hasattr(objective, "halve_microbatches")
         self._recordable, self._recording = self._adapts, None
         self._last: Point | None = None
 
     def at(self, w: Float[Tensor, " p"]) -> Point:
         if self._last is None or not torch.equal(self._last.w, w):
-            self._last = FittedPoint(self, w.clone()) if self._adapts else self.made(w.clone())
+            self._last = AdaptivePoint(self, w.clone()) if self._adapts else self.made(w.clone())
         return self._last
 
     def gradient(self, w: Float[Tensor, " p"]) -> Float[Tensor, " p"]:
@@ -53,14 +53,14 @@ class Points:
     @property
     def layout(self) -> tuple[int, bool]:
         """What a point is made for: another layout needs another point."""
-        return self.objective.chunk_size, self._recording is not None
+        return self.objective.microbatch_size, self._recording is not None
 
     def made(self, w: Float[Tensor, " p"]) -> Point:
         """A point for the present layout."""
         recording = self._recorded(w)
         if recording:
-            return RecordedPoint(recording, w)
-        return SlicedPoint(self.objective, w) if len(parts_of(self.objective)) > 1 else Point(self.objective, w)
+            return CudaGraphPoint(recording, w)
+        return MicrobatchedPoint(self.objective, w) if len(parts_of(self.objective)) > 1 else Point(self.objective, w)
 
     def fitted(self, derivative: Callable[[], T]) -> T:
         """What a derivative returns, once it is evaluated in a way that works."""
@@ -74,23 +74,23 @@ class Points:
                 reason = "memory runs out" if full else str(error).splitlines()[0]
             # Out here the frames of the attempt are gone, and with them all graphs but those that the caller holds.
             if not self._recording:
-                self.objective.halve()
+                self.objective.halve_microbatches()
                 continue
             self._recordable, self._recording = False, None
             warnings.warn(f"derivatives are evaluated without a recording: {reason}", stacklevel=2)
 
-    def _recorded(self, w: Tensor) -> Recording | None:
+    def _recorded(self, w: Tensor) -> CudaGraphs | None:
         if not self._recordable or not w.is_cuda or len(parts_of(self.objective)) > 1:
             self._recording = None
         elif self._recording is None:
-            self._recording = Recording(self.objective)
+            self._recording = CudaGraphs(self.objective)
         return self._recording
 
 
-class FittedPoint(Point):
+class AdaptivePoint(Point):
     """A point that is made anew where the layout changes; then derivatives are those of the new one."""
 
-    def __init__(self, points: Points, w: Float[Tensor, " p"]):
+    def __init__(self, points: DerivativeEvaluator, w: Float[Tensor, " p"]):
         self.w, self._points, self._point, self._layout = w.detach(), points, None, None
         self.loss, self.gradient = self._of(lambda point: (point.loss, point.gradient))
 

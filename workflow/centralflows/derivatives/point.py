@@ -53,10 +53,10 @@ def _fitted(objective: Function, derivative: Callable[[], T]) -> T:
         try:
             return derivative()
         except RuntimeError as error:
-            if not (ran_out_of_memory(error) and hasattr(objective, "halve")):
+            if not (ran_out_of_memory(error) and hasattr(objective, "halve_microbatches")):
                 raise
         # Out here the frames of the attempt are gone, and with them all graphs but those that the caller holds.
-        objective.halve()
+        objective.halve_microbatches()
 
 
 def ran_out_of_memory(error: RuntimeError) -> bool:
@@ -133,7 +133,7 @@ class Point:
         return result
 
 
-class SlicedPoint(Point):
+class MicrobatchedPoint(Point):
     """The same of a sum of functions: each derivative is summed over them, one graph at a time.
 
     No graph outlives a call, so every call evaluates the functions anew.

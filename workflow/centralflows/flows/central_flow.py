@@ -14,7 +14,7 @@ from ..derivatives.point import Point
 from ..derivatives.svec import smat, svec
 from ..optimizers.optimizer import State
 from .complementarity import solve_sdcp
-from .critical_block import Block, edge, pairs
+from .critical_block import CriticalBlock, expand, pairs
 from .flow import Flow, Frame, Snapshot, Time
 from .gram import gram, weighted_gram
 from .integrators import INTEGRATORS
@@ -40,7 +40,7 @@ class CentralFlow(Flow):
         relaxation_time: $\tau$ [optimizer steps]; divided by the frame's `refinement`.
         critical_threshold: modes with a larger effective eigenvalue enter the complementarity problem.
         third_derivatives: "followed" expands the critical block once per unit of time and extrapolates third derivatives
-            while they turn out right (see `edge`); "fresh" evaluates Hessian products and third derivatives at every
+            while they turn out right (see `critical_block`); "fresh" evaluates Hessian products and third derivatives at every
             velocity, as the published discretisation does.
         held_slack: what is kept of $A$ while the eigenvectors are held between two solves, where third derivatives are
             fresh. "rayleigh" keeps its diagonal (the Rayleigh quotients), which is the published discretisation; "full"
@@ -65,11 +65,11 @@ class CentralFlow(Flow):
     relaxing_refinement: ClassVar[int] = 3
 
     @classmethod
-    def configured(cls, config, spectrum, points, optimizer, first_step):
+    def configured(cls, config, spectrum, evaluator, optimizer, first_step):
         if config.critical_threshold < spectrum.threshold + MARGIN:
             raise ValueError(f"critical_threshold must be {MARGIN:g} above the threshold of tracked modes")
         flow = cls(
-            points,
+            evaluator,
             optimizer,
             first_step,
             relaxation_time=relaxation_time(config.method, config.substeps),
@@ -94,25 +94,31 @@ class CentralFlow(Flow):
         critical = [i for i, rise in enumerate(rises) if values[i] > 0 and values[i] + rise > self.critical_threshold]
         if not critical:
             return frame
-        point, preconditioner = self.points.at(w), self.preconditioner(time, w, state)
-        past_edge = None if before is None else before.edge
+        point, preconditioner = self.evaluator.at(w), self.preconditioner(time, w, state)
+        earlier = None if before is None else before.expansion
         return frame._replace(
-            edge=edge(time, point, preconditioner, spectrum, critical, past_edge, tolerance=self.tolerance)
+            expansion=expand(time, point, preconditioner, spectrum, critical, earlier, tolerance=self.tolerance)
         )
 
     def velocity(self, time, w, state, frame):
-        held = frame.edge
+        held = frame.expansion
         if self.third_derivatives == "followed" and (held is None or held.third.steady or float(time) == held.time):
             smooth = self._smooth_velocity(time, w, state)
-            block = None if held is None else Block.expanded(held, float(time), w, smooth[2].preconditioner)
+            block = None if held is None else CriticalBlock.expanded(held, float(time), w, smooth[2].preconditioner)
         else:
-            point = self.points.at(w)  # first, so that its gradient is not evaluated twice
+            point = self.evaluator.at(w)  # first, so that its gradient is not evaluated twice
             smooth = self._smooth_velocity(time, w, state)
             block = self._fresh(point, smooth[2].preconditioner, frame)
         return smooth if block is None else self._constrained(time, w, state, smooth, block, frame.refinement)
 
     def _constrained(
-        self, time: Time, w: Tensor, state: State, smooth: tuple[Tensor, State, Snapshot], block: Block, refinement: int
+        self,
+        time: Time,
+        w: Tensor,
+        state: State,
+        smooth: tuple[Tensor, State, Snapshot],
+        block: CriticalBlock,
+        refinement: int,
     ) -> tuple[Tensor, State, Snapshot]:
         """A smooth velocity, with what keeps the critical modes at the edge added to it."""
         (dw, drift, snapshot), step = smooth, self.step(time)
@@ -137,7 +143,7 @@ class CentralFlow(Flow):
         oscillation = Oscillation(block.basis, block.products, block.curvatures, solution)
         return dw, drift, snapshot._replace(oscillation=oscillation)
 
-    def _fresh(self, point: Point, preconditioner: Tensor, frame: Frame) -> Block | None:
+    def _fresh(self, point: Point, preconditioner: Tensor, frame: Frame) -> CriticalBlock | None:
         """The critical block evaluated at a point, None where no mode is critical."""
         near = (frame.values > self.critical_threshold - MARGIN).nonzero()[:, 0]
         basis = (frame.vectors.T[near] * preconditioner.rsqrt()).T
@@ -153,7 +159,7 @@ class CentralFlow(Flow):
         if self.held_slack == "rayleigh":
             slack = np.diag(np.diag(slack))
         gradients = point.curvature_gradients(basis, graphs)
-        return Block(basis, products, curvatures, slack, gradients, pairs(basis, preconditioner))
+        return CriticalBlock(basis, products, curvatures, slack, gradients, pairs(basis, preconditioner))
 
 
 @dataclass(frozen=True)

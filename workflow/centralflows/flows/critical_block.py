@@ -26,8 +26,8 @@ LONGEST = 8.0  # units of time between two evaluations of third derivatives
 STEADY = 0.3  # relative error of followed third derivatives beyond which each velocity evaluates its own
 
 
-class Third(NamedTuple):
-    r"""Third derivatives followed in time.
+class FollowedThirdDerivatives(NamedTuple):
+    r"""FollowedThirdDerivatives derivatives followed in time.
 
     Attributes:
         gradients: $T$ as evaluated last, in the basis of now and the coordinates of `symmetric` `[p, q]`.
@@ -49,7 +49,9 @@ class Third(NamedTuple):
         past = time - self.measured
         return torch.add(self.gradients, self.rates, alpha=past) if self.extrapolated and past else self.gradients
 
-    def corrected(self, time: float, gradients: Float[Tensor, "p q"], root: Tensor, tolerance: float) -> Third:
+    def corrected(
+        self, time: float, gradients: Float[Tensor, "p q"], root: Tensor, tolerance: float
+    ) -> FollowedThirdDerivatives:
         """The same after another evaluation.
 
         Args:
@@ -68,10 +70,10 @@ class Third(NamedTuple):
             interval = min(2 * interval, LONGEST)
         elif error > tolerance:
             interval = max(interval / 2, 1.0)
-        return Third(gradients, change / gap, time, interval, extrapolated < held, error <= STEADY)
+        return FollowedThirdDerivatives(gradients, change / gap, time, interval, extrapolated < held, error <= STEADY)
 
 
-class Edge(NamedTuple):
+class CriticalExpansion(NamedTuple):
     r"""The critical modes at the start of a unit of time.
 
     Attributes:
@@ -94,7 +96,7 @@ class Edge(NamedTuple):
     product_rates: Float[Tensor, "p k"]
     pairs: Float[Tensor, "*p q"]
     curvatures: Float[ndarray, "k k"]
-    third: Third
+    third: FollowedThirdDerivatives
 
     def products_at(self, time: float) -> Float[Tensor, "p k"]:
         past = time - self.time
@@ -109,16 +111,16 @@ class Edge(NamedTuple):
         return self.curvatures + smat(change.double().cpu().numpy())
 
 
-def edge(
+def expand(
     time: float,
     point: Point,
     preconditioner: Float[Tensor, " *p"],
     spectrum: Spectrum,
     critical: list[int],
-    before: Edge | None,
+    before: CriticalExpansion | None,
     *,
     tolerance: float,
-) -> Edge:
+) -> CriticalExpansion:
     """The expansion at a point, from the one before it where that has as many modes in nearly the same span.
 
     Args:
@@ -133,7 +135,7 @@ def edge(
         gradients = point.curvature_gradients(basis)
         # Modes that come or leave do not make third derivatives change faster than they did.
         steady = before is not None and before.third.steady
-        third = Third(gradients, torch.zeros_like(gradients), time, steady=steady)
+        third = FollowedThirdDerivatives(gradients, torch.zeros_like(gradients), time, steady=steady)
         rates = torch.zeros_like(products)
     else:
         third = _turned(before.third, rotation)
@@ -144,7 +146,7 @@ def edge(
     curvatures = gram(vectors, images)
     curvatures = (curvatures + curvatures.T) / 2
     held = pairs(basis, preconditioner)
-    return Edge(time, point.w.detach(), vectors, basis, products, rates, held, curvatures, third)
+    return CriticalExpansion(time, point.w.detach(), vectors, basis, products, rates, held, curvatures, third)
 
 
 def _rotation(before: Float[Tensor, "p j"], vectors: Float[Tensor, "p k"]) -> Float[ndarray, "k k"] | None:
@@ -158,8 +160,8 @@ def _rotation(before: Float[Tensor, "p j"], vectors: Float[Tensor, "p k"]) -> Fl
     return left @ right if overlaps[-1] > 0.9 else None
 
 
-def _turned(third: Third, rotation: Float[ndarray, "k k"]) -> Third:
-    r"""Third derivatives in the basis $U R$: $\langle X, R' C R \rangle = \langle R X R', C \rangle$."""
+def _turned(third: FollowedThirdDerivatives, rotation: Float[ndarray, "k k"]) -> FollowedThirdDerivatives:
+    r"""FollowedThirdDerivatives derivatives in the basis $U R$: $\langle X, R' C R \rangle = \langle R X R', C \rangle$."""
     units = np.eye(third.gradients.shape[1])
     turn = np.stack([svec(rotation @ smat(unit) @ rotation.T) for unit in units])
     return third._replace(gradients=_rows(turn, third.gradients), rates=_rows(turn, third.rates))
@@ -170,7 +172,7 @@ def _rows(matrix: Float[ndarray, "c b"], columns: Float[Tensor, "p b"]) -> Float
     return (torch.as_tensor(matrix).to(columns) @ columns.T).T
 
 
-class Block(NamedTuple):
+class CriticalBlock(NamedTuple):
     r"""The critical block at a point.
 
     Attributes:
@@ -188,11 +190,13 @@ class Block(NamedTuple):
     pairs: Float[Tensor, "*p q"]
 
     @classmethod
-    def expanded(cls, edge: Edge, time: float, w: Tensor, preconditioner: Tensor) -> Block:
+    def expanded(cls, expansion: CriticalExpansion, time: float, w: Tensor, preconditioner: Tensor) -> CriticalBlock:
         """What an expansion says of a time and a point near its own."""
-        curvatures = edge.curvatures_at(time, w)
-        slack = smat(2 * gram(edge.pairs, preconditioner[:, None])[:, 0]) - curvatures
-        return cls(edge.basis, edge.products_at(time), curvatures, slack, edge.third.at(time), edge.pairs)
+        curvatures = expansion.curvatures_at(time, w)
+        slack = smat(2 * gram(expansion.pairs, preconditioner[:, None])[:, 0]) - curvatures
+        return cls(
+            expansion.basis, expansion.products_at(time), curvatures, slack, expansion.third.at(time), expansion.pairs
+        )
 
     def growth(self, rates: Float[Tensor, "*p c"]) -> Float[ndarray, "q c"]:
         """svec(2 U' diag(r) U) for each column r."""

@@ -11,12 +11,12 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ..common.errors import Stopped
-from ..derivatives.eigen_tracker import Tracked, Tracker
-from ..derivatives.evaluator import Points
+from ..derivatives.eigen_tracker import EigenTracker, EigenTrackerState
+from ..derivatives.evaluator import DerivativeEvaluator
 from ..derivatives.point import Function, value_and_gradient
 from ..optimizers.optimizer import Optimizer, State
 from ..store.trajectory import Record
-from .input_subspace import Span
+from .input_subspace import Subspace
 from .observer import Observer
 
 
@@ -47,17 +47,17 @@ def first_start(objective: Function, optimizer: Optimizer, w: Float[Tensor, " p"
 
 def advance(objective: Function, optimizer: Optimizer, start: Start, steps: int) -> Start:
     """Return a start some steps of the optimizer later."""
-    w, state, points = start.w, start.state, Points(objective)
-    gradient = points.gradient(w)
+    w, state, evaluator = start.w, start.state, DerivativeEvaluator(objective)
+    gradient = evaluator.gradient(w)
     for t in range(start.first_step, start.first_step + steps):
         step = torch.tensor(float(t), dtype=torch.float64)
         w = torch.addcdiv(w, gradient, optimizer.preconditioner(step, state).to(w), value=-1.0)
-        gradient = points.gradient(w)
+        gradient = evaluator.gradient(w)
         state = optimizer.update(step + 1, state, gradient)
     return Start(w, state, start.steps + steps)
 
 
-class DiscretePosition(NamedTuple):
+class DiscreteResumeState(NamedTuple):
     """What a discrete run and its midpoints go on from: before `step`, the weights there and one step earlier, the state of
     that earlier step, and the leading eigenvector then.
 
@@ -69,8 +69,8 @@ class DiscretePosition(NamedTuple):
     state: State
     previous: Tensor | None
     leading: Tensor | None
-    tracked: Tracked | None
-    hessians: tuple[Tracked | None, Tracked | None]
+    tracked: EigenTrackerState | None
+    hessians: tuple[EigenTrackerState | None, EigenTrackerState | None]
     stop: str | None
 
 
@@ -81,9 +81,9 @@ def discrete_trajectory(
     start: Start,
     *,
     steps: int,
-    tracker: Tracker | None,
-    span: Span | None = None,
-    position: DiscretePosition | None = None,
+    tracker: EigenTracker | None,
+    subspace: Subspace | None = None,
+    resume_state: DiscreteResumeState | None = None,
     stop_at_loss: float = -math.inf,
 ) -> Iterator[tuple[Record, Record | None]]:
     r"""Runs the optimizer; yields the records of $w_t$ and of its midpoint for t = 0 ... steps - 1.
@@ -106,18 +106,18 @@ def discrete_trajectory(
 
     Source: arXiv:2410.24206, the definition of the midpoints.
     """
-    span = span or Span(objective)
-    iterates, midpoints = Points(objective), Points(span.objective)
-    if position is None:
-        position = DiscretePosition(0, start.w, start.state, None, None, None, (None, None), None)
-    _, w, state, previous, leading, tracked, hessians, _ = position
+    subspace = subspace or Subspace(objective)
+    iterates, midpoints = DerivativeEvaluator(objective), DerivativeEvaluator(subspace.objective)
+    if resume_state is None:
+        resume_state = DiscreteResumeState(0, start.w, start.state, None, None, None, (None, None), None)
+    _, w, state, previous, leading, tracked, hessians, _ = resume_state
     if tracker is not None and tracked is not None:
         tracker.resume(tracked)
     for observer, hessian in zip(observers, hessians, strict=True):
         observer.resume(hessian)
-    for t in range(position.step, steps):
-        if position.stop:
-            raise Stopped(position.stop)
+    for t in range(resume_state.step, steps):
+        if resume_state.stop:
+            raise Stopped(resume_state.stop)
         with observers[0].at(t):
             step = torch.tensor(float(start.first_step + t), dtype=torch.float64)
             loss, gradient = iterates.value_and_gradient(w)
@@ -131,24 +131,24 @@ def discrete_trajectory(
         if tracker is not None:
             with observers[1].at(t):
                 midpoint = w if previous is None else (previous + 2 * w + following) / 4
-                point = midpoints.at(span.coordinates(midpoint))
+                point = midpoints.at(subspace.coordinates(midpoint))
                 observers[1].check(midpoint, point.loss, point.gradient)
                 spectrum = tracker.update(point, preconditioner)
                 midpoint_record = observers[1].record(
                     t, midpoint, state, point.loss, point.gradient, preconditioner, spectrum, point
                 )
-                reference = span.coordinates(torch.ones_like(w)) if leading is None else leading
+                reference = subspace.coordinates(torch.ones_like(w)) if leading is None else leading
                 leading = _aligned(spectrum.vectors[:, 0], reference)
-                offset = preconditioner.sqrt() * span.coordinates(w - midpoint)
+                offset = preconditioner.sqrt() * subspace.coordinates(w - midpoint)
                 midpoint_record.values["oscillation"] = (leading @ offset).item()
         previous, w = w, following
         stop = None if loss > stop_at_loss else f"the loss {loss:.6g} reached {stop_at_loss:g} at step {t}"
-        tracked = None if tracker is None else tracker.position
-        hessians = tuple(observer.position for observer in observers)
-        position = DiscretePosition(t + 1, w, state, previous, leading, tracked, hessians, stop)
-        yield record._replace(position=position), midpoint_record
-    if position.stop:
-        raise Stopped(position.stop)
+        tracked = None if tracker is None else tracker.resume_state
+        hessians = tuple(observer.resume_state for observer in observers)
+        resume_state = DiscreteResumeState(t + 1, w, state, previous, leading, tracked, hessians, stop)
+        yield record._replace(resume_state=resume_state), midpoint_record
+    if resume_state.stop:
+        raise Stopped(resume_state.stop)
 
 
 def _aligned(vector: Tensor, reference: Tensor) -> Tensor:

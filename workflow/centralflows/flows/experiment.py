@@ -23,17 +23,17 @@ from ..common.errors import Diverged, Stopped
 from ..common.progress import progress
 from ..config.processes import CentralConfig, IntegrationConfig, SpectrumConfig, StableConfig, StationaryConfig
 from ..derivatives.derivative_check import probe
-from ..derivatives.eigen_tracker import Tracker
-from ..derivatives.evaluator import Points
+from ..derivatives.eigen_tracker import EigenTracker
+from ..derivatives.evaluator import DerivativeEvaluator
 from ..derivatives.point import value_and_gradient
 from ..optimizers import optimizer_contract
 from ..optimizers.optimizer import Optimizer
 from ..problems.accuracies import accuracies
 from ..problems.objective import Objective
 from ..store.trajectory import PROCESSES, Record, Shape, to_dataset
-from .discrete_loop import DiscretePosition, Start, advance, discrete_trajectory, first_start
-from .flow_loop import FlowPosition, flow_trajectory
-from .input_subspace import Span, span_of
+from .discrete_loop import DiscreteResumeState, Start, advance, discrete_trajectory, first_start
+from .flow_loop import FlowResumeState, flow_trajectory
+from .input_subspace import Subspace, subspace_of
 from .observer import Observer
 
 DiscreteWeights = Callable[[int], Tensor | None]
@@ -177,16 +177,16 @@ class Experiment:
         return advance(self.objective, self.optimizer, first, self.warm_start)
 
     @cached_property
-    def span(self) -> Span:
+    def subspace(self) -> Subspace:
         """Where flows and midpoints are followed: `span.coordinates` of weights, and `span.weights` of coordinates."""
-        return span_of(self.objective, self.optimizer, self.start.w)
+        return subspace_of(self.objective, self.optimizer, self.start.w)
 
     def discrete(
-        self, *, midpoints: bool = True, position: DiscretePosition | None = None
+        self, *, midpoints: bool = True, resume_state: DiscreteResumeState | None = None
     ) -> Iterator[tuple[Record, Record | None]]:
         """Records of the discrete run and of its midpoints, from the start or from the `position` of a record on."""
-        tracker, span = (self.tracker(), self.span) if midpoints else (None, None)
-        observers = self._observer("discrete"), self._observer("midpoint", span)
+        tracker, subspace = (self.tracker(), self.subspace) if midpoints else (None, None)
+        observers = self._observer("discrete"), self._observer("midpoint", subspace)
         return discrete_trajectory(
             observers,
             self.objective,
@@ -194,8 +194,8 @@ class Experiment:
             self.start,
             steps=self.steps,
             tracker=tracker,
-            span=span,
-            position=position,
+            subspace=subspace,
+            resume_state=resume_state,
             stop_at_loss=self._loss_limit,
         )
 
@@ -204,12 +204,12 @@ class Experiment:
         process: str,
         discrete_weights: DiscreteWeights = lambda step: None,
         *,
-        position: FlowPosition | None = None,
+        resume_state: FlowResumeState | None = None,
     ) -> Iterator[Record]:
         """Records of a flow beside the discrete run where its weights are known; from the start, or from
         the `position` of a record on."""
         config = self.config_of(process)
-        problem = Points(self.span.objective), self.optimizer, self.start.first_step
+        problem = DerivativeEvaluator(self.subspace.objective), self.optimizer, self.start.first_step
         flow, integrator = config.build(process, self.spectrum, *problem)
         tracker = self.tracker() if flow.follows_modes else self.tracker(threshold=math.inf)
 
@@ -218,15 +218,15 @@ class Experiment:
             return None if weights is None else weights.to(self.initial_weights)
 
         return flow_trajectory(
-            self._observer(process, self.span),
+            self._observer(process, self.subspace),
             flow,
             integrator,
             self.start,
             steps=self.steps,
             tracker=tracker,
-            position=position,
+            resume_state=resume_state,
             discrete_weights=on_device,
-            span=self.span,
+            subspace=self.subspace,
             stop_at_sharpness=config.sharpness_limit,
             stop_at_loss=self._loss_limit,
         )
@@ -243,16 +243,16 @@ class Experiment:
         raise KeyError(f"no flow is called {process!r}")
 
     @property
-    def chunk_sizes(self) -> tuple[int, int]:
+    def microbatch_sizes(self) -> tuple[int, int]:
         """Examples per slice now, of the objective and where flows are followed: where memory has run out, fewer than at
         first."""
-        return self.objective.chunk_size, self.span.objective.chunk_size
+        return self.objective.microbatch_size, self.subspace.objective.microbatch_size
 
-    def cut(self, sizes: tuple[int, int]) -> None:
-        """Go on with slices of so many examples, as `chunk_sizes` tells them, where their number may adapt."""
+    def set_microbatch_size(self, sizes: tuple[int, int]) -> None:
+        """Go on with slices of so many examples, as `microbatch_sizes` tells them, where their number may adapt."""
         if self.objective.adapts:
-            self.objective.cut(sizes[0])
-            self.span.objective.cut(sizes[1])
+            self.objective.set_microbatch_size(sizes[0])
+            self.subspace.objective.set_microbatch_size(sizes[1])
 
     def shape(self, process: str, *, weights_stride: int = 1) -> Shape:
         """Sizes of a process's trajectory."""
@@ -288,12 +288,12 @@ class Experiment:
     def _loss_limit(self) -> float:
         return -math.inf if self.stop_at_loss is None else self.stop_at_loss
 
-    def _observer(self, process: str, span: Span | None = None) -> Observer:
+    def _observer(self, process: str, subspace: Subspace | None = None) -> Observer:
         return Observer(
             process,
             None if self.examples is None else self._outputs,
             coordinates=self._coordinates,
-            span=span,
+            subspace=subspace,
             hessian=self.hessian_tracker(),
             hessian_every=self.spectrum.hessian_every,
             accuracies={} if process == "midpoint" else self._accuracies,
@@ -304,13 +304,13 @@ class Experiment:
         """Network outputs on the recorded examples `[examples, outputs]`."""
         return self.objective.predictions(w, self.examples).reshape(len(self.examples), -1)
 
-    def tracker(self, threshold: float | None = None) -> Tracker:
+    def tracker(self, threshold: float | None = None) -> EigenTracker:
         """A tracker of eigenvalues with this experiment's settings."""
         settings = self.spectrum
         threshold = settings.threshold if threshold is None else threshold
-        return Tracker(threshold, settings.minimum, settings.maximum, settings.tolerance, threshold, self.seed)
+        return EigenTracker(threshold, settings.minimum, settings.maximum, settings.tolerance, threshold, self.seed)
 
-    def hessian_tracker(self) -> Tracker:
+    def hessian_tracker(self) -> EigenTracker:
         """A tracker of eigenvalues of the Hessian itself, which have no threshold."""
         return replace(self.tracker(threshold=math.inf), exact_from=-math.inf)
 
@@ -324,7 +324,7 @@ class Experiment:
             for record in records:
                 # Positions hold eigenvectors and more; in memory nothing goes on from one.
                 pair = record if type(record) is tuple else (record,)
-                bare = tuple(part and part._replace(position=None) for part in pair)
+                bare = tuple(part and part._replace(resume_state=None) for part in pair)
                 kept.append(bare if type(record) is tuple else bare[0])
         except Stopped as stopped:
             attrs["stopped"] = str(stopped)

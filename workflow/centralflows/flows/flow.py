@@ -17,10 +17,10 @@ from torch import Tensor
 
 from ..config.processes import IntegrationConfig, SpectrumConfig
 from ..derivatives.eigen_solver import Spectrum
-from ..derivatives.eigen_tracker import Tracker
-from ..derivatives.evaluator import Points
+from ..derivatives.eigen_tracker import EigenTracker
+from ..derivatives.evaluator import DerivativeEvaluator
 from ..optimizers.optimizer import Optimizer, State
-from .critical_block import Edge
+from .critical_block import CriticalExpansion
 from .oscillation import Oscillation
 
 Time = float | int | Tensor  # in optimizer steps
@@ -32,7 +32,7 @@ class Frame(NamedTuple):
     Attributes:
         values: effective eigenvalues at the solve `[m]`, largest first.
         vectors: orthonormal eigenvectors `[p, m]` of the symmetrised effective Hessian.
-        edge: the critical modes' expansion about the point of the solve; None where there are none, or where each
+        expansion: of the critical modes about the point of the solve; None where there are none, or where each
             velocity evaluates their derivatives itself.
         refinement: how many times shorter the central flow's steps and relaxation time are than usual.
         chebyshev_steps: steps that the stable flow took in the last unit of time, where it chooses them itself.
@@ -40,7 +40,7 @@ class Frame(NamedTuple):
 
     values: Float[Tensor, " m"]
     vectors: Float[Tensor, "p m"]
-    edge: Edge | None = None
+    expansion: CriticalExpansion | None = None
     refinement: int = 1
     chebyshev_steps: int = 1
 
@@ -58,12 +58,12 @@ class Flow(ABC):
     """A flow of an optimizer on an objective.
 
     Attributes:
-        points: derivatives of the objective.
+        evaluator: derivatives of the objective.
         optimizer: whose average trajectory the flow describes.
         first_step: the optimizer's step counter at time 0; the counter advances by 1 per unit of time.
     """
 
-    points: Points
+    evaluator: DerivativeEvaluator
     optimizer: Optimizer
     first_step: int = 1
 
@@ -74,14 +74,19 @@ class Flow(ABC):
     @classmethod
     @abstractmethod
     def configured(
-        cls, config: IntegrationConfig, spectrum: SpectrumConfig, points: Points, optimizer: Optimizer, first_step: int
+        cls,
+        config: IntegrationConfig,
+        spectrum: SpectrumConfig,
+        evaluator: DerivativeEvaluator,
+        optimizer: Optimizer,
+        first_step: int,
     ) -> tuple[Flow, Any]:
         """Return the flow and the integrator that a configuration describes.
 
         Args:
             config: of the process.
             spectrum: which eigenvalues are tracked along it.
-            points, optimizer, first_step: as for the flow.
+            evaluator, optimizer, first_step: as for the flow.
 
         Raises:
             ValueError: the flow needs modes that are not tracked.
@@ -94,9 +99,9 @@ class Flow(ABC):
     def preconditioner(self, time: Time, w: Tensor, state: State) -> Tensor:
         return self.optimizer.preconditioner(self.step(time), state).to(w)
 
-    def settle(self, time: Time, w: Tensor, state: State, tracker: Tracker) -> tuple[State, Spectrum]:
+    def settle(self, time: Time, w: Tensor, state: State, tracker: EigenTracker) -> tuple[State, Spectrum]:
         """The state that a unit of time starts from, and the spectrum there."""
-        return state, tracker.update(self.points.at(w), self.preconditioner(time, w, state))
+        return state, tracker.update(self.evaluator.at(w), self.preconditioner(time, w, state))
 
     def frame(self, time: float, w: Tensor, state: State, spectrum: Spectrum, before: Frame | None = None) -> Frame:
         """What stays fixed from this solve of the spectrum to the next, given the frame of the unit of time before."""
@@ -108,7 +113,7 @@ class Flow(ABC):
 
     def _smooth_velocity(self, time: Time, w: Tensor, state: State) -> tuple[Tensor, State, Snapshot]:
         """The velocity where nothing oscillates."""
-        gradient = self.points.gradient(w)
+        gradient = self.evaluator.gradient(w)
         preconditioner = self.preconditioner(time, w, state)
         drift = self.optimizer.drift(self.step(time), state, gradient)
         return (

@@ -9,17 +9,17 @@ from typing import NamedTuple
 from torch import Tensor
 
 from ..common.errors import Stopped
-from ..derivatives.eigen_tracker import Tracked, Tracker
+from ..derivatives.eigen_tracker import EigenTracker, EigenTrackerState
 from ..optimizers.optimizer import State
 from ..store.trajectory import Record
 from .discrete_loop import Start
 from .flow import Flow, Frame
-from .input_subspace import Span
+from .input_subspace import Subspace
 from .integrators import Integrator
 from .observer import Observer, oscillation_values
 
 
-class FlowPosition(NamedTuple):
+class FlowResumeState(NamedTuple):
     """What a flow goes on from: before `step`, coordinates in its span and state there, and what was known of the unit of
     time before.
 
@@ -30,8 +30,8 @@ class FlowPosition(NamedTuple):
     w: Tensor
     state: State
     frame: Frame | None
-    tracked: Tracked
-    hessian: Tracked | None
+    tracked: EigenTrackerState
+    hessian: EigenTrackerState | None
     stop: str | None
 
 
@@ -42,10 +42,10 @@ def flow_trajectory(
     start: Start,
     *,
     steps: int,
-    tracker: Tracker,
-    position: FlowPosition | None = None,
+    tracker: EigenTracker,
+    resume_state: FlowResumeState | None = None,
     discrete_weights: Callable[[int], Tensor | None] = lambda step: None,
-    span: Span | None = None,
+    subspace: Subspace | None = None,
     stop_at_sharpness: float = math.inf,
     stop_at_loss: float = -math.inf,
 ) -> Iterator[Record]:
@@ -67,17 +67,19 @@ def flow_trajectory(
         Unsolved: the complementarity problem was not (see `complementarity`).
         Stopped: a limit was reached, or a unit of time took more evaluations than the integrator allows.
     """
-    span = span or Span(flow.points.objective)
-    if position is None:
-        position = FlowPosition(0, span.coordinates(start.w), start.state, None, tracker.position, None, None)
-    _, w, state, frame, tracked, hessian, _ = position
+    subspace = subspace or Subspace(flow.evaluator.objective)
+    if resume_state is None:
+        resume_state = FlowResumeState(
+            0, subspace.coordinates(start.w), start.state, None, tracker.resume_state, None, None
+        )
+    _, w, state, frame, tracked, hessian, _ = resume_state
     tracker.resume(tracked)
     observer.resume(hessian)
-    for t in range(position.step, steps):
-        if position.stop:
-            raise Stopped(position.stop)
+    for t in range(resume_state.step, steps):
+        if resume_state.stop:
+            raise Stopped(resume_state.stop)
         with observer.at(t):
-            point = flow.points.at(w)
+            point = flow.evaluator.at(w)
             observer.check(w, point.loss, point.gradient)
             state, spectrum = flow.settle(t, w, state, tracker)
             sharpness = spectrum.values[0].item()
@@ -87,7 +89,7 @@ def flow_trajectory(
             following, following_state, snapshot, frame = integrator.advance(flow, float(t), w, state, frame)
             record = observer.record(
                 t,
-                span.weights(w),
+                subspace.weights(w),
                 state,
                 point.loss,
                 point.gradient,
@@ -97,7 +99,7 @@ def flow_trajectory(
                 snapshot.oscillation,
             )
         discrete = discrete_weights(t)
-        offset = None if discrete is None else span.coordinates(discrete) - w
+        offset = None if discrete is None else subspace.coordinates(discrete) - w
         if offset is not None:
             record.values["distance"] = offset.double().norm().item()
         if flow.averages:
@@ -105,7 +107,7 @@ def flow_trajectory(
             record.values.update(measured)
         w, state = following, following_state
         stop = None if point.loss > stop_at_loss else f"the loss {point.loss:.6g} reached {stop_at_loss:g} at step {t}"
-        position = FlowPosition(t + 1, w, state, frame, tracker.position, observer.position, stop)
-        yield record._replace(position=position)
-    if position.stop:
-        raise Stopped(position.stop)
+        resume_state = FlowResumeState(t + 1, w, state, frame, tracker.resume_state, observer.resume_state, stop)
+        yield record._replace(resume_state=resume_state)
+    if resume_state.stop:
+        raise Stopped(resume_state.stop)

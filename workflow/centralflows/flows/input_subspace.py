@@ -25,7 +25,7 @@ from ..problems.objective import Objective
 WORTHWHILE = 0.5  # examples per input of the first layer up to which the way there and back is repaid
 
 
-class Span:
+class Subspace:
     """Where weights move, with coordinates in it: here, all of weight space, and the coordinates are the weights.
 
     Attributes:
@@ -48,7 +48,7 @@ class Span:
         return z
 
 
-class ExampleSpan(Span):
+class InputSubspace(Subspace):
     """Weights whose first layer moves in the span of its inputs, through a point.
 
     Args:
@@ -73,11 +73,11 @@ class ExampleSpan(Span):
             (inputs @ basis).to(w).reshape(*rows.shape[:-1], -1),
             objective.targets,
             objective.criterion,
-            chunk_size="auto" if objective.adapts else objective.chunk_size,
+            microbatch_size="auto" if objective.adapts else objective.microbatch_size,
             batched=objective.batched,
         )
         if objective.adapts:
-            smaller.cut(objective.chunk_size)
+            smaller.set_microbatch_size(objective.microbatch_size)
         super().__init__(smaller)
         self._rest = torch.zeros_like(w)
         self._rest = w - self.weights(self.coordinates(w))
@@ -96,15 +96,15 @@ class ExampleSpan(Span):
         return self._rest + self.directions(z)
 
 
-def span_of(objective: Objective, optimizer: Optimizer, w: Float[Tensor, " p"]) -> Span:
+def subspace_of(objective: Objective, optimizer: Optimizer, w: Float[Tensor, " p"]) -> Subspace:
     """The smallest one known in which an optimizer moves from a point `w` on: that of the examples, where the network begins
     with a linear layer that has at least twice as many inputs as it sees examples; else all of weight space."""
     known = type(objective) is Objective and optimizer.isotropic  # a subclass may add to the loss
     found = _first_layer(objective) if known else None
     if found is None:
-        return Span(objective)
-    smaller = ExampleSpan(objective, *found, w)
-    return smaller if _agree(objective, smaller, w) else Span(objective)
+        return Subspace(objective)
+    smaller = InputSubspace(objective, *found, w)
+    return smaller if _agree(objective, smaller, w) else Subspace(objective)
 
 
 def _first_layer(objective: Objective) -> tuple[int, Tensor] | None:
@@ -130,7 +130,7 @@ def _basis(rows: Float[Tensor, "n d"]) -> Float[Tensor, "d r"]:
     return basis if independent.all() else torch.linalg.qr(rows[independent].T)[0]
 
 
-def _agree(objective: Objective, smaller: ExampleSpan, w: Tensor) -> bool:
+def _agree(objective: Objective, smaller: InputSubspace, w: Tensor) -> bool:
     """Whether loss and gradient are the same in the smaller span, as a network can be more than its layers.
 
     Compared a little away from `w`, where weights that start at zero hide nothing; the tolerances are far from rounding, and

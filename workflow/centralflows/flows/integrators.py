@@ -197,7 +197,7 @@ class Chebyshev(Integrator):
             ahead = moved(y, move)
             done += step
             if done == 1:
-                flow.points.at(ahead[0])  # the next unit of time begins with the graph of this gradient
+                flow.evaluator.at(ahead[0])  # the next unit of time begins with the graph of this gradient
             rates_ahead = velocity(time + float(done), ahead)
             rounding = bits * (1 + fast * stiffness * float(step))
             error = step_error(move[0], rates[0], rates_ahead[0], float(step), rounding)

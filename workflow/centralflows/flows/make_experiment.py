@@ -25,7 +25,7 @@ def make_experiment(
     network = make_network(run.model, dataset, seed=run.seed)
     inputs, labels = torch.from_numpy(dataset.inputs), torch.from_numpy(dataset.labels)
     criterion = make_criterion(run.criterion)
-    objective = Objective(network, inputs, labels, criterion, chunk_size=run.chunk_size)
+    objective = Objective(network, inputs, labels, criterion, microbatch_size=run.microbatch_size)
     objective = objective.to(device, getattr(torch, run.dtype))
     test_inputs, test_labels = torch.from_numpy(dataset.test_inputs), torch.from_numpy(dataset.test_labels)
     if test_inputs.is_floating_point():

@@ -15,11 +15,11 @@ from torch import Tensor
 
 from ..common.errors import Diverged, UserError
 from ..derivatives.eigen_solver import Spectrum
-from ..derivatives.eigen_tracker import Tracked, Tracker
+from ..derivatives.eigen_tracker import EigenTracker, EigenTrackerState
 from ..derivatives.point import Point
 from ..optimizers.optimizer import State
 from ..store.trajectory import Record
-from .input_subspace import Span
+from .input_subspace import Subspace
 from .oscillation import Oscillation
 
 
@@ -43,25 +43,25 @@ class Observer:
         outputs: Callable[[Tensor], Tensor] | None = None,
         *,
         coordinates: Int64[ndarray, " c"] | None = None,
-        span: Span | None = None,
-        hessian: Tracker | None = None,
+        subspace: Subspace | None = None,
+        hessian: EigenTracker | None = None,
         hessian_every: int = 0,
         accuracies: Mapping[str, Callable[[Tensor], float]] | None = None,
         accuracy_every: int = 0,
     ):
         self.process, self.outputs, self.hessian, self.hessian_every = process, outputs, hessian, hessian_every
         self.coordinates = np.arange(0) if coordinates is None else coordinates
-        self.directions = span.directions if span else lambda direction: direction
+        self.directions = subspace.directions if subspace else lambda direction: direction
         self.accuracies, self.accuracy_every = accuracies or {}, accuracy_every
 
     @property
-    def position(self) -> Tracked | None:
+    def resume_state(self) -> EigenTrackerState | None:
         """What the tracker of the Hessian goes on from."""
-        return None if self.hessian is None else self.hessian.position
+        return None if self.hessian is None else self.hessian.resume_state
 
-    def resume(self, position: Tracked | None) -> None:
-        if self.hessian is not None and position is not None:
-            self.hessian.resume(position)
+    def resume(self, resume_state: EigenTrackerState | None) -> None:
+        if self.hessian is not None and resume_state is not None:
+            self.hessian.resume(resume_state)
 
     @contextmanager
     def at(self, step: int) -> Iterator[None]:

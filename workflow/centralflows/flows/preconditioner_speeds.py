@@ -17,7 +17,7 @@ import torch
 import xarray as xr
 from torch import Tensor
 
-from ..derivatives.evaluator import Points
+from ..derivatives.evaluator import DerivativeEvaluator
 from ..optimizers.ema import SquaredGradientAverage
 from ..optimizers.optimizer import State
 from ..store.trajectory import open_trajectory
@@ -59,7 +59,7 @@ def compare(experiment: Experiment, points: Iterator[tuple[int, Start]], *, tole
     Returns:
         A Dataset over `step`, with the stationary states `[step, entry]` as `<name>_stationary`.
     """
-    objective, optimizer = Points(experiment.objective), experiment.optimizer
+    objective, optimizer = DerivativeEvaluator(experiment.objective), experiment.optimizer
     settled, curved, plain = experiment.tracker(), experiment.tracker(), experiment.hessian_tracker()
     steps, rows, states = [], [], []
     for t, start in points:

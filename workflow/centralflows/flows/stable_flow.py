@@ -20,9 +20,9 @@ class StableFlow(Flow):
     follows_modes: ClassVar[bool] = False
 
     @classmethod
-    def configured(cls, config, spectrum, points, optimizer, first_step):
+    def configured(cls, config, spectrum, evaluator, optimizer, first_step):
         kind = INTEGRATORS[config.method]
-        return cls(points, optimizer, first_step), kind.from_config(config, evaluations=config.stop_at_evaluations)
+        return cls(evaluator, optimizer, first_step), kind.from_config(config, evaluations=config.stop_at_evaluations)
 
     def frame(self, time, w, state, spectrum, before=None):
         frame = super().frame(time, w, state, spectrum)

@@ -39,12 +39,12 @@ class StationaryFlow(Flow):
     averages: ClassVar[bool] = True
 
     @classmethod
-    def configured(cls, config, spectrum, points, optimizer, first_step):
-        flow = cls(points, optimizer, first_step, tolerance=config.tolerance)
+    def configured(cls, config, spectrum, evaluator, optimizer, first_step):
+        flow = cls(evaluator, optimizer, first_step, tolerance=config.tolerance)
         return flow, INTEGRATORS[config.method].from_config(config)
 
     def settle(self, time, w, state, tracker):
-        point = self.points.at(w)
+        point = self.evaluator.at(w)
         found = settle(point, self.optimizer, self.step(time), state, tracker, tolerance=self.tolerance)
         return found.state, found.spectrum
 
@@ -52,7 +52,7 @@ class StationaryFlow(Flow):
         return self.optimizer.asymptotic().preconditioner(self.step(time), state).to(w)
 
     def velocity(self, time, w, state, frame):
-        point, step, optimizer = self.points.at(w), self.step(time), self.optimizer.asymptotic()
+        point, step, optimizer = self.evaluator.at(w), self.step(time), self.optimizer.asymptotic()
         vectors = frame.vectors[:, frame.values > SETTLED]
         held = tuple(torch.zeros_like(part) for part in state)  # the loop settles it again
         state, oscillation, _ = relaxed(

@@ -40,7 +40,7 @@ from torch import Tensor
 from ..common.errors import UserError
 from ..config.processes import SETTLED
 from ..derivatives.eigen_solver import Spectrum
-from ..derivatives.eigen_tracker import Tracker
+from ..derivatives.eigen_tracker import EigenTracker
 from ..derivatives.point import Point
 from ..derivatives.svec import smat, svec
 from ..optimizers.optimizer import Optimizer, State
@@ -76,7 +76,7 @@ def settle(
     optimizer: Optimizer,
     step: Tensor,
     state: State,
-    tracker: Tracker,
+    tracker: EigenTracker,
     *,
     gradient: Float[Tensor, " p"] | None = None,
     tolerance: float = 1e-4,
@@ -141,7 +141,7 @@ def relaxed(
     )
 
 
-def _feasible(point: Point, optimizer: Optimizer, step: Tensor, state: State, tracker: Tracker) -> State:
+def _feasible(point: Point, optimizer: Optimizer, step: Tensor, state: State, tracker: EigenTracker) -> State:
     """The state, or a multiple of it at which no effective eigenvalue is far above 2: from below, the way is long."""
     preconditioner = optimizer.preconditioner(step, state).to(point.w)
     vectors = None if tracker.vectors is None else tracker.vectors[:, :2]

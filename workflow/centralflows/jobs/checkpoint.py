@@ -22,7 +22,7 @@ class Damaged(ValueError):
     """Something in a staging folder is not what was committed."""
 
 
-class Commit(NamedTuple):
+class Checkpoint(NamedTuple):
     """What `progress.json` says.
 
     Attributes:
@@ -50,7 +50,7 @@ class Commit(NamedTuple):
         return sorted([f"{path}: missing" for path in missing] + [f"{path}: changed" for path in changed])
 
 
-def read_commit(folder: Path) -> Commit | None:
+def read_commit(folder: Path) -> Checkpoint | None:
     """What was committed in a folder, None if nothing was yet.
 
     Raises:
@@ -61,7 +61,7 @@ def read_commit(folder: Path) -> Commit | None:
     except FileNotFoundError:
         return None
     try:
-        commit = Commit(**json.loads(data)["progress"])
+        commit = Checkpoint(**json.loads(data)["progress"])
         whole = commit.text() == data
     except (ValueError, KeyError, TypeError) as error:
         raise Damaged(f"{PROGRESS}: changed ({error})") from None

@@ -20,14 +20,14 @@ from typing import Any, TextIO
 import numpy as np
 
 from ..common.hashing import digest, sha256
-from .checkpoint import DONE, PROGRESS, Commit, Damaged, forget, read_commit
+from .checkpoint import DONE, PROGRESS, Checkpoint, Damaged, forget, read_commit
 from .packing import packed, unpacked
 
 STEPS = 256  # between two commits: what a killed job repeats at most
 SECONDS = 60.0  # likewise
 
 
-class Staging:
+class CheckpointFolder:
     """A context with a folder to work in.
 
     Leaving it without an error sets the folder aside until `commit.forget`: whoever is killed before Snakemake knows that the
@@ -52,7 +52,7 @@ class Staging:
         self.content, self.step, self.resumed = None, 0, 0
         self._known, self._committed = {}, time.monotonic()
 
-    def __enter__(self) -> Staging:
+    def __enter__(self) -> CheckpointFolder:
         for other in sorted(self.target.parent.glob(f".{self.target.name}-*.partial")):
             if other != self.folder:
                 print(f"not taken up, as it is of another configuration or source: {other}", file=self.log)
@@ -72,14 +72,14 @@ class Staging:
         return step - self.step >= STEPS or time.monotonic() - self._committed >= SECONDS
 
     def commit(self, step: int, content: Any) -> None:
-        """Commit the files in the folder, which must not change any more, and what is to go on from."""
+        """Checkpoint the files in the folder, which must not change any more, and what is to go on from."""
         arrays: list[np.ndarray] = []
         packing, stream = packed(content, arrays), io.BytesIO()
         np.savez(stream, *arrays)
         name = f"content-{hashlib.sha256(stream.getbuffer()).hexdigest()}.npz"
         _write(self.folder / name, stream.getbuffer())
         files = {path: self._digest(path) for path in self._files() if not path.startswith("content-")}
-        _write(self.folder / PROGRESS, Commit(step, packing, name, files).text())
+        _write(self.folder / PROGRESS, Checkpoint(step, packing, name, files).text())
         for old in self.folder.glob("content-*"):
             if old.name != name:
                 old.unlink()

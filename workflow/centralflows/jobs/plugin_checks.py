@@ -96,7 +96,7 @@ class _Trial:
         if outputs is None:
             return
         if self._tried("criterion", lambda: _loss(criterion, outputs, labels)) is not None:
-            self._tried("model", lambda: _probed(network, inputs, labels, criterion, run.chunk_size))
+            self._tried("model", lambda: _probed(network, inputs, labels, criterion, run.microbatch_size))
 
     def _tried(self, key: str, action: Callable[[], T]) -> T | None:
         """What an action returns, or None with a failure noted. A user's code may raise anything."""
@@ -155,7 +155,7 @@ def _loss(criterion: Criterion, outputs: Tensor, labels: Tensor) -> Tensor:
 
 
 def _probed(
-    network: nn.Module, inputs: Tensor, labels: Tensor, criterion: Criterion, chunk_size: int | str
+    network: nn.Module, inputs: Tensor, labels: Tensor, criterion: Criterion, microbatch_size: int | str
 ) -> dict[str, float]:
-    objective = Objective(network, inputs, labels, criterion, chunk_size=chunk_size)
+    objective = Objective(network, inputs, labels, criterion, microbatch_size=microbatch_size)
     return probe(objective, objective.initial_weights)

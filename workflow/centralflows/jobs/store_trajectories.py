@@ -12,7 +12,7 @@ from ..flows.experiment import Experiment
 from ..flows.stored_run import beside
 from ..store.trajectory import Record
 from ..store.zarr_writer import Writer
-from .checkpoint_folder import Staging
+from .checkpoint_folder import CheckpointFolder
 from .interruption import Interrupted, Interruption
 
 
@@ -23,7 +23,7 @@ def store_discrete(
     *,
     weights_stride: int,
     attrs: dict[str, Any],
-    staging: Staging,
+    staging: CheckpointFolder,
     truncate: bool = False,
     log: TextIO | None = None,
 ) -> None:
@@ -41,7 +41,7 @@ def store_discrete(
     _stored(
         experiment,
         {"discrete": discrete, "midpoint": midpoint},
-        lambda position: experiment.discrete(position=position),
+        lambda resume_state: experiment.discrete(resume_state=resume_state),
         weights_stride=weights_stride,
         attrs=attrs,
         staging=staging,
@@ -58,7 +58,7 @@ def store_flow(
     discrete: Path,
     weights_stride: int,
     attrs: dict[str, Any],
-    staging: Staging,
+    staging: CheckpointFolder,
     truncate: bool = False,
     log: TextIO | None = None,
 ) -> None:
@@ -77,7 +77,7 @@ def store_flow(
     _stored(
         experiment,
         {process: target},
-        lambda position: ((record,) for record in experiment.flow(process, weights, position=position)),
+        lambda resume_state: ((record,) for record in experiment.flow(process, weights, resume_state=resume_state)),
         weights_stride=weights_stride,
         attrs=attrs,
         staging=staging,
@@ -93,14 +93,14 @@ def _stored(
     *,
     weights_stride: int,
     attrs: dict[str, Any],
-    staging: Staging,
+    staging: CheckpointFolder,
     truncate: bool,
     log: TextIO | None,
 ) -> None:
     """Stream records of processes into their stores, from where a killed job left them, and publish the stores."""
-    found = staging.content or {"position": None, "writers": {}, "chunk_sizes": None}
-    if found["chunk_sizes"]:
-        experiment.cut(found["chunk_sizes"])
+    found = staging.content or {"position": None, "writers": {}, "microbatch_sizes": None}
+    if found["microbatch_sizes"]:
+        experiment.set_microbatch_size(found["microbatch_sizes"])
     writers = {
         process: Writer(
             staging.folder / target.name,
@@ -110,21 +110,23 @@ def _stored(
         )
         for process, target in targets.items()
     }
-    position, step = found["position"], staging.step
+    resume_state, step = found["position"], staging.step
 
     def commit() -> None:
-        held = {process: writer.position() for process, writer in writers.items()}
-        staging.commit(step, {"position": position, "writers": held, "chunk_sizes": experiment.chunk_sizes})
+        held = {process: writer.resume_state() for process, writer in writers.items()}
+        staging.commit(
+            step, {"position": resume_state, "writers": held, "microbatch_sizes": experiment.microbatch_sizes}
+        )
 
     closing: dict[str, Any] = {"first_step": experiment.start.first_step}
     shown = {"total": experiment.steps, "name": str(next(iter(targets.values()))), "done": step, "log": log}
     try:
         with Interruption() as interruption:
-            for each in progress(records(position), **shown):
+            for each in progress(records(resume_state), **shown):
                 with interruption.whole():
                     for writer, record in zip(writers.values(), each, strict=True):
                         writer.append(record)
-                    step, position = each[0].step + 1, each[0].position
+                    step, resume_state = each[0].step + 1, each[0].resume_state
                     if staging.due(step):
                         commit()
     except Stopped as stopped:
@@ -139,7 +141,7 @@ def _stored(
             raise Diverged(f"{diverged}. What was finite is in {', '.join(map(str, kept))}") from None
         print(closing["stopped"], file=log)
     except Interrupted:
-        if position is not None:
+        if resume_state is not None:
             commit()
             print(f"what was done up to step {step} is kept; the same command goes on from there", file=log)
         raise

@@ -8,19 +8,19 @@ import torch
 
 from ..common.references import load
 from ..config.run import TrajectoryConfig
-from ..derivatives.eigen_tracker import Tracked
-from ..flows.critical_block import Edge, Third
+from ..derivatives.eigen_tracker import EigenTrackerState
+from ..flows.critical_block import CriticalExpansion, FollowedThirdDerivatives
 from ..flows.device import prepare
-from ..flows.discrete_loop import DiscretePosition
+from ..flows.discrete_loop import DiscreteResumeState
 from ..flows.flow import Frame
-from ..flows.flow_loop import FlowPosition
+from ..flows.flow_loop import FlowResumeState
 from ..flows.make_experiment import make_experiment
 from ..problems.data import dataset
-from .checkpoint_folder import Staging
+from .checkpoint_folder import CheckpointFolder
 from .job import Job
 from .store_trajectories import store_discrete, store_flow
 
-KINDS = (DiscretePosition, FlowPosition, Tracked, Frame, Edge, Third)
+KINDS = (DiscreteResumeState, FlowResumeState, EigenTrackerState, Frame, CriticalExpansion, FollowedThirdDerivatives)
 """What resume states are made of."""
 
 
@@ -76,8 +76,8 @@ def flow(job: Job) -> None:
         job.record("manifest", "flow", **made)
 
 
-def checkpoints(job: Job, output: str, device: torch.device) -> Staging:
+def checkpoints(job: Job, output: str, device: torch.device) -> CheckpointFolder:
     """Return the folder of a job's checkpoints, keyed by all that its outputs depend on, to the last bit."""
     versions = {package: metadata.version(package) for package in ("torch", "numpy")}
     key = {"attrs": job.attrs(), "device": device.type, "versions": versions}
-    return Staging(job.output(output), key, KINDS, job.log)
+    return CheckpointFolder(job.output(output), key, KINDS, job.log)

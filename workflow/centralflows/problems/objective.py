@@ -24,7 +24,7 @@ from .networks.convolution import replace_convolutions
 Criterion = Callable[[Tensor, Tensor], Tensor]
 
 
-class NotSliceable(UserError, ValueError):
+class NotSeparable(UserError, ValueError):
     """The loss over all examples is not the sum of what slices of them contribute."""
 
 
@@ -38,7 +38,7 @@ class Objective:
         targets: what the criterion compares the outputs with.
         criterion: `(outputs, targets) -> loss`, a scalar, differentiable three times. It may average over examples, but not
             depend on their number or on the network otherwise: the derivative probe calls it on the first few.
-        chunk_size: examples per slice. The loss is then the sum of `parts`, and its derivatives (`derivatives`) hold the
+        microbatch_size: examples per slice. The loss is then the sum of `parts`, and its derivatives (`derivatives`) hold the
             graph of one slice at a time. A criterion that averages over something else than examples, such as unmasked
             labels, must say how much of it there is: an attribute `weight(targets)`, a number. By default all examples are
             one slice, and slices are halved where memory runs out.
@@ -48,7 +48,7 @@ class Objective:
 
     Attributes:
         p: number of weights.
-        chunk_size: examples per slice now.
+        microbatch_size: examples per slice now.
         adapts: whether slices may be halved.
         initial_weights: the network's own weights as one vector `[p]`, in the order of `named_parameters()`.
 
@@ -65,12 +65,12 @@ class Objective:
         targets: Tensor,
         criterion: Criterion,
         *,
-        chunk_size: int | Literal["auto"] = "auto",
+        microbatch_size: int | Literal["auto"] = "auto",
         batched: bool | None = None,
     ):
-        self.adapts = chunk_size == "auto"
-        if not self.adapts and (not isinstance(chunk_size, Integral) or chunk_size < 1):
-            raise ValueError(f"chunk_size must be a whole number, at least 1, or 'auto' (got {chunk_size!r})")
+        self.adapts = microbatch_size == "auto"
+        if not self.adapts and (not isinstance(microbatch_size, Integral) or microbatch_size < 1):
+            raise ValueError(f"microbatch_size must be a whole number, at least 1, or 'auto' (got {microbatch_size!r})")
         network = copy.deepcopy(network)
         parameters = {name: value for name, value in network.named_parameters() if value.requires_grad}
         if not parameters:
@@ -94,15 +94,15 @@ class Objective:
         self._shapes = {name: value.shape for name, value in parameters.items()}
         self._sizes = [math.prod(shape) for shape in self._shapes.values()]
         self.p = sum(self._sizes)
-        self._begin(len(inputs) if self.adapts else chunk_size)
+        self._begin(len(inputs) if self.adapts else microbatch_size)
 
-    def _begin(self, chunk_size: int) -> None:
+    def _begin(self, microbatch_size: int) -> None:
         """With the network, examples and criterion of now."""
         weights = [value for value in self.network.parameters() if value.requires_grad]
         if weights[0].is_cuda:
             replace_convolutions(self.network)  # on a CPU those of torch are as fast
         self.initial_weights: Float[Tensor, " p"] = torch.cat([value.detach().reshape(-1) for value in weights])
-        self.cut(chunk_size)
+        self.set_microbatch_size(microbatch_size)
 
     def unflatten(self, w: Float[Tensor, " p"]) -> dict[str, Tensor]:
         """The named parameters that the flat vector `w` holds (views, differentiable)."""
@@ -126,7 +126,7 @@ class Objective:
     def predictions(self, w: Float[Tensor, " p"], inputs: Tensor) -> Tensor:
         """Network outputs at weights `w` on any inputs, without a graph, slice by slice."""
         with torch.no_grad():
-            return torch.cat([self.outputs(w, part) for part in inputs.split(self.chunk_size)])
+            return torch.cat([self.outputs(w, part) for part in inputs.split(self.microbatch_size)])
 
     def __call__(self, w: Float[Tensor, " p"]) -> Float[Tensor, ""]:
         """The loss at weights `w`, differentiable in `w`."""
@@ -149,42 +149,46 @@ class Objective:
             raise TypeError(f"the criterion must return a scalar tensor (got {found})")
         return loss
 
-    def cut(self, size: int) -> None:
+    def set_microbatch_size(self, size: int) -> None:
         """Cut the examples into slices of so many."""
-        self.chunk_size = min(size, len(self.inputs))
+        self.microbatch_size = min(size, len(self.inputs))
         self._slices = self._sliced(size) if size < len(self.inputs) else []
 
-    def halve(self) -> None:
+    def halve_microbatches(self) -> None:
         """Go on with slices of half the size, and say so in a warning.
 
         Raises:
             OutOfMemory: the size of slices was given, or a slice is one example.
-            NotSliceable: the loss is not a sum over slices.
+            NotSeparable: the loss is not a sum over slices.
         """
         if not self.adapts:
-            raise OutOfMemory(f"memory runs out with chunk_size {self.chunk_size}; make it smaller, or 'auto'")
-        if self.chunk_size == 1:
+            raise OutOfMemory(
+                f"memory runs out with microbatch_size {self.microbatch_size}; make it smaller, or 'auto'"
+            )
+        if self.microbatch_size == 1:
             raise OutOfMemory("memory runs out with a single example at a time")
         if not self._slices:
-            self.check_slices(self.initial_weights)
-        size = -(-self.chunk_size // 2)
-        warnings.warn(f"memory runs out with slices of {self.chunk_size} examples; going on with {size}", stacklevel=2)
-        self.cut(size)
+            self.check_microbatches(self.initial_weights)
+        size = -(-self.microbatch_size // 2)
+        warnings.warn(
+            f"memory runs out with slices of {self.microbatch_size} examples; going on with {size}", stacklevel=2
+        )
+        self.set_microbatch_size(size)
 
-    def check_slices(self, w: Float[Tensor, " p"], examples: int = 8) -> None:
+    def check_microbatches(self, w: Float[Tensor, " p"], examples: int = 8) -> None:
         """Compare the loss of the first few examples at once with the sum over slices of different sizes, in float64.
 
         Raises:
-            NotSliceable: they differ.
+            NotSeparable: they differ.
         """
         small = self.head(examples).to("cpu", torch.float64)
         with torch.no_grad():
             w = w.to(small.initial_weights)
             whole = small(w).item()
-            small.cut(3)
+            small.set_microbatch_size(3)
             sliced = small(w).item()
         if abs(sliced - whole) > 1e-6 * abs(whole):
-            raise NotSliceable(
+            raise NotSeparable(
                 f"the loss of {len(small.inputs)} examples is {whole:.6g} at once and {sliced:.6g} in slices of 3: for slices "
                 "the network must treat examples one by one, and the criterion must average over them, or have "
                 "`weight(targets)`"
@@ -193,7 +197,7 @@ class Objective:
     def _sliced(self, size: int) -> list[tuple[Tensor, Tensor, float]]:
         """Inputs and targets of each slice, and the fraction of the whole mean that it makes."""
         if len(self.targets) != len(self.inputs):
-            raise NotSliceable(f"{len(self.inputs)} inputs cannot be cut into slices with {len(self.targets)} targets")
+            raise NotSeparable(f"{len(self.inputs)} inputs cannot be cut into slices with {len(self.targets)} targets")
         weight = getattr(self.criterion, "weight", None)
         weight = weight if callable(weight) else len  # losses of torch have a `weight` that is a tensor or None
         slices = list(zip(self.inputs.split(size), self.targets.split(size), strict=True))
@@ -214,7 +218,7 @@ class Objective:
         if isinstance(self.criterion, nn.Module):  # it may hold tensors, such as weights of classes
             moved.criterion = copy.deepcopy(self.criterion).to(device=device, dtype=dtype)
         moved.inputs, moved.targets = move(self.inputs), move(self.targets)
-        moved._begin(len(self.inputs) if self.adapts else self.chunk_size)
+        moved._begin(len(self.inputs) if self.adapts else self.microbatch_size)
         return moved
 
     def head(self, examples: int) -> Objective:

@@ -116,7 +116,7 @@ class Record(NamedTuple):
     values: Mapping[str, Any]
     weights: ndarray
     state: tuple[ndarray, ...] = ()
-    position: Any = None
+    resume_state: Any = None
 
 
 class Column(NamedTuple):

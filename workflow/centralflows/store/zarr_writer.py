@@ -76,13 +76,13 @@ class Rows:
         region = {self.table.axis: slice(start, start + count)}
         xr.Dataset(self.table.variables(arrays)).to_zarr(store, region=region, consolidated=False)
 
-    def position(self) -> dict[str, Any]:
+    def resume_state(self) -> dict[str, Any]:
         arrays = {name: array[: self.count] for name, array in self.arrays.items()}
         return {"start": self.start, "count": self.count, "arrays": arrays}
 
-    def resume(self, position: Mapping[str, Any]) -> None:
-        self.start, self.count = position["start"], position["count"]
-        for name, array in position["arrays"].items():
+    def resume(self, resume_state: Mapping[str, Any]) -> None:
+        self.start, self.count = resume_state["start"], resume_state["count"]
+        for name, array in resume_state["arrays"].items():
             self.arrays[name][: self.count] = array
 
 
@@ -96,17 +96,19 @@ class Writer:
         position: of a writer of the same store, committed when its rows were as in the store now.
     """
 
-    def __init__(self, store: Path, shape: Shape, attrs: Mapping[str, Any], position: Mapping[str, Any] | None = None):
+    def __init__(
+        self, store: Path, shape: Shape, attrs: Mapping[str, Any], resume_state: Mapping[str, Any] | None = None
+    ):
         self.store, self.shape = store, shape
-        if position is None:
+        if resume_state is None:
             self._create(attrs)
         background = ThreadPoolExecutor(1, "writer")
         self._series = Rows(store, shape.series, total=shape.steps, shard=SHARD, background=background)
         kept, rows = len(shape.saved), self._kept_rows()
         self._kept = Rows(store, shape.kept, total=kept, shard=rows, background=background)
-        if position is not None:
-            self._series.resume(position["series"])
-            self._kept.resume(position["kept"])
+        if resume_state is not None:
+            self._series.resume(resume_state["series"])
+            self._kept.resume(resume_state["kept"])
 
     def append(self, record: Record) -> None:
         """Add the next record."""
@@ -114,10 +116,10 @@ class Writer:
         if self.shape.keeps(record.step):
             self._kept.append(self.shape.kept_values(record))
 
-    def position(self) -> dict[str, Any]:
+    def resume_state(self) -> dict[str, Any]:
         """What is not in the store, once the files that were full are."""
         self._settle()
-        return {"series": self._series.position(), "kept": self._kept.position()}
+        return {"series": self._series.resume_state(), "kept": self._kept.resume_state()}
 
     def publish(self, target: Path, **attrs: Any) -> Path:
         """Put a complete store under its final name, with closing attributes. What has been written stays as it is."""

@@ -66,8 +66,8 @@ def table(measured: Mapping[str, Any]) -> str:
         for part in measured["growth"].values()
         for g in part
     ]
-    lines += ["", "| p | chunk size | memory of third derivatives [MiB] |", "| --- | --- | --- |"]
-    lines += [f"| {m['p']:,} | {m['chunk_size']} | {m['mib']:g} |" for m in measured["memory"]]
+    lines += ["", "| p | microbatch size | memory of third derivatives [MiB] |", "| --- | --- | --- |"]
+    lines += [f"| {m['p']:,} | {m['microbatch_size']} | {m['mib']:g} |" for m in measured["memory"]]
     stages = measured["stages"]
     after = (
         f"Writing the store takes {measured['store_share']:.1%} of a central flow's time (mlp 32, gd, small lr). The analysis "

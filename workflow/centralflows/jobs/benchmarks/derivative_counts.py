@@ -12,7 +12,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from ...derivatives import point
-from ...derivatives.cuda_graphs import RecordedPoint, Recording
+from ...derivatives.cuda_graphs import CudaGraphPoint, CudaGraphs
 from ...derivatives.point import Point
 
 READS = {"aten::_local_scalar_dense", "aten::is_nonzero", "aten::equal", "aten::nonzero"}
@@ -68,10 +68,10 @@ def counted(*, reads: bool = False) -> Iterator[Counter]:
         counting(Point, "hessian_product", products=columns),
         counting(Point, "curvature_gradients", third=entries),
         counting(Point, "_pullback", product_graphs=with_graph),
-        counting(Recording, "value_and_gradient", gradients=one),
-        counting(RecordedPoint, "__init__", graphs=one),
-        counting(RecordedPoint, "hessian_product", products=columns),
-        counting(RecordedPoint, "curvature_gradients", third=entries, product_graphs=columns),
+        counting(CudaGraphs, "value_and_gradient", gradients=one),
+        counting(CudaGraphPoint, "__init__", graphs=one),
+        counting(CudaGraphPoint, "hessian_product", products=columns),
+        counting(CudaGraphPoint, "curvature_gradients", third=entries, product_graphs=columns),
     ):
         if not reads:
             yield counts

@@ -20,12 +20,12 @@ from numpy import ndarray
 
 from ...common.paths import REPOSITORY
 from ...config.processes import PUBLISHED_CENTRAL, PUBLISHED_STABLE, CentralConfig, StableConfig
-from ...derivatives.eigen_tracker import Tracker
-from ...derivatives.evaluator import Points
+from ...derivatives.eigen_tracker import EigenTracker
+from ...derivatives.evaluator import DerivativeEvaluator
 from ...flows.central_flow import CentralFlow
 from ...flows.experiment import Experiment
 from ...flows.flow import Frame
-from ...flows.input_subspace import span_of
+from ...flows.input_subspace import subspace_of
 from . import manual_tables
 from .benchmark_runs import FASTER, experiment, faster
 from .derivative_counts import counted
@@ -65,19 +65,19 @@ def fine_losses(made: Experiment, count: int = 8) -> Float[ndarray, " steps"]:
     """Losses along the central flow in float64, by Heun's method with so many steps per unit of time and a relaxation
     time as short, eigenpairs and third derivatives at each of its velocities."""
     whole, start, step = made.objective.to(dtype=torch.float64), made.start, 1.0 / count
-    span = span_of(whole, made.optimizer, start.w.double())
-    points = Points(span.objective)
-    flow = CentralFlow(points, made.optimizer, start.first_step, relaxation_time=step, held_slack="full")
-    tracker, losses = Tracker(tolerance=1e-6), []
+    subspace = subspace_of(whole, made.optimizer, start.w.double())
+    evaluator = DerivativeEvaluator(subspace.objective)
+    flow = CentralFlow(evaluator, made.optimizer, start.first_step, relaxation_time=step, held_slack="full")
+    tracker, losses = EigenTracker(tolerance=1e-6), []
 
     def velocity(time: float, w: torch.Tensor, state: tuple) -> tuple:
-        spectrum = tracker.update(points.at(w), flow.preconditioner(time, w, state))
+        spectrum = tracker.update(evaluator.at(w), flow.preconditioner(time, w, state))
         return flow.velocity(time, w, state, Frame(spectrum.values, spectrum.vectors))
 
-    w, state = span.coordinates(start.w.double()), tuple(part.double() for part in start.state)
+    w, state = subspace.coordinates(start.w.double()), tuple(part.double() for part in start.state)
     for i in range(made.steps * count):
         if i % count == 0:
-            losses.append(points.at(w).loss.item())
+            losses.append(evaluator.at(w).loss.item())
         dw, ds, _ = velocity(i * step, w, state)
         ahead = tuple(s + step * d for s, d in zip(state, ds, strict=True))
         dw_ahead, ds_ahead, _ = velocity((i + 1) * step, w + step * dw, ahead)

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from ...common.paths import REPOSITORY
-from ...derivatives.evaluator import Points
+from ...derivatives.evaluator import DerivativeEvaluator
 from ...flows.experiment import Experiment
 from .benchmark_runs import experiment, gradient_time, timed
 
@@ -22,7 +22,7 @@ def growth(device: torch.device) -> dict[str, list[dict[str, float]]]:
     def measured(width: int, examples: int, k: int) -> dict[str, float]:
         changes = {"dataset": {"examples": examples}, "model": {"width": width}}
         made = experiment("mlp 32, gd", device, warm_start=0, **changes)
-        point = Points(made.objective).at(made.initial_weights)
+        point = DerivativeEvaluator(made.objective).at(made.initial_weights)
         vectors = _directions(made, k)
         third = [timed(lambda: point.curvature_gradients(vectors), device) for _ in range(5)]
         products = [timed(lambda: point.hessian_product(vectors), device) for _ in range(5)]
@@ -48,23 +48,23 @@ def _directions(made: Experiment, k: int) -> torch.Tensor:
 
 
 def memory(device: torch.device) -> list[dict[str, float]]:
-    """Peak memory of third derivatives against p and chunk size, where the system tells it."""
+    """Peak memory of third derivatives against p and microbatch size, where the system tells it."""
     if device.type == "cpu" and not _FORGET.exists():
         return []
     return [
-        {"width": width, "p": p, "chunk_size": size, "mib": mib}
+        {"width": width, "p": p, "microbatch_size": size, "mib": mib}
         for width in (32, 128, 512)
         for size in (1000, 250, 50)
         for p, mib in [peak_memory(device, width, size)]
     ]
 
 
-def peak_memory(device: torch.device, width: int, chunk_size: int) -> tuple[int, float]:
+def peak_memory(device: torch.device, width: int, microbatch_size: int) -> tuple[int, float]:
     """p, and peak memory [MiB] of third derivatives of 3 vectors on an MLP with 1,000 examples; on a CPU in a process
     of its own."""
     if device.type == "cuda":  # its allocator can forget a peak
-        return _memory(device, width, chunk_size)
-    arguments = f"torch.device({device.type!r}), {width}, {chunk_size}"
+        return _memory(device, width, microbatch_size)
+    arguments = f"torch.device({device.type!r}), {width}, {microbatch_size}"
     code = f"import torch; from centralflows.jobs.benchmarks.scaling import _memory; print(*_memory({arguments}))"
     paths = os.pathsep.join(filter(None, [str(REPOSITORY / "workflow"), os.environ.get("PYTHONPATH")]))
     done = subprocess.run(
@@ -77,16 +77,16 @@ def peak_memory(device: torch.device, width: int, chunk_size: int) -> tuple[int,
 _FORGET = Path("/proc/self/clear_refs")
 
 
-def _memory(device: torch.device, width: int, chunk_size: int) -> tuple[int, float]:
+def _memory(device: torch.device, width: int, microbatch_size: int) -> tuple[int, float]:
     torch.set_num_threads(1)
     changes = {"dataset": {"examples": 1000}, "model": {"width": width}}
-    made = experiment("mlp 32, gd", device, warm_start=0, chunk_size=chunk_size, **changes)
+    made = experiment("mlp 32, gd", device, warm_start=0, microbatch_size=microbatch_size, **changes)
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats()
     else:
         _FORGET.write_text("5")  # the peak of the imports
     before = _peak(device)
-    point = Points(made.objective).at(made.initial_weights)
+    point = DerivativeEvaluator(made.objective).at(made.initial_weights)
     point.curvature_gradients(_directions(made, 3))
     return made.objective.p, round((_peak(device) - before) / 2**20, 1)
 

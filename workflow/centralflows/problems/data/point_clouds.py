@@ -1,4 +1,4 @@
-"""Points in few dimensions, drawn by scikit-learn: moons, circles, and clusters at the corners of a hypercube.
+"""DerivativeEvaluator in few dimensions, drawn by scikit-learn: moons, circles, and clusters at the corners of a hypercube.
 
 scikit-learn takes seconds to import, so it is imported where it is used.
 """
@@ -114,7 +114,7 @@ def classification(
 
 
 def _each(name: str, classes: int, examples: int, test_examples: int) -> int:
-    """Points of each class, for training and testing together."""
+    """DerivativeEvaluator of each class, for training and testing together."""
     if mistakes := uneven(classes, examples=examples, test_examples=test_examples):
         raise UnusableData("\n".join([f"cannot make the {name} dataset", *mistakes]))
     return (examples + test_examples) // classes

@@ -10,9 +10,9 @@ import torch
 from torch import nn
 
 from centralflows import Experiment, GradientDescent, Objective, RMSProp, ScalarRMSProp
-from centralflows.derivatives.evaluator import Points
+from centralflows.derivatives.evaluator import DerivativeEvaluator
 from centralflows.derivatives.point import value_and_gradient
-from centralflows.flows.input_subspace import ExampleSpan, Span, span_of
+from centralflows.flows.input_subspace import InputSubspace, Subspace, subspace_of
 from centralflows.problems.criteria import mean_squared_error
 from centralflows.store.trajectory import PROCESSES
 
@@ -44,9 +44,9 @@ def whole() -> Objective:
 
 
 @pytest.fixture
-def smaller(whole) -> ExampleSpan:
-    found = span_of(whole, GradientDescent(0.1), whole.initial_weights)
-    assert isinstance(found, ExampleSpan)
+def smaller(whole) -> InputSubspace:
+    found = subspace_of(whole, GradientDescent(0.1), whole.initial_weights)
+    assert isinstance(found, InputSubspace)
     return found
 
 
@@ -66,7 +66,7 @@ def test_derivatives_of_the_first_three_orders_are_the_same(whole, smaller):
     z = smaller.coordinates(w)
     vectors = torch.randn(len(z), 2, generator=generator, dtype=torch.float64)
     full = torch.stack([smaller.directions(v) for v in vectors.T]).T
-    point, shorter = Points(whole).at(w), Points(smaller.objective).at(z)
+    point, shorter = DerivativeEvaluator(whole).at(w), DerivativeEvaluator(smaller.objective).at(z)
     torch.testing.assert_close(shorter.loss, point.loss)
     torch.testing.assert_close(smaller.directions(shorter.gradient), point.gradient)
     for short, long in (
@@ -76,7 +76,7 @@ def test_derivatives_of_the_first_three_orders_are_the_same(whole, smaller):
         torch.testing.assert_close(torch.stack([smaller.directions(v) for v in short.T]).T, long)
 
 
-@pytest.mark.parametrize("chunk_size", ["auto", 5])
+@pytest.mark.parametrize("microbatch_size", ["auto", 5])
 @pytest.mark.parametrize(
     ("optimizer", "plain"),
     [
@@ -84,10 +84,10 @@ def test_derivatives_of_the_first_three_orders_are_the_same(whole, smaller):
         (ScalarRMSProp(0.15, 0.95), ScalarAllWeights(0.15, 0.95)),
     ],
 )
-def test_every_process_is_the_one_of_all_weights(optimizer, plain, chunk_size):
+def test_every_process_is_the_one_of_all_weights(optimizer, plain, microbatch_size):
     """In float64; what is compared is all that is recorded, down to single weights and outputs on other examples. Both
     solve for eigenpairs to 1e-8, with errors of the flow of that order."""
-    made = objective(chunk_size=chunk_size)
+    made = objective(microbatch_size=microbatch_size)
     examples = torch.randn(2, 3, 4, 4, generator=torch.Generator().manual_seed(2)).double()
     settings = {"examples": examples, "coordinates": 4, "accuracy_every": 5, "warm_start": 6}
     experiment = Experiment(made, optimizer, 12, **settings)
@@ -95,7 +95,7 @@ def test_every_process_is_the_one_of_all_weights(optimizer, plain, chunk_size):
     processes = [name for name in PROCESSES if not (name.startswith("stationary") and not optimizer.state_names)]
     found = experiment.run(processes)
     expected = replace(experiment, optimizer=plain).run(processes)
-    assert experiment.span.objective.p < made.p
+    assert experiment.subspace.objective.p < made.p
     assert float(found["central"].critical_modes.max()) == 2
     for process in processes:
         assert found[process].keys() == expected[process].keys()
@@ -113,7 +113,7 @@ def test_every_process_is_the_one_of_all_weights(optimizer, plain, chunk_size):
 def test_a_flow_goes_on_from_a_record_to_the_last_bit(whole):
     experiment = Experiment(whole, GradientDescent(0.6), 8, warm_start=6)
     unbroken = list(experiment.flow("central"))
-    resumed = list(replace(experiment).flow("central", position=unbroken[3].position))
+    resumed = list(replace(experiment).flow("central", resume_state=unbroken[3].resume_state))
     assert [record.step for record in resumed] == [4, 5, 6, 7]
     for again, record in zip(resumed, unbroken[4:], strict=True):
         assert np.array_equal(again.weights, record.weights) and again.values["loss"] == record.values["loss"]
@@ -122,19 +122,19 @@ def test_a_flow_goes_on_from_a_record_to_the_last_bit(whole):
 def test_slices_are_halved_apart_and_taken_up_apart(whole):
     """Memory runs out in derivatives of higher order first, and the discrete run goes on as it was."""
     unbroken = Experiment(whole, GradientDescent(0.6), 3, warm_start=2)
-    unbroken.span.objective.halve()
-    assert unbroken.chunk_sizes == (12, 6)
+    unbroken.subspace.objective.halve_microbatches()
+    assert unbroken.microbatch_sizes == (12, 6)
     resumed = Experiment(objective(), GradientDescent(0.6), 3, warm_start=2)
-    resumed.cut(unbroken.chunk_sizes)
-    assert resumed.chunk_sizes == (12, 6)
+    resumed.set_microbatch_size(unbroken.microbatch_sizes)
+    assert resumed.microbatch_sizes == (12, 6)
     for (a, _), (b, _) in zip(unbroken.discrete(), resumed.discrete(), strict=True):
         assert np.array_equal(a.weights, b.weights)
-    cut = Experiment(objective(), GradientDescent(0.6), 3)
-    cut.objective.cut(4)
-    assert cut.span.objective.chunk_size == 4
-    fixed = Experiment(objective(chunk_size=5), GradientDescent(0.6), 3)
-    fixed.cut((2, 2))
-    assert fixed.chunk_sizes == (5, 5)
+    set_microbatch_size = Experiment(objective(), GradientDescent(0.6), 3)
+    set_microbatch_size.objective.set_microbatch_size(4)
+    assert set_microbatch_size.subspace.objective.microbatch_size == 4
+    fixed = Experiment(objective(microbatch_size=5), GradientDescent(0.6), 3)
+    fixed.set_microbatch_size((2, 2))
+    assert fixed.microbatch_sizes == (5, 5)
 
 
 def test_the_discrete_run_alone_needs_no_span(whole):
@@ -148,13 +148,13 @@ def test_examples_that_depend_on_others_add_no_direction():
     made.inputs[3] = made.inputs[0]
     made.inputs[5] = 0.0
     made.inputs[7] = 2 * made.inputs[1] - made.inputs[2]
-    found = span_of(made, GradientDescent(0.1), made.initial_weights)
+    found = subspace_of(made, GradientDescent(0.1), made.initial_weights)
     assert found.objective.p == 9 * 8 + 8 + 27
     torch.testing.assert_close(found.objective(found.coordinates(made.initial_weights)), made(made.initial_weights))
     _, gradient = value_and_gradient(made, made.initial_weights)
     torch.testing.assert_close(found.directions(found.coordinates(gradient)), gradient)
     made.inputs.zero_()
-    assert type(span_of(made, GradientDescent(0.1), made.initial_weights)) is Span
+    assert type(subspace_of(made, GradientDescent(0.1), made.initial_weights)) is Subspace
 
 
 def test_the_span_is_not_given_up_where_the_loss_is_nearly_zero():
@@ -162,7 +162,10 @@ def test_the_span_is_not_given_up_where_the_loss_is_nearly_zero():
     made = objective().to(dtype=torch.float32)
     experiment = Experiment(made, GradientDescent(0.3), 1, warm_start=400)
     assert made(experiment.start.w) < 1e-6
-    assert isinstance(experiment.span, ExampleSpan) and experiment.span.objective.initial_weights.dtype == torch.float32
+    assert (
+        isinstance(experiment.subspace, InputSubspace)
+        and experiment.subspace.objective.initial_weights.dtype == torch.float32
+    )
 
 
 class Doubled(nn.Sequential):
@@ -247,12 +250,12 @@ def frozen() -> tuple[nn.Module, ...]:
     ],
 )
 def test_all_weights_are_followed_where_the_span_would_not_do(made, optimizer):
-    assert type(span_of(made, optimizer, made.initial_weights)) is Span
+    assert type(subspace_of(made, optimizer, made.initial_weights)) is Subspace
 
 
 def test_a_layer_that_sees_several_rows_of_an_example_has_the_span_of_all():
     layers = nn.Linear(48, 8), nn.GELU(), nn.Flatten(), nn.Linear(16, 3)
     made = objective(*layers, n=6, shape=(2, 48))
-    found = span_of(made, GradientDescent(0.1), made.initial_weights)
+    found = subspace_of(made, GradientDescent(0.1), made.initial_weights)
     assert found.objective.inputs.shape == (6, 2, 12)
     torch.testing.assert_close(found.objective(found.coordinates(made.initial_weights)), made(made.initial_weights))

@@ -10,8 +10,8 @@ from scipy import sparse
 from torch import nn
 
 from centralflows import GradientDescent, Objective, RMSProp, ScalarRMSProp
-from centralflows.derivatives.eigen_tracker import Tracker
-from centralflows.derivatives.evaluator import Points
+from centralflows.derivatives.eigen_tracker import EigenTracker
+from centralflows.derivatives.evaluator import DerivativeEvaluator
 from centralflows.derivatives.point import Point
 from centralflows.derivatives.svec import smat, svec, triangle
 from centralflows.flows import stationary_dual
@@ -43,7 +43,7 @@ def point():
 
 def settled(point, optimizer, *, gradient=None, tolerance=1e-10):
     square = optimizer.square(point.gradient)
-    tracker = Tracker(tolerance=1e-12)
+    tracker = EigenTracker(tolerance=1e-12)
     return settle(point, optimizer, STEP, (square + square.mean(),), tracker, gradient=gradient, tolerance=tolerance)
 
 
@@ -165,17 +165,17 @@ def test_it_is_where_the_frozen_dynamics_end(point):
 
 def test_an_optimizer_without_a_state_is_refused(point):
     with pytest.raises(Unsettled, match="GradientDescent has no state"):
-        settle(point, GradientDescent(0.1), STEP, (), Tracker())
+        settle(point, GradientDescent(0.1), STEP, (), EigenTracker())
 
 
 def test_a_state_that_does_not_settle_says_so(point):
     with pytest.raises(Unsettled, match=r"residual .* after 2 steps"):
-        settle(point, RMSProp(LR, 0.9), STEP, (torch.ones_like(point.w),), Tracker(), iterations=2)
+        settle(point, RMSProp(LR, 0.9), STEP, (torch.ones_like(point.w),), EigenTracker(), iterations=2)
 
 
 def test_a_flow_whose_state_does_not_settle_within_a_unit_says_so(point):
     found = settled(point, RMSProp(LR, 0.9))
-    flow = StationaryFlow(Points(point.objective), RMSProp(LR, 0.9), 7, tolerance=1e-30)
+    flow = StationaryFlow(DerivativeEvaluator(point.objective), RMSProp(LR, 0.9), 7, tolerance=1e-30)
     with pytest.raises(Unsettled, match="after 300 steps"):
         flow.velocity(0, point.w, found.state, Frame(found.spectrum.values, found.spectrum.vectors))
 
@@ -192,8 +192,8 @@ def test_the_stationary_flows_of_the_toy(flow):
     lr, c, y, steps, fine = 0.1, 0.02, 0.35, 60, 1000
     optimizer = ScalarRMSProp(lr, 0.9)
     start = Start(torch.tensor([0.0, y], dtype=torch.float64), (torch.tensor([c**2], dtype=torch.float64),), 0)
-    made = flow(Points(toy(c)), optimizer, tolerance=1e-9)
-    tracker, integrator = Tracker(tolerance=1e-12), make_integrator("midpoint", 2)
+    made = flow(DerivativeEvaluator(toy(c)), optimizer, tolerance=1e-9)
+    tracker, integrator = EigenTracker(tolerance=1e-12), make_integrator("midpoint", 2)
     records = list(flow_trajectory(Observer(flow.name), made, integrator, start, steps=steps, tracker=tracker))
     exact = [y]
     for _ in range((steps - 1) * fine):
@@ -220,7 +220,7 @@ def test_the_velocity_written_out(point):
         return torch.sum(Point(objective, w).hessian_product(eye) * sigma)
 
     penalty = torch.stack([(curvature(point.w + h * e) - curvature(point.w - h * e)) / (2 * h) for e in eye])
-    flow = StationaryFlow(Points(objective), optimizer, 7, tolerance=1e-9)
+    flow = StationaryFlow(DerivativeEvaluator(objective), optimizer, 7, tolerance=1e-9)
     frame = Frame(found.spectrum.values, found.spectrum.vectors)
     dw, held, _ = flow.velocity(0, point.w, found.state, frame)
     expected = -(point.gradient + penalty / 2) / found.preconditioner

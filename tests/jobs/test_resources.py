@@ -50,7 +50,7 @@ def test_memory_grows_with_precision_and_falls_with_slices():
     single = resources.megabytes(cnn, resources.CPU) - resources.CPU.memory
     double = resources.megabytes(cnn.model_copy(update={"dtype": "float64"}), resources.CPU) - resources.CPU.memory
     assert double == pytest.approx(2 * single, abs=1)
-    sliced = resources.megabytes(cnn.model_copy(update={"chunk_size": 100}), resources.CPU) - resources.CPU.memory
+    sliced = resources.megabytes(cnn.model_copy(update={"microbatch_size": 100}), resources.CPU) - resources.CPU.memory
     assert sliced < single / 5
     assert resources.megabytes(cnn, resources.GPU) == resources.GPU.memory
 

@@ -58,8 +58,8 @@ def test_sentences_are_counted_without_their_files():
 
 
 def test_what_is_held_at_once_is_a_slice():
-    assert size(run_of(IMAGES, {"name": "cnn"}, chunk_size=4)).slice == 4
-    assert size(run_of(IMAGES, {"name": "cnn"}, chunk_size=100)).slice == 6
+    assert size(run_of(IMAGES, {"name": "cnn"}, microbatch_size=4)).slice == 4
+    assert size(run_of(IMAGES, {"name": "cnn"}, microbatch_size=100)).slice == 6
 
 
 def test_plugins_are_assumed_to_be_large():

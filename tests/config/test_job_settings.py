@@ -56,7 +56,11 @@ def test_runs_that_learn_the_same_have_one_dataset():
     assert (
         job_settings.dataset_name(runs["a"]) == job_settings.dataset_name(runs["b"]) != job_settings.dataset_name(other)
     )
-    assert job_settings.dataset(runs["a"]) == {"dataset": runs["a"].dataset.model_dump(mode="json"), "plugins": {}}
+    assert job_settings.dataset(runs["a"]) == {
+        "dataset": runs["a"].dataset.model_dump(mode="json"),
+        "plugins": {},
+        "code": ["centralflows.problems.data.point_clouds:moons"],
+    }
 
 
 def test_two_folders_are_two_datasets_of_the_same_settings():

@@ -12,10 +12,10 @@ from torch import nn
 from centralflows import Experiment, GradientDescent, Objective
 from centralflows.common.errors import OutOfMemory
 from centralflows.derivatives.derivative_check import probe
-from centralflows.derivatives.evaluator import Points
+from centralflows.derivatives.evaluator import DerivativeEvaluator
 from centralflows.derivatives.point import Point, value_and_gradient
 from centralflows.problems.criteria import CRITERIA
-from centralflows.problems.objective import NotSliceable
+from centralflows.problems.objective import NotSeparable
 
 # Sums of at most a few hundred terms of order one, in another order.
 CLOSE = {"rtol": 1e-12, "atol": 1e-13}
@@ -26,26 +26,28 @@ def half_square(f, y):
     return 0.5 * (f - y).square().sum(-1).mean()
 
 
-def objective(criterion: str, chunk_size: int | str = "auto") -> Objective:
+def objective(criterion: str, microbatch_size: int | str = "auto") -> Objective:
     """Of 11 sequences of 4 tokens in 3 classes, some masked, or of 11 points that a criterion of the user compares."""
     torch.manual_seed(0)
     network = nn.Sequential(nn.Linear(5, 6), nn.GELU(), nn.Linear(6, 3)).double()
     inputs = torch.randn(N, 4, 5, dtype=torch.float64)
     if criterion == "user":
-        return Objective(network, inputs[:, 0], torch.randn(N, 3).double(), half_square, chunk_size=chunk_size)
+        return Objective(
+            network, inputs[:, 0], torch.randn(N, 3).double(), half_square, microbatch_size=microbatch_size
+        )
     labels = torch.randint(-1, 3, (N, 4))
     labels[5:9] = -1  # whole slices without a label
-    return Objective(network, inputs, labels, CRITERIA[criterion], chunk_size=chunk_size)
+    return Objective(network, inputs, labels, CRITERIA[criterion], microbatch_size=microbatch_size)
 
 
-@pytest.mark.parametrize("chunk_size", [1, 3, 10])
+@pytest.mark.parametrize("microbatch_size", [1, 3, 10])
 @pytest.mark.parametrize("criterion", ["user", *CRITERIA])
-def test_loss_and_all_derivatives_are_those_of_the_whole(criterion, chunk_size):
-    whole, sliced = objective(criterion), objective(criterion, chunk_size)
+def test_loss_and_all_derivatives_are_those_of_the_whole(criterion, microbatch_size):
+    whole, sliced = objective(criterion), objective(criterion, microbatch_size)
     w = whole.initial_weights
     u = torch.randn(whole.p, 3, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
-    points = Points(whole).at(w), Points(sliced).at(w)
-    assert (len(whole.parts), len(sliced.parts) > 1) == (1, chunk_size < N)
+    points = DerivativeEvaluator(whole).at(w), DerivativeEvaluator(sliced).at(w)
+    assert (len(whole.parts), len(sliced.parts) > 1) == (1, microbatch_size < N)
     torch.testing.assert_close(sliced(w), whole(w), **CLOSE)
     torch.testing.assert_close(value_and_gradient(sliced, w), value_and_gradient(whole, w), **CLOSE)
     graphs = [point.product_graphs(u) for point in points]
@@ -61,7 +63,7 @@ def test_loss_and_all_derivatives_are_those_of_the_whole(criterion, chunk_size):
 
 
 def test_without_directions_there_are_no_products():
-    point = Points(objective("mse", 3)).at(objective("mse").initial_weights)
+    point = DerivativeEvaluator(objective("mse", 3)).at(objective("mse").initial_weights)
     assert point.product_graphs(point.w.new_empty(len(point.w), 0)) == ()
     assert point.hessian_product(point.w.new_empty(len(point.w), 0)).shape == (len(point.w), 0)
 
@@ -69,13 +71,13 @@ def test_without_directions_there_are_no_products():
 def test_one_slice_is_the_whole():
     made = objective("mse", N)
     assert made.parts == (made,)
-    with pytest.raises(ValueError, match="chunk_size must be a whole number, at least 1"):
+    with pytest.raises(ValueError, match="microbatch_size must be a whole number, at least 1"):
         objective("mse", 0)
 
 
 def test_where_no_label_counts_the_loss_is_zero():
     made = objective("cross-entropy")
-    masked = Objective(made.network, made.inputs, torch.full((N, 4), -1), made.criterion, chunk_size=3)
+    masked = Objective(made.network, made.inputs, torch.full((N, 4), -1), made.criterion, microbatch_size=3)
     loss, gradient = value_and_gradient(masked, made.initial_weights)
     assert loss == 0 and gradient.abs().max() == 0
 
@@ -87,8 +89,8 @@ def test_slices_are_kept_when_moved():
 
 
 def test_a_flow_in_slices_is_the_flow():
-    def run(chunk_size):
-        made = objective("user", chunk_size)
+    def run(microbatch_size):
+        made = objective("user", microbatch_size)
         sharpness = float(torch.linalg.eigvalsh(torch.func.hessian(made)(made.initial_weights))[-1])
         return Experiment(made, GradientDescent(2.1 / sharpness), 6).run()
 
@@ -133,11 +135,11 @@ def test_memory_falls_with_the_slices(order):
     network = nn.Sequential(nn.Linear(2, 3), nn.Tanh(), nn.Linear(3, 1))
     inputs, targets = torch.randn(6400, 2), torch.randn(6400, 1)
     peaks = []
-    for chunk_size in (6400, 1600, 400):
-        made = Objective(network, inputs, targets, half_square, chunk_size=chunk_size)
+    for microbatch_size in (6400, 1600, 400):
+        made = Objective(network, inputs, targets, half_square, microbatch_size=microbatch_size)
         u = torch.eye(made.p)[:, :2]
         with Peak() as peak:
-            point = Points(made).at(made.initial_weights)
+            point = DerivativeEvaluator(made).at(made.initial_weights)
             if order == 2:
                 point.hessian_product(u)
             if order == 3:
@@ -148,8 +150,8 @@ def test_memory_falls_with_the_slices(order):
 
 def test_a_criterion_that_is_no_mean_is_refused():
     made = objective("user")
-    summed = Objective(made.network, made.inputs, made.targets, lambda f, y: (f - y).square().sum(), chunk_size=4)
-    with pytest.raises(NotSliceable, match="must average over them"):
+    summed = Objective(made.network, made.inputs, made.targets, lambda f, y: (f - y).square().sum(), microbatch_size=4)
+    with pytest.raises(NotSeparable, match="must average over them"):
         probe(summed, made.initial_weights)
     probe(objective("user", 4), made.initial_weights)
     probe(objective("cross-entropy", 4), made.initial_weights)
@@ -169,9 +171,11 @@ class Bounded(nn.Module):
         return torch.tanh(self.layer(x)).square()
 
 
-def bounded(most: int, chunk_size: int | str = "auto") -> Objective:
+def bounded(most: int, microbatch_size: int | str = "auto") -> Objective:
     torch.manual_seed(0)
-    return Objective(Bounded(most), torch.randn(40, 2), torch.randn(40, 3), half_square, chunk_size=chunk_size)
+    return Objective(
+        Bounded(most), torch.randn(40, 2), torch.randn(40, 3), half_square, microbatch_size=microbatch_size
+    )
 
 
 def test_slices_are_halved_until_memory_suffices():
@@ -180,7 +184,7 @@ def test_slices_are_halved_until_memory_suffices():
     with pytest.warns(UserWarning, match="memory runs out with slices of") as warned:
         found = value_and_gradient(made, w)
     sizes = [str(warning.message).split()[-1] for warning in warned]
-    assert sizes == ["20", "10", "5"] and made.chunk_size == 5
+    assert sizes == ["20", "10", "5"] and made.microbatch_size == 5
     torch.testing.assert_close(found, value_and_gradient(whole, w))
 
 
@@ -189,7 +193,7 @@ def test_memory_may_run_out_at_any_derivative(derivative, monkeypatch):
     made, whole = objective("mse"), objective("mse", N)
     w = made.initial_weights
     u = torch.randn(made.p, 2, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
-    point, real = Points(made).at(w), getattr(Point, derivative)
+    point, real = DerivativeEvaluator(made).at(w), getattr(Point, derivative)
 
     def bounded(self, *arguments):
         if isinstance(self, Point) and len(made.parts) == 1:
@@ -200,28 +204,28 @@ def test_memory_may_run_out_at_any_derivative(derivative, monkeypatch):
     with pytest.warns(UserWarning, match="slices of 11 examples; going on with 6"):
         found = getattr(point, derivative)(u)
     monkeypatch.undo()
-    expected = getattr(Points(whole).at(w), derivative)(u)
+    expected = getattr(DerivativeEvaluator(whole).at(w), derivative)(u)
     torch.testing.assert_close(found, expected, **CLOSE)
 
 
 def test_slices_that_were_halved_for_the_gradient_are_those_of_the_products():
     made = bounded(5)
-    made.cut(40 // 2)
+    made.set_microbatch_size(40 // 2)
     with pytest.warns(UserWarning, match="going on with 5"):
-        point = Points(made).at(made.initial_weights)
+        point = DerivativeEvaluator(made).at(made.initial_weights)
         point.hessian_product(torch.ones(made.p, 1))
-    assert made.chunk_size == 5
+    assert made.microbatch_size == 5
 
 
 def test_a_size_that_was_given_stays():
     made = bounded(8, 10)
-    with pytest.raises(OutOfMemory, match="memory runs out with chunk_size 10; make it smaller"):
+    with pytest.raises(OutOfMemory, match="memory runs out with microbatch_size 10; make it smaller"):
         value_and_gradient(made, made.initial_weights)
 
 
 def test_a_single_example_is_the_least():
     made = bounded(0)
-    made.cut(2)
+    made.set_microbatch_size(2)
     with (
         pytest.warns(UserWarning, match="slices of 2 examples; going on with 1"),
         pytest.raises(OutOfMemory, match="a single example"),
@@ -238,5 +242,5 @@ def test_other_errors_pass():
 def test_a_criterion_that_is_no_mean_is_not_cut():
     made = bounded(8)
     summed = Objective(made.network, made.inputs, made.targets, lambda f, y: (f - y).square().sum())
-    with pytest.raises(NotSliceable, match="must average over them"):
+    with pytest.raises(NotSeparable, match="must average over them"):
         value_and_gradient(summed, summed.initial_weights)

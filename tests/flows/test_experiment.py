@@ -40,19 +40,19 @@ def test_each_process_has_its_variables_and_records():
         assert all(dataset[name].attrs["units"] for name in names)
 
 
-def labelled(chunk_size: int | str = "auto") -> tuple[Objective, tuple[torch.Tensor, torch.Tensor]]:
+def labelled(microbatch_size: int | str = "auto") -> tuple[Objective, tuple[torch.Tensor, torch.Tensor]]:
     """An objective with class labels of 20 examples, one of them masked, and 7 test examples."""
     torch.manual_seed(1)
     network = nn.Sequential(nn.Linear(4, 8), nn.GELU(), nn.Linear(8, 3))
     labels = torch.randint(3, (20,))
     labels[0] = -1
-    made = Objective(network, torch.randn(20, 4), labels, cross_entropy, chunk_size=chunk_size)
+    made = Objective(network, torch.randn(20, 4), labels, cross_entropy, microbatch_size=microbatch_size)
     return made, (torch.randn(7, 4), torch.randint(3, (7,)))
 
 
-@pytest.mark.parametrize("chunk_size", ["auto", 6])
-def test_accuracies_are_those_of_the_stored_weights(chunk_size):
-    made, test = labelled(chunk_size)
+@pytest.mark.parametrize("microbatch_size", ["auto", 6])
+def test_accuracies_are_those_of_the_stored_weights(microbatch_size):
+    made, test = labelled(microbatch_size)
     experiment = Experiment(made, GradientDescent(0.5), 8, accuracy_every=3, test=test)
     found = experiment.run()
     for process in ("discrete", "stable", "central"):
@@ -170,7 +170,7 @@ def test_arguments_of_the_wrong_type_are_named():
     printed = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
     assert printed.splitlines() == [
         "ValueError steps must be a whole number, at least 1 (got 2.5)",
-        "TypeError central must be a schema.Central (got {'substeps': 8})",
+        "TypeError central must be a CentralConfig (got {'substeps': 8})",
         "TypeError optimizer must be one of centralflows.optimizers (got SGD)",
         "ValueError the learning rate must be a positive number or a function of the step counter (got '0.1')",
         "ValueError the learning rate must be a positive number or a function of the step counter (got None)",

@@ -7,12 +7,12 @@ import torch
 
 from centralflows import Objective
 from centralflows.common.errors import Diverged
-from centralflows.derivatives.cuda_graphs import Recording
-from centralflows.derivatives.evaluator import Points
+from centralflows.derivatives.cuda_graphs import CudaGraphs
+from centralflows.derivatives.evaluator import DerivativeEvaluator
 from centralflows.derivatives.point import Point
 
 
-class Broken(Recording):
+class Broken(CudaGraphs):
     """Fails."""
 
     def __init__(self, error: Exception):
@@ -25,9 +25,9 @@ class Broken(Recording):
     value_and_gradient = load
 
 
-def recorded(objective: Objective, error: Exception) -> tuple[Points, Broken]:
-    """Points that would use a recording, had they not to give it up."""
-    points, broken = Points(objective), Broken(error)
+def recorded(objective: Objective, error: Exception) -> tuple[DerivativeEvaluator, Broken]:
+    """DerivativeEvaluator that would use a recording, had they not to give it up."""
+    points, broken = DerivativeEvaluator(objective), Broken(error)
 
     def _recorded(w):
         points._recording = broken if points._recordable else None
@@ -60,7 +60,7 @@ def test_a_recording_that_needs_too_much_memory_goes_before_slices_are_halved(ob
     points, _ = recorded(objective, torch.OutOfMemoryError("CUDA out of memory"))
     with pytest.warns(UserWarning, match="without a recording: memory runs out$"):
         points.at(objective.initial_weights)
-    assert objective.chunk_size == len(objective.inputs)
+    assert objective.microbatch_size == len(objective.inputs)
 
 
 def test_errors_of_the_mathematics_pass(objective):

@@ -102,7 +102,7 @@ def test_a_subclass_stays_one_when_it_is_moved_or_cut(tiny):
 def test_predictions_hold_one_slice_at_a_time(tiny):
     seen = []
     hook = tiny.network.register_forward_pre_hook(lambda module, args: seen.append(len(args[0])))
-    tiny.cut(3)
+    tiny.set_microbatch_size(3)
     found = tiny.predictions(tiny.initial_weights, tiny.inputs[:7])
     assert seen == [3, 3, 1]
     hook.remove()

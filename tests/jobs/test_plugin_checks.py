@@ -141,23 +141,25 @@ def test_networks_of_the_package_learn_datasets_of_ones_own():
 
 
 @pytest.mark.parametrize("name", ["mine:masked", "mine:Masked"])
-@pytest.mark.parametrize("chunk_size", ["auto", 5])
-def test_a_criterion_keeps_its_options_and_its_weight(name, chunk_size):
+@pytest.mark.parametrize("microbatch_size", ["auto", 5])
+def test_a_criterion_keeps_its_options_and_its_weight(name, microbatch_size):
     """Of 12 labels 7 are masked, so slices of 5 weigh 0, 3 and 2 of 5."""
     settings = run(
-        dataset={"name": "mine:points", "masked": 7}, criterion={"name": name, "scale": 3}, chunk_size=chunk_size
+        dataset={"name": "mine:points", "masked": 7},
+        criterion={"name": name, "scale": 3},
+        microbatch_size=microbatch_size,
     )
     dataset = make_dataset(settings.dataset)
     made = make_experiment(settings, dataset).objective
     outputs = made.outputs(made.initial_weights)
     expected = 3 * (outputs - made.targets[:, None]).square().sum(-1)[7:].mean()
     torch.testing.assert_close(made(made.initial_weights), expected, rtol=1e-6, atol=0)  # sums of 15 terms in float32
-    assert len(made.parts) == (1 if chunk_size == "auto" else 2)
+    assert len(made.parts) == (1 if microbatch_size == "auto" else 2)
     assert mistakes({"a": settings}) == []
 
 
 def test_losses_of_torch_are_criteria_and_may_be_sliced():
-    settings = run(criterion="torch.nn:CrossEntropyLoss", chunk_size=5)
+    settings = run(criterion="torch.nn:CrossEntropyLoss", microbatch_size=5)
     assert mistakes({"a": settings}) == []
     made = make_experiment(settings, make_dataset(settings.dataset)).objective
     whole = make_experiment(run(criterion="cross-entropy"), make_dataset(settings.dataset)).objective
@@ -222,7 +224,7 @@ def test_a_regression_runs(dtype):
         ({"model": {"name": "cnn"}}, r"model: model 'cnn' takes images, and the dataset \(random points\) has points"),
         ({"model": {"name": "mine:Net", "layer": "LayerNorm"}}, "model: derivatives of this network are wrong .*LayerNorm"),
         ({"model": {"name": "mine:Net", "layer": "Dropout"}}, "model: two evaluations of the loss .*call its eval"),
-        ({"criterion": "mine:total", "dataset": {"name": "mine:points", "regression": True}, "chunk_size": 4},
+        ({"criterion": "mine:total", "dataset": {"name": "mine:points", "regression": True}, "microbatch_size": 4},
          "model: the loss of 8 examples is .* in slices of 3: .*must average over them"),
         ({"outputs": 5}, r"outputs: must be at most the test examples \(4\) \(got 5\)"),
         ({"optimizer": {"name": "mine:Net", "lr": 0.1}}, "optimizer: mine:Net: TypeError: "),

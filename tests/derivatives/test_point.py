@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.func import grad, hessian
 
-from centralflows.derivatives.evaluator import Points
+from centralflows.derivatives.evaluator import DerivativeEvaluator
 from centralflows.derivatives.point import Point, value_and_gradient
 from centralflows.derivatives.svec import svec
 
@@ -55,7 +55,7 @@ def test_a_quadratic_has_no_third_derivative():
 
 
 def test_points_remember_the_last_one_only(tiny):
-    points, w = Points(tiny), tiny.initial_weights
+    points, w = DerivativeEvaluator(tiny), tiny.initial_weights
     first = points.at(w)
     assert points.at(w.clone()) is first
     assert points.at(w + 1) is not first

@@ -213,7 +213,7 @@ def test_publishing_leaves_what_grew_as_it_was(tmp_path, small):
     made = Writer(tmp_path / "growing.zarr", sizes, {})
     for row in records(sizes):
         made.append(row)
-    made.position()  # waits for what is being written
+    made.resume_state()  # waits for what is being written
     before = files(made.store)
     first = files(made.publish(tmp_path / "x.zarr", closing="done"))
     assert files(made.store) == before
@@ -226,7 +226,7 @@ def test_files_once_written_never_change(tmp_path, small, stride):
     made, known = Writer(tmp_path / "growing.zarr", sizes, {}), {}
     for row in records(sizes):
         made.append(row)
-        made.position()
+        made.resume_state()
         now = files(made.store)
         assert known.items() <= now.items()
         known = now
@@ -240,14 +240,14 @@ def test_a_writer_goes_on_from_its_position(tmp_path, small, stride, step):
     first = Writer(tmp_path / "growing.zarr", sizes, {"config": "{}"})
     for row in rows[:step]:
         first.append(row)
-    second = Writer(first.store, sizes, {"config": "{}"}, first.position())
+    second = Writer(first.store, sizes, {"config": "{}"}, first.resume_state())
     for row in rows[step:]:
         second.append(row)
     second.publish(tmp_path / "x.zarr", closing="done")
     assert files(tmp_path / "x.zarr") == files(write(tmp_path / "unbroken.zarr", sizes, rows))
 
 
-@pytest.mark.parametrize("then", [lambda made: made.position(), lambda made: made.publish(made.store / "x.zarr")])
+@pytest.mark.parametrize("then", [lambda made: made.resume_state(), lambda made: made.publish(made.store / "x.zarr")])
 def test_a_file_that_could_not_be_written_is_an_error_before_anything_counts_on_it(tmp_path, small, then):
     """It is written while the next rows come in."""
     sizes = shape(4 * SEGMENT)
@@ -343,7 +343,7 @@ def test_what_waits_to_be_written_is_bounded(tmp_path, small):
     made = Writer(tmp_path / "growing.zarr", sizes, {})
     for row in records(sizes):
         made.append(row)
-        held = made.position()
+        held = made.resume_state()
         assert held["series"]["count"] < 2 * SEGMENT and held["kept"]["count"] < 6
 
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from centralflows.derivatives.eigen_solver import Spectrum, leading_eigenpairs
-from centralflows.derivatives.eigen_tracker import Tracker, _one_step_ahead
+from centralflows.derivatives.eigen_tracker import EigenTracker, _one_step_ahead
 from centralflows.derivatives.point import Point
 
 
@@ -63,7 +63,7 @@ def test_float32_reaches_a_residual_near_its_rounding():
 
 def test_all_modes_above_the_threshold_are_tracked_and_one_below():
     values = torch.cat([torch.tensor([3.0, 2.5, 2.1, 1.9, 1.2]), torch.linspace(0.8, 0, 95)]).double()
-    tracker = Tracker(threshold=1.5, tolerance=1e-8)
+    tracker = EigenTracker(threshold=1.5, tolerance=1e-8)
     found = tracker.update(point_with_hessian(symmetric(values)[0]), ONE)
     np.testing.assert_allclose(found.values, values[:5], atol=1e-6)
 
@@ -72,7 +72,7 @@ def test_all_modes_above_the_threshold_are_tracked_and_one_below():
 def test_all_copies_of_a_multiple_eigenvalue_are_tracked(dtype):
     """That of a linear model with many outputs, X'X for each of them."""
     values = torch.cat([torch.full((6,), 2.0), torch.full((6,), 1.7), torch.linspace(1.2, -0.3, 60)]).to(dtype)
-    found = Tracker(threshold=1.5).update(point_with_hessian(torch.diag(values)), torch.ones(1, dtype=dtype))
+    found = EigenTracker(threshold=1.5).update(point_with_hessian(torch.diag(values)), torch.ones(1, dtype=dtype))
     np.testing.assert_allclose(found.values, [2.0] * 6 + [1.7] * 6 + [1.2], atol=1e-4)  # 8e-4 of a value below, squared
 
 
@@ -82,7 +82,7 @@ def test_a_dense_cluster_is_resolved(seed):
     generator = torch.Generator().manual_seed(seed)
     values = 1.5 + 0.2 * torch.randn(40, generator=generator, dtype=torch.float64)
     values = torch.cat([values, torch.linspace(1.2, -0.5, 260, dtype=torch.float64)]).sort(descending=True).values
-    tracker = Tracker(threshold=1.5, maximum=64)
+    tracker = EigenTracker(threshold=1.5, maximum=64)
     found = tracker.update(point_with_hessian(symmetric(values, seed)[0]), ONE)
     np.testing.assert_allclose(found.values, values[: len(found.values)], atol=1e-3)
     above = found.values >= 1.5
@@ -103,7 +103,7 @@ def test_guesses_are_a_power_step_ahead():
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_a_hessian_that_vanishes_is_followed(dtype):
-    tracker = Tracker(minimum=2)
+    tracker = EigenTracker(minimum=2)
     for _ in range(3):
         found = tracker.update(point_with_hessian(torch.zeros(9, 9, dtype=dtype)), torch.ones(1, dtype=dtype))
         assert torch.equal(found.values, torch.zeros(2, dtype=torch.float64))
@@ -114,7 +114,7 @@ def test_tracking_follows_the_preconditioned_problem():
     values = torch.linspace(4, 0.1, p, dtype=torch.float64)
     matrix, _ = symmetric(values)
     preconditioner = torch.linspace(0.5, 3, p, dtype=torch.float64)
-    found = Tracker(threshold=1e9, minimum=3, tolerance=1e-9).update(point_with_hessian(matrix), preconditioner)
+    found = EigenTracker(threshold=1e9, minimum=3, tolerance=1e-9).update(point_with_hessian(matrix), preconditioner)
     dense = torch.linalg.eigvals(matrix / preconditioner[:, None]).real.sort(descending=True).values
     np.testing.assert_allclose(found.values, dense[:3], rtol=1e-8)
     u = found.vectors / preconditioner.sqrt()[:, None]
@@ -125,7 +125,7 @@ def test_tracking_follows_the_preconditioned_problem():
 def test_a_mode_without_coupling_that_overtakes_is_found():
     """In a diagonal Hessian nothing couples the tracked modes to one that rises; only the guard's noise sees it."""
     p, seen = 50, []
-    tracker = Tracker(threshold=1.5, tolerance=1e-6)
+    tracker = EigenTracker(threshold=1.5, tolerance=1e-6)
     for step in range(16):
         values = torch.linspace(1, 0, p, dtype=torch.float64)
         values[0], values[30] = 1.8, 0.5 if step < 4 else 2.5
@@ -137,7 +137,7 @@ def test_a_mode_without_coupling_that_overtakes_is_found():
 def test_modes_keep_their_sign_and_are_dropped_when_they_fall():
     values = torch.cat([torch.tensor([3.0, 2.5, 1.0]), torch.linspace(0.8, 0, 47)]).double()
     matrix, _ = symmetric(values)
-    tracker = Tracker(threshold=1.5)
+    tracker = EigenTracker(threshold=1.5)
     first = tracker.update(point_with_hessian(matrix), ONE)
     second = tracker.update(point_with_hessian(1.01 * matrix), ONE)
     assert (first.vectors[:, :2] * second.vectors[:, :2]).sum(0).min() > 0.99
@@ -146,7 +146,7 @@ def test_modes_keep_their_sign_and_are_dropped_when_they_fall():
 
 def test_more_modes_than_parameters_are_not_asked_for():
     matrix = torch.diag(torch.tensor([3.0, 2.5, 2.0], dtype=torch.float64))
-    found = Tracker(threshold=0.1).update(point_with_hessian(matrix), ONE)
+    found = EigenTracker(threshold=0.1).update(point_with_hessian(matrix), ONE)
     np.testing.assert_allclose(found.values, [3.0, 2.5, 2.0], rtol=1e-10)
 
 

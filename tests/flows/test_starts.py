@@ -15,7 +15,7 @@ from centralflows.config import profile
 from centralflows.config.processes import StableConfig
 from centralflows.flows.discrete_loop import advance, first_start
 from centralflows.flows.stored_run import stored_state
-from centralflows.jobs.checkpoint_folder import Staging
+from centralflows.jobs.checkpoint_folder import CheckpointFolder
 from centralflows.jobs.store_trajectories import store_discrete, store_flow
 from centralflows.store.trajectory import open_trajectory
 
@@ -32,7 +32,7 @@ def experiment(optimizer, steps=9, **options) -> Experiment:
 def stored(tmp_path, made, **options):
     paths = tmp_path / "discrete.zarr", tmp_path / "midpoint.zarr"
     stride = options.pop("weights_stride", 1)
-    with Staging(paths[0], {}) as staging:
+    with CheckpointFolder(paths[0], {}) as staging:
         store_discrete(made, *paths, weights_stride=stride, attrs={}, staging=staging)
     return paths[0]
 
@@ -57,7 +57,7 @@ def test_a_stored_flow_is_the_flow_in_memory(tmp_path, optimizer):
     made = experiment(optimizer, warm_start=3)
     path = stored(tmp_path, made)
     target = tmp_path / "central.zarr"
-    with Staging(target, {}) as staging:
+    with CheckpointFolder(target, {}) as staging:
         store_flow(made, "central", target, discrete=path, weights_stride=1, attrs={}, staging=staging)
     found, expected = open_trajectory(tmp_path / "central.zarr"), made.run("central")["central"]
     np.testing.assert_array_equal(found.weights, expected.weights)

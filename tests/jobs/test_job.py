@@ -54,7 +54,7 @@ def test_a_record_names_inputs_code_config_and_call(snakemake, monkeypatch):
     }
     assert made["identifier"] == manifest.identifier({"width": 4}, made["source_digest"], {"numbers": source.digest})
     assert manifest.digest(made["modules"]) == made["source_digest"] == snakemake.params.source
-    assert {"workflow/scripts/analysis.py", "workflow/centralflows/metrics.py"} <= made["modules"].keys()
+    assert {"workflow/scripts/analysis.py", "workflow/centralflows/analysis/time_series.py"} <= made["modules"].keys()
     assert made["command"] == "snakemake --cores 1" and made["configfile"] == "mine.yaml"
     assert made["wildcards"] == {"run": "wide"} and made["threads"] == 1 and made["resumed"] == 2
 

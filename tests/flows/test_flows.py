@@ -11,10 +11,10 @@ import torch
 
 from centralflows.common.errors import Diverged, Stopped
 from centralflows.config.processes import CentralConfig
-from centralflows.derivatives.eigen_tracker import Tracker
-from centralflows.derivatives.evaluator import Points
+from centralflows.derivatives.eigen_tracker import EigenTracker
+from centralflows.derivatives.evaluator import DerivativeEvaluator
 from centralflows.derivatives.point import Point
-from centralflows.flows.central_flow import AblatedFlow, CentralFlow
+from centralflows.flows.central_flow import AblatedFlow, CentralFlow, relaxation_time
 from centralflows.flows.discrete_loop import Start
 from centralflows.flows.flow import Frame, Snapshot
 from centralflows.flows.flow_loop import flow_trajectory
@@ -34,9 +34,9 @@ def run(loss, w0, *, lr, steps, flow=CentralFlow, integrator=None, **options):
     integrator = integrator or make_integrator()
     if flow is CentralFlow:
         options = {"relaxation_time": 1.0 / integrator.substeps} | options
-    made = flow(Points(loss), GradientDescent(lr), **options)
+    made = flow(DerivativeEvaluator(loss), GradientDescent(lr), **options)
     records = flow_trajectory(
-        Observer(flow.name), made, integrator, Start(w, (), 0), steps=steps, tracker=Tracker(tolerance=1e-12)
+        Observer(flow.name), made, integrator, Start(w, (), 0), steps=steps, tracker=EigenTracker(tolerance=1e-12)
     )
     records = list(records)
     return records, np.stack([record.weights for record in records])
@@ -100,15 +100,15 @@ def test_integrators_converge_at_their_order(method, order):
 def test_below_the_edge_both_flows_are_gradient_flow(tiny):
     frame = Frame(torch.tensor([1.0], dtype=torch.float64), torch.zeros(tiny.p, 1, dtype=torch.float64))
     w, optimizer = tiny.initial_weights, GradientDescent(0.01)
-    central, _, _ = CentralFlow(Points(tiny), optimizer).velocity(0.0, w, (), frame)
-    stable, _, snapshot = StableFlow(Points(tiny), optimizer).velocity(0.0, w, (), frame)
+    central, _, _ = CentralFlow(DerivativeEvaluator(tiny), optimizer).velocity(0.0, w, (), frame)
+    stable, _, snapshot = StableFlow(DerivativeEvaluator(tiny), optimizer).velocity(0.0, w, (), frame)
     assert torch.equal(central, stable)
     torch.testing.assert_close(stable, -0.01 * snapshot.gradient)
 
 
 def beyond_the_edge(tiny, k: int, eigenvalue: float) -> tuple[float, Frame]:
     """A learning rate at which the k-th effective eigenvalue has the given value, and the frame of k modes."""
-    hessian = Tracker(threshold=1e9, minimum=k, tolerance=1e-12).update(
+    hessian = EigenTracker(threshold=1e9, minimum=k, tolerance=1e-12).update(
         Point(tiny, tiny.initial_weights), torch.ones(1, dtype=torch.float64)
     )
     lr = eigenvalue / float(hessian.values[k - 1])
@@ -118,7 +118,7 @@ def beyond_the_edge(tiny, k: int, eigenvalue: float) -> tuple[float, Frame]:
 def test_the_velocity_does_not_depend_on_the_basis(tiny):
     k = 3
     lr, frame = beyond_the_edge(tiny, k, 2.1)
-    flow = CentralFlow(Points(tiny), GradientDescent(lr), held_slack="full")
+    flow = CentralFlow(DerivativeEvaluator(tiny), GradientDescent(lr), held_slack="full")
     rotation = torch.linalg.qr(torch.randn(k, k, generator=torch.Generator().manual_seed(5), dtype=torch.float64))[0]
     straight, _, snapshot = flow.velocity(0.0, tiny.initial_weights, (), frame)
     turned, _, other = flow.velocity(0.0, tiny.initial_weights, (), Frame(frame.values, frame.vectors @ rotation))
@@ -135,9 +135,9 @@ def test_the_slack_does_not_shrink_beyond_the_relaxation(tiny):
     k, tau, h = 2, 0.25, 1e-5
     lr, frame = beyond_the_edge(tiny, k, 3.0)
     w = tiny.initial_weights
-    dw, _, snapshot = CentralFlow(Points(tiny), GradientDescent(lr), relaxation_time=tau, held_slack="full").velocity(
-        0.0, w, (), frame
-    )
+    dw, _, snapshot = CentralFlow(
+        DerivativeEvaluator(tiny), GradientDescent(lr), relaxation_time=tau, held_slack="full"
+    ).velocity(0.0, w, (), frame)
     u = snapshot.oscillation.basis
 
     def slack(w):
@@ -157,7 +157,7 @@ def test_predictions_are_those_of_an_oscillation_with_this_covariance(tiny):
     k = 2
     lr, frame = beyond_the_edge(tiny, k, 3.0)
     w = tiny.initial_weights
-    _, _, snapshot = CentralFlow(Points(tiny), GradientDescent(lr)).velocity(0.0, w, (), frame)
+    _, _, snapshot = CentralFlow(DerivativeEvaluator(tiny), GradientDescent(lr)).velocity(0.0, w, (), frame)
     oscillation = snapshot.oscillation
     variances, directions = oscillation.principal()
     h = 1e-4
@@ -177,8 +177,8 @@ def test_predictions_are_those_of_an_oscillation_with_this_covariance(tiny):
 def test_without_a_state_the_ablated_flow_is_the_stable_one(tiny):
     _, frame = beyond_the_edge(tiny, 2, 3.0)
     w, optimizer = tiny.initial_weights, GradientDescent(0.1)
-    ablated, _, _ = AblatedFlow(Points(tiny), optimizer).velocity(0.0, w, (), frame)
-    stable, _, _ = StableFlow(Points(tiny), optimizer).velocity(0.0, w, (), frame)
+    ablated, _, _ = AblatedFlow(DerivativeEvaluator(tiny), optimizer).velocity(0.0, w, (), frame)
+    stable, _, _ = StableFlow(DerivativeEvaluator(tiny), optimizer).velocity(0.0, w, (), frame)
     assert torch.equal(ablated, stable)
 
 
@@ -186,8 +186,10 @@ def test_the_ablated_flow_of_scalar_rmsprop_steps_by_two_over_the_sharpness():
     """On the toy, nu = c^2 until y = 2 c / lr; from then on dy/dt = 2 c / y, so y^2 = y_e^2 + 4 c (t - t_e)."""
     lr, c, y0, steps = 0.1, 1.0, 18.0, 80
     start = Start(torch.tensor([0.0, y0], dtype=torch.float64), (torch.tensor([c**2], dtype=torch.float64),), 0)
-    flow = AblatedFlow(Points(toy(c)), ScalarRMSProp(lr, 0.9))
-    records = list(flow_trajectory(Observer("ablated"), flow, make_integrator(), start, steps=steps, tracker=Tracker()))
+    flow = AblatedFlow(DerivativeEvaluator(toy(c)), ScalarRMSProp(lr, 0.9))
+    records = list(
+        flow_trajectory(Observer("ablated"), flow, make_integrator(), start, steps=steps, tracker=EigenTracker())
+    )
     times, edge = np.arange(steps), 2 * c / lr
     late = np.sqrt(edge**2 + 4 * c * np.maximum(times - (edge - y0) / lr, 0))
     exact = np.where(times < (edge - y0) / lr, y0 + lr * times, late)
@@ -199,10 +201,10 @@ def test_the_ablated_flow_of_scalar_rmsprop_steps_by_two_over_the_sharpness():
 
 @pytest.mark.parametrize("optimizer", [ScalarRMSProp(0.1, 0.9), RMSProp(0.1, 0.9)], ids=["scalar", "rmsprop"])
 def test_in_the_ablated_flow_only_the_state_feels_the_oscillation(optimizer):
-    points, w = Points(toy(1.0)), torch.tensor([0.0, 22.0], dtype=torch.float64)
+    points, w = DerivativeEvaluator(toy(1.0)), torch.tensor([0.0, 22.0], dtype=torch.float64)
     state = (torch.ones_like(optimizer.initial_state(w)[0]),)
     preconditioner = optimizer.preconditioner(torch.tensor(5.0, dtype=torch.float64), state)
-    spectrum = Tracker(tolerance=1e-10).update(points.at(w), preconditioner)
+    spectrum = EigenTracker(tolerance=1e-10).update(points.at(w), preconditioner)
     frame = Frame(spectrum.values, spectrum.vectors)
     ablated, averaged, snapshot = AblatedFlow(points, optimizer).velocity(0.0, w, state, frame)
     stable, drift, _ = StableFlow(points, optimizer).velocity(0.0, w, state, frame)
@@ -215,11 +217,11 @@ def test_a_stiff_stable_flow_stops_and_says_so():
         list(
             flow_trajectory(
                 Observer("stable"),
-                StableFlow(Points(toy(1.0)), GradientDescent(0.1)),
+                StableFlow(DerivativeEvaluator(toy(1.0)), GradientDescent(0.1)),
                 make_integrator(),
                 Start(torch.tensor([0.0, 18.0], dtype=torch.float64), (), 0),
                 steps=50,
-                tracker=Tracker(),
+                tracker=EigenTracker(),
                 stop_at_sharpness=1.9,
             )
         )
@@ -242,7 +244,7 @@ def test_the_velocity_does_not_depend_on_the_order_of_the_weights(tiny, rule, se
     step = torch.tensor(3.0, dtype=torch.float64)
     unit = GradientDescent(1.0) if rule is GradientDescent else RMSProp(1.0, 0.9)
     top = (
-        Tracker(tolerance=1e-12, threshold=1e9)
+        EigenTracker(tolerance=1e-12, threshold=1e9)
         .update(Point(tiny, w), unit.preconditioner(step, state))
         .values[0]
         .item()
@@ -250,8 +252,8 @@ def test_the_velocity_does_not_depend_on_the_order_of_the_weights(tiny, rule, se
     optimizer = GradientDescent(8.0 / top) if rule is GradientDescent else RMSProp(8.0 / top, 0.9)
 
     def velocity(objective, w, state):
-        points = Points(objective)
-        spectrum = Tracker(tolerance=1e-12).update(points.at(w), optimizer.preconditioner(step, state))
+        points = DerivativeEvaluator(objective)
+        spectrum = EigenTracker(tolerance=1e-12).update(points.at(w), optimizer.preconditioner(step, state))
         flow = CentralFlow(points, optimizer, 3, held_slack="full")
         dw, ds, snapshot = flow.velocity(0.0, w, state, Frame(spectrum.values, spectrum.vectors))
         return dw, ds, snapshot.oscillation.loss
@@ -270,7 +272,7 @@ def test_a_mode_arrives_with_a_kink_and_not_with_a_jump_if_it_is_admitted_early_
     """On the toy, a mode rises by lr^2 c a unit; admitted at slack 0.05, X is zero there if tau lr^2 c < 0.05."""
     lr, tau, slack = 0.1, 0.25, 0.05
     c = lr_c_tau * slack / tau / lr**2
-    flow = CentralFlow(Points(toy(c)), GradientDescent(lr), relaxation_time=tau)
+    flow = CentralFlow(DerivativeEvaluator(toy(c)), GradientDescent(lr), relaxation_time=tau)
     vectors = torch.tensor([[1.0], [0.0]], dtype=torch.float64)
 
     def rise(value: float) -> float:
@@ -311,7 +313,7 @@ def test_beyond_the_edge_steps_and_relaxation_are_shorter(excess, pace):
 def test_a_step_of_the_default_takes_an_excess_away():
     """Of exp(z), three stages make 1 + z + z^2/2 + z^3/8, which is nothing at z = -1/tau = -2."""
     lr, central = 0.1, CentralConfig()
-    assert central.relaxation_time == 0.5
+    assert relaxation_time(central.method, central.substeps) == 0.5
     _, weights = run(
         toy(1.0),
         [0.0, 2.01 / lr],
@@ -319,14 +321,14 @@ def test_a_step_of_the_default_takes_an_excess_away():
         steps=2,
         integrator=make_integrator(central.method, central.substeps, proportional=True),
         third_derivatives="followed",
-        relaxation_time=central.relaxation_time,
+        relaxation_time=relaxation_time(central.method, central.substeps),
     )
     assert lr * weights[1, 1] == pytest.approx(2, rel=1e-9)
 
 
 @pytest.mark.parametrize(("sharpness", "cubic"), [(1.1, 0), (1.3, 1 / 8)])
 def test_far_below_the_edge_a_velocity_is_saved(sharpness, cubic):
-    flow = StableFlow(Points(lambda w: sharpness * w @ w / 2), GradientDescent(1.0))
+    flow = StableFlow(DerivativeEvaluator(lambda w: sharpness * w @ w / 2), GradientDescent(1.0))
     w, integrator = torch.ones(1, dtype=torch.float64), make_integrator("jameson3", 1, proportional=True)
     frame = Frame(torch.tensor([sharpness], dtype=torch.float64), torch.ones(1, 1, dtype=torch.float64))
     ahead, *_ = integrator.advance(flow, 0.0, w, (), frame)
@@ -344,7 +346,7 @@ class Swing(StableFlow):
 
 def test_three_stages_are_of_second_order_in_time():
     w, frame = torch.ones(1, dtype=torch.float64), Frame(torch.zeros(1), torch.ones(1, 1))
-    swing, errors = Swing(Points(lambda w: w.sum()), GradientDescent(1.0)), []
+    swing, errors = Swing(DerivativeEvaluator(lambda w: w.sum()), GradientDescent(1.0)), []
     for substeps in (8, 16, 32):
         ahead, *_ = make_integrator("jameson3", substeps).advance(swing, 0.0, w, (), frame)
         errors.append(abs(ahead.item() - math.exp(math.sin(1.0))))
@@ -357,7 +359,7 @@ def test_the_error_of_a_small_move_among_many_large_weights_is_seen():
     single step of a unit of time errs by 0.05 of it. The tolerance is 0.03 of the move."""
     stiff, falling = torch.tensor([60.0, 3.0])
     made = StableFlow(
-        Points(lambda w: (stiff * w[0] ** 2 + falling * w[1] ** 2) / 2 + 0 * w.sum()), GradientDescent(1.0)
+        DerivativeEvaluator(lambda w: (stiff * w[0] ** 2 + falling * w[1] ** 2) / 2 + 0 * w.sum()), GradientDescent(1.0)
     )
     w = torch.full((20_000,), 10.0)
     w[0], w[1] = 0.0, 0.05
@@ -367,7 +369,7 @@ def test_the_error_of_a_small_move_among_many_large_weights_is_seen():
         make_integrator("rkc2", 0.6),
         Start(w, (), 0),
         steps=2,
-        tracker=Tracker(threshold=math.inf),
+        tracker=EigenTracker(threshold=math.inf),
     )
     before, after = (record.weights[1] for record in records)
     assert abs(after - before * math.exp(-3)) < 0.03 * (before - after)
@@ -391,11 +393,11 @@ def test_a_learning_rate_that_jumps_acts_from_its_step_on(flow, integrator, erro
     at the end of the step before it, half of a step would be of another length: 0.02 for the smaller factor, 0.05 for the
     larger."""
     first, lr = 1, piecewise(0.05, steps=[6], factors=[factor])  # step counter 6: the step from w_5 on
-    made = flow(Points(lambda w: w @ w / 2), GradientDescent(lr), first)
+    made = flow(DerivativeEvaluator(lambda w: w @ w / 2), GradientDescent(lr), first)
     start = Start(torch.ones(1, dtype=torch.float64), (), 0)
     with counted() as counts:
         records = list(
-            flow_trajectory(Observer("flow"), made, integrator, start, steps=10, tracker=Tracker(tolerance=1e-12))
+            flow_trajectory(Observer("flow"), made, integrator, start, steps=10, tracker=EigenTracker(tolerance=1e-12))
         )
     passed = np.cumsum([0.0] + 5 * [0.05] + 4 * [0.05 * factor])
     np.testing.assert_allclose([record.weights[0] for record in records], np.exp(-passed), rtol=error)

@@ -1,4 +1,4 @@
-"""Points against the figures they are drawn from, and their split and standardisation."""
+"""DerivativeEvaluator against the figures they are drawn from, and their split and standardisation."""
 
 import numpy as np
 import pytest

@@ -216,7 +216,7 @@ def test_it_runs_from_a_configuration(name):
             "optimizer": {"name": "gd", "lr": 0.05},
             "criterion": "cross-entropy",
             "steps": 3,
-            "chunk_size": 2,
+            "microbatch_size": 2,
         }
     )
     experiment = make_experiment(run, dataset(name))
