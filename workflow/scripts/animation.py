@@ -1,10 +1,10 @@
 """Draw one figure as a GIF that grows with time."""
 
 from centralflows.figures.animation import animate
-from centralflows.jobs.drawing import drawn
+from centralflows.jobs.stored_figure import stored_figure
 from centralflows.jobs.job import job
 
 with job(snakemake) as this:
-    figure = drawn(this)
+    figure = stored_figure(this)
     animate(figure, this.output("gif"), identifier=this.identifier)
     this.record("manifest", "gif")

@@ -10,7 +10,7 @@ from ..store.trajectory import open_trajectory
 from .job import Job
 
 
-def drawn(job: Job) -> Figure:
+def stored_figure(job: Job) -> Figure:
     """The figure that the job's configuration names, from its inputs, `<run>/<store>` each."""
     slug = job.config["draw"]
     stores = ("discrete", "midpoint", *CATALOGUE[slug].stores)
