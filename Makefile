@@ -1,4 +1,4 @@
-# `make figures` redraws every figure of the default profile; `make test` runs the tests. Both create .venv first.
+# `make figures` makes every figure of the default profile; `make test` runs the tests. Both create .venv first.
 
 PYTHON ?= python3
 CORES ?= all
@@ -18,7 +18,7 @@ smoke: $(VENV)/.ready
 
 test: $(VENV)/.tested
 
-# Tests are run again when something changed that they could depend on; `make retest` runs them anyway.
+# Runs the tests if a file changed on which they could depend. `make retest` always runs them.
 SOURCES := $(shell find Makefile README.md Snakefile pyproject.toml config envs profiles tests workflow -type f \
 	-not -path '*/__pycache__/*' -not -path '*.egg-info/*')
 $(VENV)/.tested: $(VENV)/.ready $(SOURCES)
@@ -29,15 +29,15 @@ $(VENV)/.tested: $(VENV)/.ready $(SOURCES)
 retest: $(VENV)/.ready
 	$(RUN) python -m pytest && touch $(VENV)/.tested
 
-# Kills 500 jobs, damages files, and writes the table in README.md: about an hour on two cores.
+# Kills 500 jobs, damages files, and writes the table in README.md. Takes about an hour on two cores.
 survival: $(VENV)/.ready
 	$(RUN) CENTRALFLOWS_KILLS=500 python -m pytest --survival-table
 
-# Where every run of a profile stands: `make status PROFILE=smoke`.
+# Shows the state of every run of a profile: `make status PROFILE=smoke`.
 status: $(VENV)/.ready
 	@$(RUN) python -m centralflows status $(PROFILE)
 
-# Everything that a profile has made, held against its seals: `make verify PROFILE=smoke`.
+# Verifies all outputs of a profile against their manifests: `make verify PROFILE=smoke`.
 PROFILE ?= default
 verify: $(VENV)/.ready
 	$(RUN) python -m centralflows verify $(PROFILE)
@@ -48,11 +48,12 @@ crate: $(VENV)/.ready
 report: figures
 	$(RUN) snakemake --report report.html
 
-# What each process costs on this machine, some minutes on one core; results/benchmarks/ has JSON, table and figure.
+# Measures the cost of each process on this machine: JSON, table and figure in results/benchmarks/. Takes some minutes
+# on one core.
 benchmark: $(VENV)/.ready
 	$(RUN) snakemake --cores 1 --force benchmark
 
-# The default profile's gallery and pictures, for the README and for readers of the repository.
+# Copies the gallery and the pictures of the default profile into the repository, where the README shows them.
 gallery: figures
 	mkdir -p figures/gallery && rm -f figures/gallery/*.png && cp figures/default/*.png figures/gallery/
 	sed 's|<img src="|<img src="gallery/|' figures/default/README.md > figures/README.md
@@ -62,15 +63,15 @@ animations: $(VENV)/.ready
 
 lint: $(VENV)/.ready
 	$(RUN) ruff check . && $(RUN) ruff format --check . && $(RUN) snakefmt --check Snakefile workflow
-	$(RUN) snakemake --lint
+	$(RUN) lint-imports && $(RUN) snakemake --lint
 
-# What snakemake needs to hand jobs to a scheduler: docs/cluster.md.
+# Installs Snakemake's plugins for schedulers (docs/cluster.md).
 cluster: $(VENV)/.ready
 	$(BIN)/python -m pip install --quiet --requirement envs/cluster.in --constraint envs/requirements.lock
 	$(BIN)/python -m pip check
 
-# The lock serves as constraints: installed as requirements it would bring CUDA to machines without a GPU.
-# One at a time: another make waits here, and finds it done.
+# The lock serves as constraints. Installed as requirements, it would bring CUDA to machines without a GPU.
+# Only one make installs at a time ($(ALONE)): a second one waits here, then finds the installation complete.
 $(VENV)/.ready: envs/requirements.in envs/requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("Python 3.11 or newer is needed, found " + sys.version + "; give it as make PYTHON=python3.x")'
 	@$(PYTHON) -c '$(ALONE)' $(MAKE) --no-print-directory $(VENV)/.installed
@@ -83,7 +84,7 @@ $(VENV)/.installed: envs/requirements.in envs/requirements.lock pyproject.toml
 	$(BIN)/python -m pip check
 	@touch $@
 
-# Needs uv on PATH.
+# Updates the lock. Needs uv on PATH.
 lock:
 	uv pip compile --quiet --universal --python-version 3.11 --no-header envs/requirements.in envs/cluster.in \
 		--output-file envs/requirements.lock

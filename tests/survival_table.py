@@ -10,21 +10,21 @@ BEGIN, END = "<!-- survived: begin -->\n", "<!-- survived: end -->\n"
 
 KINDS = {
     "kill": (
-        "a trajectory job killed (SIGKILL) at a random touch of the file system",
-        "the same bytes as unbroken; at most the steps since the last commit are repeated",
+        "a trajectory job killed (SIGKILL) at a random access to the file system",
+        "the bytes of an uninterrupted run; at most the steps since the last checkpoint are repeated",
     ),
-    "resume": ("a bit flipped in what a killed job had kept", "found when it is taken up; the run begins anew"),
+    "resume": ("a bit flipped in the checkpoint of a killed job", "found when the job resumes; the run begins again"),
     "damage": (
-        "a finished or kept file with a bit flipped, cut short, or removed",
-        "found by `verify`, of finished ones by `audit` too",
+        "a file of an output or a checkpoint with a bit flipped, cut short, or removed",
+        "found by `verify`; in outputs by `audit` too",
     ),
     "config": (
         "a configuration with mistakes drawn at random",
-        "accepted, or refused with a message that names the key",
+        "accepted, or refused with an error that names the key",
     ),
     "data": (
-        "a dataset file or archive with bytes changed, cut or put in",
-        "refused with one message, or whole all the same",
+        "a dataset file or archive with bytes changed, removed or added",
+        "refused with one error, or read without harm",
     ),
 }
 """What is done, and what comes of it."""
@@ -33,7 +33,7 @@ KINDS = {
 def table(counts: Mapping[str, int]) -> str:
     """Markdown, a row for each kind that was counted."""
     rows = [f"| {done} | {counts[kind]:,} | {outcome} |" for kind, (done, outcome) in KINDS.items() if counts.get(kind)]
-    return "\n".join(["| what was done | times | what came of it, each time |", "| --- | --- | --- |", *rows, ""])
+    return "\n".join(["| done | times | outcome, each time |", "| --- | --- | --- |", *rows, ""])
 
 
 def write(counts: Mapping[str, int], page: Path = README) -> None:

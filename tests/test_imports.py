@@ -1,123 +1,74 @@
-"""Imports go one way, and what only reads stores needs no torch; imports inside functions count."""
+"""The wings of the package: imports go one way, and every name is unique."""
 
 from __future__ import annotations
 
-import ast
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
+from calls import ROOT
 
-import centralflows
+PACKAGE = ROOT / "workflow" / "centralflows"
+WINGS = sorted(folder.name for folder in PACKAGE.iterdir() if folder.is_dir() and folder.name != "__pycache__")
 
-PACKAGE = Path(centralflows.__file__).parent
-CHAIN = ("objective", "derivatives", "optimizers", "spectrum", "complementarity", "edge", "flows", "integrate")
-LIGHT = (
-    "trajectory",
-    "metrics",
-    "provenance",
-    "environment",
-    "lineage",
-    "changes",
-    "difference",
-    "__main__",
-    "jobs",
-    "config",
-    "schema",
-    "catalogue",
-    "measures",
-    "claims",
-    "scorecard",
-    "gallery",
-    "windows",
-    "config_messages",
-    "config_docs",
-    "progress",
-    "symmetric",
-    "sizes",
-    "demands",
-    "settings",
-    "captions",
-    "status",
-    "commit",
-    "lock",
+
+def contracts(folder: Path) -> subprocess.CompletedProcess:
+    """The contracts of pyproject.toml, checked on the package in a folder."""
+    call = [Path(sys.executable).parent / "lint-imports", "--no-cache", "--config", ROOT / "pyproject.toml"]
+    environment = os.environ | {"PYTHONPATH": str(folder)}
+    done = subprocess.run(call, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    done.stdout = re.sub(r"\x1b\[\d+m", "", done.stdout)  # colours
+    return done
+
+
+def test_the_contracts_of_imports_are_kept():
+    done = contracts(ROOT / "workflow")
+    assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.parametrize(
+    ("file", "line", "broken"),
+    [
+        ("store/trajectory.py", "import torch", "No torch where stores and configurations are read"),
+        ("config/run.py", "def late():\n    import torch", "No torch where stores and configurations are read"),
+        ("derivatives/point.py", "from ..flows import gram", "Wings import one way"),
+        ("figures/style.py", "from ..provenance import lineage", "Wings import one way"),
+        ("analysis/claims.py", "from ..problems.data import sorting", "Analysis depends on stores"),
+        ("flows/flow.py", "import torchdiffeq", "One module imports the integrator library"),
+    ],
 )
-LIGHT_PACKAGES = ("figures", "data", "commands")
-HEAVY = {"torch", "torchdiffeq"}
+def test_a_wrong_import_breaks_a_contract(tmp_path, file, line, broken):
+    shutil.copytree(PACKAGE, tmp_path / "centralflows", ignore=shutil.ignore_patterns("__pycache__", "*.npz"))
+    with (tmp_path / "centralflows" / file).open("a") as module:
+        module.write(f"\n{line}\n")
+    done = contracts(tmp_path)
+    assert done.returncode == 1
+    assert re.search(rf"^{broken}.* BROKEN", done.stdout, flags=re.M), done.stdout
 
 
-def module_of(file: Path) -> str:
-    parts = file.relative_to(PACKAGE.parent).with_suffix("").parts
-    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+def test_the_top_of_the_package_is_seen_at_a_glance():
+    entries = {entry.name for entry in PACKAGE.iterdir()} - {"__init__.py", "__pycache__"}
+    assert len(entries) <= 12, entries
 
 
-FILES = {module_of(file): file for file in PACKAGE.rglob("*.py")}
+def test_no_two_files_share_a_name():
+    names = Counter(file.name for file in PACKAGE.rglob("*.py") if file.name != "__init__.py")
+    assert [name for name, count in names.items() if count > 1] == []
 
 
-def imports(module: str) -> set[str]:
-    """Modules that a module imports by itself, with the packages that hold them."""
-    file = FILES[module]
-    found = set()
-    for node in ast.walk(ast.parse(file.read_text())):
-        if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom):
-            package = module.split(".") if file.name == "__init__.py" else module.split(".")[:-1]
-            base = (
-                [*package[: len(package) + 1 - node.level], *filter(None, [node.module])]
-                if node.level
-                else [node.module]
-            )
-            base = ".".join(base)
-            found |= {base, *(f"{base}.{alias.name}" for alias in node.names if f"{base}.{alias.name}" in FILES)}
-    return found | {name.rsplit(".", 1)[0] for name in found if name in FILES and "." in name}
+def test_the_tests_mirror_the_wings():
+    assert [wing for wing in WINGS if not list((ROOT / "tests" / wing).rglob("test_*.py"))] == []
 
 
-def reached(module: str) -> dict[str, str]:
-    """All that importing a module imports, with the module of this package that does it."""
-    pending, found = [module], {}
-    while pending:
-        current = pending.pop()
-        for name in imports(current) - found.keys():
-            found[name] = current
-            if name in FILES:
-                pending.append(name)
-    return found
-
-
-def below(package: str) -> list[str]:
-    return sorted(
-        name for name in FILES if name == f"centralflows.{package}" or name.startswith(f"centralflows.{package}.")
-    )
-
-
-def test_the_finder_sees_imports_of_every_kind():
-    assert {"centralflows.schema", "centralflows.data.sorting", "centralflows.data.examples"} <= imports(
-        "centralflows.data"
-    )
-    assert {"torch", "torchdiffeq", "centralflows.optimizers.base"} <= imports("centralflows.integrate")
-    assert "torch" in reached("centralflows.experiment")
-    assert "centralflows.derivatives" in reached("centralflows.integrate")  # by way of flows
-    assert "centralflows.derivatives" not in imports("centralflows.integrate")
-
-
-@pytest.mark.parametrize("name", CHAIN)
-def test_the_mathematics_imports_only_what_comes_before_it(name):
-    later = {module for other in CHAIN[CHAIN.index(name) + 1 :] for module in below(other)}
-    for module in below(name):
-        assert not imports(module) & later, module
-
-
-LIGHT_MODULES = [f"centralflows.{name}" for name in LIGHT] + [name for p in LIGHT_PACKAGES for name in below(p)]
-
-
-@pytest.mark.parametrize("module", LIGHT_MODULES)
-def test_reading_stores_needs_no_torch(module):
-    found = reached(module)
-    heavy = {name: by for name, by in found.items() if name.split(".")[0] in HEAVY}
-    assert not heavy, f"{module} imports {heavy}"
-
-
-def test_one_file_alone_knows_the_integrator_library():
-    assert [name for name in FILES if any(i.split(".")[0] == "torchdiffeq" for i in imports(name))] == [
-        "centralflows.integrate"
-    ]
+@pytest.mark.parametrize(
+    "module", ["analysis.time_series", "figures", "config.profile", "store.trajectory", "jobs.job"]
+)
+def test_reading_stores_loads_no_torch(module):
+    code = f"import sys, centralflows.{module}; print(sorted({{'torch', 'torchdiffeq'}} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

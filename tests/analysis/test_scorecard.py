@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from centralflows.analysis import measures
+from centralflows.analysis import claims
 from centralflows.analysis.claims import CLAIMS, FAILS, HOLDS, UNDECIDED, Claim
 from centralflows.analysis.scorecard import crossings, learning_rates, misses, scorecard
 from centralflows.figures.gallery import gallery
@@ -178,5 +178,5 @@ def test_the_card_is_plain_data_and_makes_the_gallery():
 
 
 def test_the_second_half_of_the_time_at_the_edge():
-    steps = measures.at_edge(run()).values
+    steps = claims.at_edge(run()).values
     assert steps[0] == (ONSET + STEPS - 1) // 2 and steps[-1] == STEPS - 1

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-
 import numpy as np
 import pytest
 import xarray as xr
@@ -179,10 +176,3 @@ def test_weights_that_were_not_stored_leave_no_distance():
     data = {name: trajectory(name) for name in ("discrete", "midpoint", "stable")}
     data["stable"]["distance"][:] = np.nan
     assert "stable_distance" not in analyse(data, width=2.0).attrs
-
-
-@pytest.mark.parametrize("module", ["metrics", "figures", "config", "trajectory", "jobs"])
-def test_reading_stores_loads_no_torch(module):
-    code = f"import sys, centralflows.{module}; print(sorted({{'torch', 'torchdiffeq'}} & set(sys.modules)))"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[]"

@@ -131,9 +131,9 @@ PartitionName=main Nodes={host} Default=YES MaxTime=INFINITE State=UP
 
 
 def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    with socket.socket() as check_derivatives:
+        check_derivatives.bind(("127.0.0.1", 0))
+        return check_derivatives.getsockname()[1]
 
 
 @contextmanager

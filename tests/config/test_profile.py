@@ -465,7 +465,7 @@ def example() -> Any:
 
 
 def test_generated_documents_are_up_to_date():
-    cure = "run `python -m centralflows.config_docs`"
+    cure = "run `python -m centralflows.config.manual`"
     readme = (ROOT / "config" / "README.md").read_text()
     assert (ROOT / "config" / "schema.json").read_text() == manual.schema(), cure
     assert readme == manual.manual(readme), cure

@@ -12,8 +12,8 @@ from torch import nn
 
 from centralflows import GradientDescent, Objective
 from centralflows.config.processes import PUBLISHED_CENTRAL
+from centralflows.derivatives.counts import counted
 from centralflows.flows.experiment import Experiment
-from centralflows.jobs.benchmarks.derivative_counts import counted
 
 STEPS = 40
 

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from centralflows import Objective
-from centralflows.derivatives.derivative_check import WrongDerivatives, derivative_errors, probe
+from centralflows.derivatives.derivative_check import WrongDerivatives, derivative_errors, check_derivatives
 from centralflows.problems.networks.norms import LayerNorm
 
 
@@ -20,7 +20,7 @@ def objective(*layers: nn.Module, inputs: tuple[int, ...] = (12, 6)) -> Objectiv
 
 
 def checked(objective: Objective) -> dict[str, float]:
-    return probe(objective, objective.initial_weights)
+    return check_derivatives(objective, objective.initial_weights)
 
 
 @pytest.mark.parametrize("activation", [nn.GELU, nn.SiLU, nn.Tanh])

@@ -5,9 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from centralflows.config.run import RunConfig
 from centralflows.derivatives.point import Point
+from centralflows.flows.device import prepare
 from centralflows.flows.experiment import Experiment
 from centralflows.flows.make_experiment import make_experiment
 from centralflows.problems.data.make_dataset import make_dataset
@@ -58,3 +60,13 @@ def test_trajectories_agree_across_threads(optimizer):
         if process != "discrete":
             values = [run[process].effective_eigenvalues.isel(mode=0) for run in (two, one)]
             np.testing.assert_allclose(*values, rtol=1e-6, err_msg=process)
+
+
+def test_the_threads_of_numpys_blas_are_those_of_the_configuration():
+    before = threadpool_limits()
+    try:
+        prepare("cpu", 1)
+        pools = [pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"]
+        assert pools and set(pools) == {1}
+    finally:
+        before.restore_original_limits()

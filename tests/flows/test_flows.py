@@ -11,6 +11,7 @@ import torch
 
 from centralflows.common.errors import Diverged, Stopped
 from centralflows.config.processes import CentralConfig
+from centralflows.derivatives.counts import counted
 from centralflows.derivatives.eigen_tracker import EigenTracker
 from centralflows.derivatives.evaluator import DerivativeEvaluator
 from centralflows.derivatives.point import Point
@@ -21,7 +22,6 @@ from centralflows.flows.flow_loop import flow_trajectory
 from centralflows.flows.integrators import make_integrator
 from centralflows.flows.observer import Observer
 from centralflows.flows.stable_flow import StableFlow
-from centralflows.jobs.benchmarks.derivative_counts import counted
 from centralflows.optimizers.gd import GradientDescent
 from centralflows.optimizers.rmsprop import RMSProp
 from centralflows.optimizers.scalar_rmsprop import ScalarRMSProp

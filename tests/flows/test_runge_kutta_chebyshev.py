@@ -9,9 +9,9 @@ from torch import nn
 
 from centralflows import Experiment, GradientDescent, Objective, RMSProp, ScalarRMSProp
 from centralflows.config.processes import PUBLISHED_STABLE, StableConfig
+from centralflows.derivatives.counts import counted
 from centralflows.flows.integrators import make_integrator
 from centralflows.flows.runge_kutta_chebyshev import chebyshev_step, moved, scheme, stages_for, step_error
-from centralflows.jobs.benchmarks.derivative_counts import counted
 from centralflows.problems.criteria import mean_squared_error
 
 

@@ -16,7 +16,7 @@ from centralflows.flows.make_experiment import make_experiment
 from centralflows.jobs.plugin_checks import mistakes
 from centralflows.problems import criteria
 from centralflows.problems.data.make_dataset import make_dataset
-from centralflows.problems.networks.make_network import make_network
+from centralflows.problems.networks.make_network import Unfitting, make_network
 
 MODULE = """
 import numpy as np
@@ -135,7 +135,7 @@ def test_networks_of_the_package_learn_datasets_of_ones_own():
         == []
     )
     with pytest.raises(
-        make_network.Unfitting, match=r"'mlp' takes images or points, and the dataset \(random points\) has tokens"
+        Unfitting, match=r"'mlp' takes images or points, and the dataset \(random points\) has tokens"
     ):
         make_experiment(run(dataset=tokens, model={"name": "mlp"}), make_dataset(run(dataset=tokens).dataset))
 

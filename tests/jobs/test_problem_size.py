@@ -5,12 +5,14 @@ from __future__ import annotations
 import pytest
 import torch
 from pydantic import TypeAdapter
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from centralflows.config.datasets import AnyDataset
-from centralflows.config.network_sizes import UNKNOWN, size
 from centralflows.config.run import RunConfig
+from centralflows.jobs.problem_size import UNKNOWN, size
 from centralflows.problems.data.make_dataset import make_dataset
+from centralflows.problems.networks.lstm import Lstm
 from centralflows.problems.networks.make_network import make_network
 
 IMAGES = {"name": "cifar10", "classes": 3, "examples": 6, "test_examples": 3, "pool": 2}
@@ -42,26 +44,36 @@ def test_weights_and_products_are_those_of_the_network(dataset, model):
     network = make_network(run.model, made, seed=0)
     counted = size(run)
     assert (counted.p, counted.n) == (sum(w.numel() for w in network.parameters()), len(made.inputs))
-    with FlopCounterMode(display=False) as flops, torch.no_grad():
+    # The fused attention kernels of a CPU are not counted.
+    with FlopCounterMode(display=False) as flops, sdpa_kernel(SDPBackend.MATH), torch.no_grad():
         network(torch.from_numpy(made.inputs[:1]))
-    # A product and a sum each are two operations. The network looks symbols up, adds biases and scales norms without them;
-    # attention multiplies numbers that are no weights: small parts, except where networks are as small as these.
-    assert flops.get_total_flops() / 2 == pytest.approx(counted.products, rel=0.5)
+    # A product and a sum each are two operations.
+    assert flops.get_total_flops() == 2 * counted.products > 0
 
 
 def test_sentences_are_counted_without_their_files():
     dataset, model = TypeAdapter(AnyDataset), {"name": "lstm", "width": 4}
     sentences = {"name": "sst2", "length": 10, "examples": 4, "test_examples": 2, "binary": True}
     assert dataset.validate_python(sentences).kind == "tokens"
-    network = make_network.Lstm(symbols=257, length=10, outputs=1, width=4)
+    network = Lstm(symbols=257, length=10, outputs=1, width=4)
     assert size(run_of(sentences, model)).p == sum(w.numel() for w in network.parameters())
 
 
-def test_what_is_held_at_once_is_a_slice():
-    assert size(run_of(IMAGES, {"name": "cnn"}, microbatch_size=4)).slice == 4
-    assert size(run_of(IMAGES, {"name": "cnn"}, microbatch_size=100)).slice == 6
+def test_products_of_a_linear_network_are_its_weights_without_biases():
+    network = {"name": "mlp", "width": 5, "depth": 1}
+    assert size(run_of({"name": "moons", "examples": 6, "test_examples": 2}, network)).products == 2 * 5 + 5 * 2
+
+
+def test_what_is_held_at_once_is_a_microbatch():
+    assert size(run_of(IMAGES, {"name": "cnn"}, microbatch_size=4)).microbatch == 4
+    assert size(run_of(IMAGES, {"name": "cnn"}, microbatch_size=100)).microbatch == 6
+
+
+def test_nothing_is_allocated_for_a_network_of_any_size():
+    huge = {"name": "mlp", "width": 10**6}  # a million million weights
+    assert size(run_of(IMAGES, huge)).p > 10**12
 
 
 def test_plugins_are_assumed_to_be_large():
-    assert size(run_of(IMAGES, {"name": "mine:Net"})) == UNKNOWN._replace(n=6, slice=6)
+    assert size(run_of(IMAGES, {"name": "mine:Net"})) == UNKNOWN._replace(n=6, microbatch=6)
     assert size(run_of({"name": "mine:waves", "examples": "few"}, {"name": "mine:Net"})) == UNKNOWN

@@ -6,9 +6,10 @@ from typing import get_args
 
 import pytest
 
-from centralflows.config import resources
+from centralflows.config.datasets import Kind
+from centralflows.config.networks import networks_for
 from centralflows.config.run import Process, RunConfig
-from centralflows.problems.networks import make_network
+from centralflows.jobs import resources
 
 CIFAR10 = {"name": "cifar10", "test_examples": 8}
 SORTING = {"name": "sorting", "test_examples": 8}
@@ -36,7 +37,7 @@ def run_of(dataset: dict, model: dict, **more) -> RunConfig:
 
 def test_every_process_and_every_network_was_thought_of():
     assert {*get_args(Process), "speeds"} == resources.GRADIENTS.keys()
-    assert make_network.NETWORKS.keys() == resources.BYTES.keys()
+    assert {name for kind in get_args(Kind) for name in networks_for(kind)} == resources.BYTES.keys()
 
 
 @pytest.mark.parametrize(("dataset", "model", "measured"), MEASURED)

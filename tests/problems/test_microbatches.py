@@ -11,7 +11,7 @@ from torch import nn
 
 from centralflows import Experiment, GradientDescent, Objective
 from centralflows.common.errors import OutOfMemory
-from centralflows.derivatives.derivative_check import probe
+from centralflows.derivatives.derivative_check import check_derivatives
 from centralflows.derivatives.evaluator import DerivativeEvaluator
 from centralflows.derivatives.point import Point, value_and_gradient
 from centralflows.problems.criteria import CRITERIA
@@ -152,9 +152,9 @@ def test_a_criterion_that_is_no_mean_is_refused():
     made = objective("user")
     summed = Objective(made.network, made.inputs, made.targets, lambda f, y: (f - y).square().sum(), microbatch_size=4)
     with pytest.raises(NotSeparable, match="must average over them"):
-        probe(summed, made.initial_weights)
-    probe(objective("user", 4), made.initial_weights)
-    probe(objective("cross-entropy", 4), made.initial_weights)
+        check_derivatives(summed, made.initial_weights)
+    check_derivatives(objective("user", 4), made.initial_weights)
+    check_derivatives(objective("cross-entropy", 4), made.initial_weights)
 
 
 class Bounded(nn.Module):

@@ -15,11 +15,12 @@ import pytest
 import yaml
 from calls import command, environment, snakemake
 
+from centralflows.common.hashing import canonical, source_digest
 from centralflows.jobs import job
 from centralflows.jobs.concurrent_calls import Overtaken, announce, attend
 from centralflows.jobs.lock import Lock, Locked
 from centralflows.provenance import manifest
-from centralflows.store.trajectory import canonical, open_trajectory
+from centralflows.store.trajectory import open_trajectory
 
 RUN = {
     "dataset": {"name": "moons", "examples": 40, "test_examples": 8},
@@ -150,7 +151,7 @@ def test_a_lock_of_the_dead_is_free(tmp_path):
 
 def fake_job(folder: Path) -> SimpleNamespace:
     """What Snakemake hands to the script of rule `flow`."""
-    source = manifest.digest(manifest.module_digests(manifest.script_of("flow")))
+    source = source_digest(manifest.script_of("flow"))
     return SimpleNamespace(
         output=[str(folder / "x.zarr")],
         log=[str(folder / "x.log")],

@@ -6,20 +6,19 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
-from importlib import import_module
 
 from .common.errors import UserError
+from .jobs.commands import audit, check, diff, status, verify
 
-COMMANDS = ("audit", "check", "diff", "status", "verify")
-"""Modules of `centralflows.commands`. Each has `arguments(parser)` and `main(options)`, which returns the exit status."""
+COMMANDS = {"audit": audit, "check": check, "diff": diff, "status": status, "verify": verify}
+"""Each has `arguments(parser)` and `main(options)`, which returns the exit status."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command. An error that a user can mend is one message, and status 1."""
+    """Run one command and return its exit status. An error that a user can mend is one message, and status 1."""
     parser = argparse.ArgumentParser(prog="python -m centralflows", description=__doc__)
     parsers = parser.add_subparsers(dest="command", required=True, metavar="command")
-    for name in COMMANDS:
-        command = import_module(f".jobs.commands.{name}", __package__)
+    for name, command in COMMANDS.items():
         text = command.__doc__.partition("\n")[0]
         own = parsers.add_parser(name, help=text, description=text)
         command.arguments(own)
@@ -27,7 +26,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         return options.main(options)
-    except BrokenPipeError:  # whoever reads, `head` say, has seen enough; Python would complain once more at its end
+    except BrokenPipeError:  # the reader, `head` for example, has closed the pipe; Python would complain again at exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except (UserError, OSError) as error:
         print(f"{type(error).__name__}: {error}", file=sys.stderr)

@@ -1,10 +1,10 @@
-"""Analysis of stored trajectories."""
+"""Analysis of stored trajectories, and the scorecard."""
 
 SCORED = job_settings.scorecard(CONFIG)
 
 
 rule analysis:
-    """Time averages of the discrete run, and how the flows compare with them."""
+    """Compute time averages of the discrete run, and compare the flows with them."""
     input:
         unpack(trajectories_of),
     output:
@@ -25,7 +25,7 @@ rule analysis:
 
 
 rule scorecard:
-    """The paper's claims, measured in every run."""
+    """Measure the paper's claims in every run."""
     input:
         **stores_of(SCORED["stores"]),
     output:

@@ -1,8 +1,8 @@
-"""What each process costs; no part of a profile, asked for by name."""
+"""The cost of each process. Not part of a profile: `snakemake --cores 1 benchmark`."""
 
 
 rule benchmark:
-    """Gradient equivalents per process and network, growth, memory."""
+    """Measure gradient equivalents per process and network, growth of the cost, and memory."""
     output:
         measured="results/benchmarks/benchmark.json",
         table="results/benchmarks/benchmark.md",

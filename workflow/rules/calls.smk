@@ -1,4 +1,4 @@
-"""This call of the workflow among others, and what its jobs record of it."""
+"""Keeps this call of the workflow apart from others, and tells its jobs how it was called."""
 
 import atexit
 import shlex
@@ -14,11 +14,11 @@ from centralflows.common.errors import UserError
 from centralflows.provenance.manifest import CALL
 
 BEGAN = time.time()
-HELD = ExitStack()  # locks, for as long as this call lives
+HELD = ExitStack()  # locks of this call, held until it ends
 atexit.register(HELD.close)
 
 if workflow.is_main_process:
-    # After a crash the same command continues: locks of a Snakemake that is dead do not count.
+    # Locks of a dead Snakemake are removed, so that the same command continues after a crash.
     HELD.enter_context(concurrent_calls.attend(Path(".snakemake")))
     os.environ[CALL] = sorted_json(
         {

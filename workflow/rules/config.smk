@@ -1,4 +1,4 @@
-"""The validated configuration. Whatever is wrong with it is said before any job starts."""
+"""The validated configuration. Its mistakes are reported before any job starts."""
 
 import os
 from pathlib import Path
@@ -12,12 +12,12 @@ from centralflows.problems.data import sst2
 READ_FROM = ", ".join(map(str, workflow.configfiles)) or "the configuration"
 
 try:
-    # Snakemake, which has read the files already, lets more pass: of two equal keys it took the last.
+    # Snakemake has read the files, but accepts more than this project: of two equal keys it takes the last.
     if workflow.is_main_process:
         for file in workflow.configfiles:
             yaml_file.read(file)
     CONFIG = profile.load(config, source=READ_FROM)
-    # Plugins are built once before any job; the jobs' own processes read this file too, and build what they need.
+    # Plugins are built once, before any job. The processes of jobs read this file too, and build what they need.
     if workflow.is_main_process and any(run.plugins for run in CONFIG.runs.values()):
         from centralflows.jobs.plugin_checks import mistakes  # loads torch
 
@@ -31,7 +31,7 @@ if CONFIG.cifar10_path and not os.path.exists(os.path.expanduser(CONFIG.cifar10_
 
 
 def sst2_files(run):
-    """The user's files, found before any job starts."""
+    """Return the user's SST-2 files. Raises before any job starts if one is missing."""
     try:
         return sst2.files(CONFIG.runs[run].dataset.path)
     except UserError as error:
@@ -46,6 +46,6 @@ SST2 = {
 
 
 def configfile_name():
-    """The configuration file as a user would name it."""
+    """Return the path of the configuration file, relative to the current folder if it is inside."""
     path = Path(workflow.configfiles[0]).resolve()
     return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path

@@ -2,7 +2,7 @@
 
 
 rule cifar10:
-    """The full CIFAR-10, only for runs that need more than the subset in the repository."""
+    """Obtain the full CIFAR-10, for runs that need more than the subset in the repository."""
     output:
         "results/cifar10.npz",
     log:
@@ -20,7 +20,7 @@ wildcard_constraints:
 
 
 rule dataset:
-    """Examples, standardised; runs that learn the same share them."""
+    """Make standardised examples. Runs with the same settings of the dataset share them."""
     input:
         unpack(dataset_inputs),
     output:

@@ -1,8 +1,8 @@
-"""The discrete optimizer."""
+"""The discrete run of the optimizer."""
 
 
 rule discrete:
-    """The optimizer's own trajectory and that of its midpoints."""
+    """Run the optimizer; store its trajectory and that of its midpoints."""
     input:
         unpack(dataset_of),
         unpack(start_of),

@@ -1,4 +1,4 @@
-"""Figures: one rule each, so that each can be asked for by name and carries its own caption."""
+"""Figures: one rule each, so that each has its own target and caption; animations; the gallery."""
 
 from centralflows.figures import captions
 
@@ -37,7 +37,7 @@ ANIMATED = [
     if (figure.draw or slug) in ("gd-central-flow", "rmsprop-central-flow")
 ]
 
-# Made only when asked for: `snakemake --cores all animations`.
+# Not part of the default target: `snakemake --cores all animations`.
 for slug in ANIMATED:
 
     rule:
@@ -61,13 +61,13 @@ for slug in ANIMATED:
 
 
 rule animations:
-    """Central flows that grow with time."""
+    """Draw central flows that grow with time, as GIFs."""
     input:
         expand(f"{DRAWN}/{{slug}}.gif", slug=ANIMATED),
 
 
 rule gallery:
-    """A page with every figure, its claim and its command, and the scorecard."""
+    """Write a page with every figure, its claim and its command, and the scorecard."""
     input:
         FIGURES,
         **recorded(card=f"{RESULTS}/scorecard.json"),

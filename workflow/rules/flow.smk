@@ -1,4 +1,4 @@
-"""The flows."""
+"""The flows, and the comparison of preconditioners along the central flow."""
 
 from typing import get_args
 
@@ -6,7 +6,7 @@ from centralflows.config.run import Process
 
 
 rule flow:
-    """One flow, beside the discrete run."""
+    """Integrate one flow and compare it with the discrete run."""
     input:
         unpack(dataset_of),
         **recorded(discrete=f"{RESULTS}/{{run}}/discrete.zarr"),
@@ -41,7 +41,7 @@ rule flow:
 
 
 rule speeds:
-    """The stationary state and three preconditioners along the central flow."""
+    """Find the stationary state and three preconditioners at points of the central flow."""
     input:
         unpack(dataset_of),
         **recorded(central=f"{RESULTS}/{{run}}/central.zarr"),

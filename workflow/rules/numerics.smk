@@ -1,8 +1,8 @@
-"""What the manual says of the numerics; no part of a profile, asked for by name."""
+"""Measurements for docs/numerics.md. Not part of a profile: `snakemake --cores 1 agreement` or `discretisation`."""
 
 
 rule agreement:
-    """The flows against trajectories of the published implementation."""
+    """Compare the flows with trajectories of the published implementation."""
     input:
         expand("tests/reference/{run}.npz", run=("gd", "scalar-rmsprop", "rmsprop")),
     output:
@@ -20,7 +20,7 @@ rule agreement:
 
 
 rule discretisation:
-    """Errors of the flows' discretisations against fine solutions, some minutes."""
+    """Measure errors of the flows' discretisations against fine solutions. Takes some minutes."""
     output:
         measured="results/discretisation.json",
         manifest="results/discretisation.json.manifest.json",

@@ -1,8 +1,8 @@
-"""What a finished profile says of itself to others."""
+"""The description of a finished profile for others."""
 
 
 rule crate:
-    """The whole profile as a Workflow Run RO-Crate; made only when asked for."""
+    """Describe the whole profile as a Workflow Run RO-Crate. Not part of the default target."""
     input:
         ANALYSES,
         FIGURES,

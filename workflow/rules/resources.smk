@@ -1,18 +1,19 @@
-"""What jobs ask of a scheduler, and which of them are too short for one."""
+"""The resources that jobs request from a scheduler, and the groups of short runs."""
 
 import shutil
 from functools import cache
 
-from centralflows.config import resources
+from centralflows.config import job_settings
+from centralflows.jobs import resources
 
 
-# What profiles/default says of GPUs holds for each machine, not for all that a cluster has.
+# The limit on GPUs in profiles/default is one per machine, not for the whole cluster.
 resource_scopes:
     gpu="local",
 
 
 def gpus():
-    """GPUs that a trajectory job takes: one where there is one to take."""
+    """Return the number of GPUs that a trajectory job requests: 1 if it is to use a GPU, else 0."""
     wanted = CONFIG.device == "cuda" or (
         CONFIG.device == "auto" and shutil.which("nvidia-smi")
     )
@@ -23,7 +24,7 @@ MACHINE = resources.GPU if gpus() else resources.CPU
 
 
 def megabytes(wildcards, attempt):
-    """Memory, twice as much at each attempt: the last one may have had too little."""
+    """Return the memory of a trajectory job [MB], doubled at each attempt, as the last one may have had too little."""
     return resources.megabytes(CONFIG.runs[wildcards.run], MACHINE) * 2 ** (attempt - 1)
 
 
@@ -39,14 +40,16 @@ def flow_minutes(wildcards):
 
 
 def group_of(wildcards):
-    """Short runs are submitted together, each with all of its trajectories; long jobs on their own."""
+    """Return the group of a job: `short` for all jobs of a short run, None for jobs that are submitted one by one."""
     return "short" if is_short(wildcards.run) else None
 
 
 @cache
 def is_short(name):
-    """Whether a run is given no more than 90 minutes. One that starts from another needs that to be short too: a group never waits for
-    a job outside of it that waits for the group."""
+    """Return whether a run is given at most 90 minutes, and also the run from which it starts.
+
+    Otherwise a group could wait for a job outside of it that waits for the group.
+    """
     run = CONFIG.runs[name]
-    needed = sum(resources.minutes(run, p, MACHINE) for p in resources.jobs(run))
+    needed = sum(resources.minutes(run, p, MACHINE) for p in job_settings.trajectory_jobs(run))
     return needed <= 90 and (run.start is None or is_short(run.start.run))

@@ -1,4 +1,4 @@
-"""Where everything lies, and what jobs are given: the stores that they read, and parameters."""
+"""Paths of all outputs, and the inputs and parameters of jobs."""
 
 import json
 
@@ -23,14 +23,14 @@ FIGURES = [
     f"{DRAWN}/{slug}.{kind}" for slug in CONFIG.figures for kind in ("svg", "png")
 ]
 
-# A run for each dataset, to read its settings from.
+# One run per dataset, which has the dataset's settings.
 DATASETS = {
     job_settings.dataset_name(run): name for name, run in reversed(CONFIG.runs.items())
 }
 
 
 def recorded(**stores):
-    """Inputs of a consumer of recorded stores: a store counts by its manifest, whatever its time stamp."""
+    """Return stores and their manifests as inputs. A changed manifest repeats a job; the time stamp of a store does not."""
     inputs = {}
     for name, path in stores.items():
         inputs |= {name: ancient(path), f"{name}_manifest": f"{path}.manifest.json"}
@@ -38,7 +38,7 @@ def recorded(**stores):
 
 
 def stores_of(runs):
-    """Recorded stores of several runs, as `<run>/<store>`."""
+    """Return the stores of several runs as inputs, named `<run>/<store>`."""
     return recorded(
         **{
             f"{run}/{name}": store(run, name)
@@ -49,7 +49,7 @@ def stores_of(runs):
 
 
 def dataset_inputs(wildcards):
-    """The files that a dataset is made of."""
+    """Return the files from which a dataset is made."""
     run = DATASETS[wildcards.dataset]
     if run in SST2:
         return {part: str(file) for part, file in SST2[run].items()}
@@ -60,13 +60,13 @@ def dataset_inputs(wildcards):
 
 
 def dataset_of(wildcards):
-    """The dataset of a run."""
+    """Return the dataset of a run as input."""
     name = job_settings.dataset_name(CONFIG.runs[wildcards.run])
     return recorded(dataset=f"{RESULTS}/datasets/{name}.npz")
 
 
 def start_of(wildcards):
-    """What a run starts from, where that is another run."""
+    """Return the stores of the run from which a run starts; nothing if it starts from initial weights."""
     start = CONFIG.runs[wildcards.run].start
     if start is None:
         return {}
@@ -77,7 +77,7 @@ def start_of(wildcards):
 
 
 def trajectories_of(wildcards):
-    """Trajectories of a run, by process."""
+    """Return the trajectories of a run as inputs, named by process."""
     run = wildcards.run
     return recorded(
         **{
@@ -88,21 +88,24 @@ def trajectories_of(wildcards):
 
 
 def drawing(slug):
-    """What the catalogue says of a configured figure."""
+    """Return the entry of the catalogue for a configured figure."""
     return CATALOGUE[CONFIG.figures[slug].draw or slug]
 
 
 def figure_inputs(slug):
-    """Stores of the runs that a figure is drawn from, as `<run>/<store>`."""
+    """Return the stores that a figure shows as inputs, named `<run>/<store>`."""
     shown = ("discrete", "midpoint", *drawing(slug).stores)
     return stores_of(dict.fromkeys(CONFIG.figures[slug].sources, shown))
 
 
 def source(script, settings={}):
-    """Digest of a job's code: of its script, and of what its settings refer to."""
+    """Return the digest of a job's code: of its script, and of the code that its settings refer to."""
     return source_digest(f"workflow/scripts/{script}.py", *settings.get("code", ()))
 
 
 def sorted_json(value):
-    """One parameter per job: Snakemake compares parameters as bare values, and would miss two that are swapped."""
+    """Return a value as sorted JSON, for one parameter that holds all settings of a job.
+
+    Snakemake compares parameters as bare values, and would miss two parameters that are swapped.
+    """
     return json.dumps(value, sort_keys=True)

@@ -1,4 +1,4 @@
-"""Measure how well the flows agree with the published implementation."""
+"""Measure the agreement of the flows with the published implementation."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""Analyse the trajectories of one run."""
+"""Compute time averages of one run, and compare its flows with them."""
 
 from centralflows.analysis.time_series import analyse
 from centralflows.jobs.job import job

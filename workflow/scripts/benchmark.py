@@ -1,4 +1,4 @@
-"""Measure what each process costs, as JSON, table and figure."""
+"""Measure the cost of each process; write JSON, table and figure."""
 
 import json
 

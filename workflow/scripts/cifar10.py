@@ -1,4 +1,4 @@
-"""Obtain the full CIFAR-10 as one npz: the configured copy if there is one, else the first source that works."""
+"""Write the full CIFAR-10 as one npz file, from the configured copy or else the first source that works."""
 
 import sys
 from pathlib import Path

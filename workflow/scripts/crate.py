@@ -1,4 +1,4 @@
-"""Describe a finished profile as an RO-Crate, with copies of what stands elsewhere."""
+"""Describe a finished profile as an RO-Crate, with copies of files outside of its folder."""
 
 import json
 from pathlib import Path

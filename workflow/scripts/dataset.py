@@ -1,4 +1,4 @@
-"""Make the examples of one run."""
+"""Make one dataset."""
 
 from pydantic import TypeAdapter
 

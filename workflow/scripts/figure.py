@@ -1,8 +1,8 @@
 """Draw one figure from stored trajectories, as SVG and PNG."""
 
 from centralflows.figures.style import save
-from centralflows.jobs.stored_figure import stored_figure
 from centralflows.jobs.job import job
+from centralflows.jobs.stored_figure import stored_figure
 
 with job(snakemake) as this:
     figure = stored_figure(this)

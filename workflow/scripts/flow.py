@@ -1,4 +1,4 @@
-"""Integrate a flow beside the stored discrete run; store its trajectory."""
+"""Integrate one flow and compare it with the stored discrete run; store its trajectory."""
 
 from centralflows.jobs.job import job
 from centralflows.jobs.trajectories import flow

@@ -1,4 +1,4 @@
-"""Write the gallery of a profile."""
+"""Write the gallery of a profile: every figure with its claim and command, and the scorecard."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""Measure the paper's claims in all runs of a profile."""
+"""Measure the paper's claims in all runs of a profile; draw the scorecard."""
 
 import json
 

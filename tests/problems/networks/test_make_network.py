@@ -12,14 +12,15 @@ from pydantic import TypeAdapter
 from centralflows import Objective
 from centralflows.config.networks import AnyNetwork, networks_for
 from centralflows.config.run import RunConfig
-from centralflows.derivatives.derivative_check import probe
+from centralflows.derivatives.derivative_check import check_derivatives
 from centralflows.derivatives.point import Point
 from centralflows.figures.run_view import NETWORKS
 from centralflows.flows.make_experiment import make_experiment
 from centralflows.problems.criteria import cross_entropy
 from centralflows.problems.data.dataset import Dataset
 from centralflows.problems.networks.activations import ACTIVATIONS
-from centralflows.problems.networks.make_network import make_network
+from centralflows.problems.networks.make_network import Unfitting, make_network
+from centralflows.problems.networks.mlp import mlp
 
 PARAMETERS = {
     "mlp": 853_508,
@@ -87,7 +88,7 @@ def test_every_network_of_the_configuration_can_be_built():
 @pytest.mark.parametrize("name", NETWORKS)
 def test_the_probe_accepts_it(name):
     made = objective(name)
-    probe(made, made.initial_weights)
+    check_derivatives(made, made.initial_weights)
 
 
 @pytest.mark.parametrize("name", NETWORKS)
@@ -119,7 +120,7 @@ def test_every_smooth_activation_passes_the_probe(name, activation):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         made = objective(name, activation=activation)
-    probe(made, made.initial_weights)
+    check_derivatives(made, made.initial_weights)
 
 
 @pytest.mark.parametrize("name", WITH_ACTIVATION)
@@ -127,7 +128,7 @@ def test_relu_is_warned_of_and_can_be_run(name):
     with pytest.warns(UserWarning, match="third derivatives vanish almost everywhere") as warned:
         made = objective(name, activation="relu")
     assert len(warned) == 1
-    probe(made, made.initial_weights)
+    check_derivatives(made, made.initial_weights)
     smooth = objective(name, activation="gelu")
     w = away(made.initial_weights)
     assert not torch.equal(made(w), smooth(w))  # the probe has not changed the network
@@ -135,7 +136,7 @@ def test_relu_is_warned_of_and_can_be_run(name):
 
 def test_an_unknown_activation_is_named():
     with pytest.raises(ValueError, match="no activation is called 'sine'; there are gelu"):
-        make_network.mlp((2,), 1, activation="sine")
+        mlp((2,), 1, activation="sine")
 
 
 @pytest.mark.parametrize("name", NETWORKS)
@@ -161,7 +162,7 @@ def test_images_may_have_other_sizes(name, shape):
 def test_the_mlp_takes_points():
     made = objective("mlp", shape=(2,), classes=1)
     assert made.p == (2 * 6 + 6) + (6 * 6 + 6) + (6 + 1)
-    probe(made, made.initial_weights)
+    check_derivatives(made, made.initial_weights)
 
 
 @pytest.mark.parametrize("name", TOKENS)
@@ -197,7 +198,7 @@ def test_sequences_are_read_from_the_left(name):
     ],
 )
 def test_images_of_a_size_that_does_not_fit_are_refused(name, shape, message):
-    with pytest.raises(make_network.Unfitting, match=f"model {name!r} does not fit .*random examples.*{message}"):
+    with pytest.raises(Unfitting, match=f"model {name!r} does not fit .*random examples.*{message}"):
         objective(name, shape=shape)
 
 

@@ -1,33 +1,36 @@
-"""Where a time series reaches a level: the edge of stability, a loss, its end."""
+"""Steps at which a time series reaches a level: the edge of stability, a loss, or its end."""
 
 from __future__ import annotations
 
 import numpy as np
 import xarray as xr
 
-EDGE = 2.0  # effective eigenvalues at the edge of stability
+EDGE = 2.0  # effective eigenvalue at the edge of stability
 
 
 def first_crossing(values: xr.DataArray, level: float = EDGE) -> int | None:
-    """The first step at which a series over `step` is at or above a level; None if it never is."""
+    """Return the first step at which a series over `step` is at or above a level; None if it never is."""
     above = np.flatnonzero(values.values >= level)
     return int(values.step.values[above[0]]) if len(above) else None
 
 
 def upward_crossing(values: xr.DataArray, count: int, level: float = EDGE) -> int | None:
-    """The step at which a series over `step` is at or above a level after being below it, for the count-th time."""
+    """Return the step of the count-th upward crossing of a level by a series over `step`; None if there are fewer.
+
+    The series is at or above the level there, and below it at the step before.
+    """
     above = values.values >= level
     crossings = np.flatnonzero(above[1:] & ~above[:-1] & np.isfinite(values.values[:-1])) + 1
     return int(values.step.values[crossings[count - 1]]) if len(crossings) >= count else None
 
 
 def first_not_above(values: xr.DataArray, level: float) -> int | None:
-    """The first step at which a series over `step` is not above a level; None if there is none."""
+    """Return the first step at which a series over `step` is at or below a level; None if there is none."""
     below = np.flatnonzero(values.values <= level)
     return int(values.step.values[below[0]]) if len(below) else None
 
 
 def last_known(values: xr.DataArray) -> tuple[int, float] | None:
-    """The last step at which a series is not missing, and its value there; None if it is missing everywhere."""
+    """Return the last step at which a series is not missing, and its value there; None if it is missing everywhere."""
     known = np.flatnonzero(np.isfinite(values.values))
     return (int(values.step[known[-1]]), float(values[known[-1]])) if len(known) else None

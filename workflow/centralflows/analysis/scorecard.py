@@ -1,7 +1,7 @@
 """The paper's claims, measured in every run of a profile.
 
-A claim is about a run, or about runs that differ in their learning rate alone. Where a number rests on time averages, it is
-measured at half and twice the configured width too, and a verdict that would change with the width is undecided.
+A claim is about a run, or about runs that differ in their learning rate alone. If a number depends on time averages, it
+is also measured at half and twice the configured width. A verdict that changes with the width is undecided.
 """
 
 from __future__ import annotations
@@ -13,20 +13,19 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from .claims import CLAIMS, LARGER_LR, Claim
-from .measures import Run, at_edge
+from .claims import CLAIMS, LARGER_LR, Claim, Run, at_edge
 from .time_series import time_average
 
 
 def scorecard(
     runs: Mapping[str, Run], widths: Mapping[str, float], published: Mapping[str, Mapping[str, float]] | None = None
 ) -> dict[str, Any]:
-    """All claims for all runs, as plain data for JSON.
+    """Return all claims for all runs, as plain data for JSON.
 
     Args:
         runs: trajectories of each run by process.
-        widths: of the time averages, of each run [steps].
-        published: what the published plots show of claims, by run.
+        widths: of the time averages, for each run [steps].
+        published: numbers read from the published plots, by run and claim.
     """
     published = published or {}
     return {
@@ -60,7 +59,7 @@ def _described(claim: Claim) -> dict[str, Any]:
 
 
 def _measured(run: Run, width: float, published: Mapping[str, float]) -> dict[str, Any]:
-    """The claims that apply to a run."""
+    """Return the claims that apply to a run, measured."""
     found: dict[str, Any] = {}
     for name, claim in CLAIMS.items():
         value = claim.measure(run, width)
@@ -79,7 +78,7 @@ def _measured(run: Run, width: float, published: Mapping[str, float]) -> dict[st
 
 
 def learning_rates(runs: Mapping[str, Run]) -> list[dict[str, Any]]:
-    """The claim about learning rates, for each group of runs that differ in nothing else."""
+    """Return the claim about learning rates, for each group of runs that differ in nothing else."""
     groups: dict[str, list[tuple[float, str]]] = {}
     for name, run in runs.items():
         settings = json.loads(run["discrete"].attrs.get("config", "{}")).get("run")
@@ -95,11 +94,11 @@ def learning_rates(runs: Mapping[str, Run]) -> list[dict[str, Any]]:
         edges = [at_edge(runs[name]) for _, name in members]
         if len(members) < 2 or any(edge is None for edge in edges):
             continue
-        # The midpoints' loss, as that of the iterates is full of spikes.
+        # The loss at the midpoints, because that of the iterates is full of spikes.
         losses = [runs[name]["midpoint"].loss.dropna("step") for _, name in members]
         level = max(float(loss.min()) for loss in losses)
         steps = [int(loss.step[int(np.argmax(loss.values <= level))]) for loss in losses]
-        # Of RMSProp the Hessian's own eigenvalues are known now and then only.
+        # For RMSProp, the eigenvalues of the Hessian itself are measured at some steps only.
         known = [runs[name]["midpoint"].hessian_eigenvalues.isel(mode=0).dropna("step") for _, name in members]
         sharpness = [float(s.sel(step=step, method="nearest")) for s, step in zip(known, steps, strict=True)]
         right = np.diff(sharpness) < 0
@@ -117,16 +116,19 @@ def learning_rates(runs: Mapping[str, Run]) -> list[dict[str, Any]]:
 
 
 def crossings(speeds: xr.Dataset) -> list[int]:
-    """The steps between which the stationary preconditioner and gradient descent change places in speed."""
+    """Return the steps at which the order of the stationary preconditioner and gradient descent in speed changes."""
     ahead = (speeds.speed_stationary > speeds.speed_gradient_descent).values
     return [int(step) for step in speeds.step.values[1:][ahead[1:] != ahead[:-1]]]
 
 
 def misses(run: Run, width: float, *, share: float = 0.2) -> list[dict[str, float | int]]:
-    """Where the central flow fails: stretches in which the time-averaged loss exceeds the prediction by a share of it.
+    """Return the failures of the central flow.
+
+    They are intervals in which the time-averaged loss exceeds the prediction by more than a share of it.
 
     Returns:
-        The step of the greatest excess of each stretch, the excess relative to the prediction, and the length [steps].
+        For each interval, the step of the largest excess, the excess relative to the prediction, and the length
+        [steps].
     """
     if "central" not in run:
         return []

@@ -11,14 +11,14 @@ from scipy.ndimage import gaussian_filter1d
 
 from .crossings import EDGE, first_crossing, last_known
 
-LOCKED = 0.05  # a central flow's eigenvalue this near to the edge is locked to it
+LOCKED = 0.05  # a central flow's eigenvalue this near to the edge counts as locked to it
 
 
 def time_average(values: xr.DataArray, *, width: float) -> xr.DataArray:
-    """Gaussian average over `step`, of standard deviation `width` [optimizer steps].
+    """Return the Gaussian average over `step`, of standard deviation `width` [optimizer steps].
 
-    The kernel ends after four widths; near the ends, and beside values that are missing, it is normalised over what
-    there is. Where a value is missing, so is its average.
+    The kernel ends after four widths. Near the ends and near missing values, it is normalised over the available
+    values. If a value is missing, so is its average.
     """
 
     def average(series: ndarray) -> ndarray:
@@ -38,7 +38,7 @@ def time_average(values: xr.DataArray, *, width: float) -> xr.DataArray:
 
 
 def longest_window(condition: xr.DataArray) -> tuple[int, int] | None:
-    """The longest run of consecutive steps at which a boolean series holds, as [start, stop); None if there is none."""
+    """Return the longest interval [start, stop) of consecutive steps in which a boolean series holds, or None."""
     padded = np.concatenate([[False], condition.values.astype(bool), [False]]).astype(int)
     starts, stops = np.flatnonzero(np.diff(padded) == 1), np.flatnonzero(np.diff(padded) == -1)
     if not len(starts):
@@ -49,10 +49,10 @@ def longest_window(condition: xr.DataArray) -> tuple[int, int] | None:
 
 
 def analyse(trajectories: Mapping[str, xr.Dataset], *, width: float = 12.0) -> xr.Dataset:
-    """Time averages of the discrete run, and how the flows compare with them.
+    """Return time averages of the discrete run, and comparisons of the flows with them.
 
     Args:
-        trajectories: "discrete", "midpoint", and "stable" and "central" where they were run.
+        trajectories: "discrete", "midpoint", and "stable" and "central" if they were run.
         width: of the time averages [optimizer steps].
     """
     discrete, midpoint = trajectories["discrete"], trajectories["midpoint"]

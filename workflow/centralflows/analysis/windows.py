@@ -1,6 +1,6 @@
-"""Which steps of a run a figure shows, found from its data.
+"""The steps of a run that a figure shows, found from its data.
 
-Each function returns [start, stop), or None where the run does not show what is looked for.
+Each function returns [start, stop), or None if the run does not show the feature.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ Window = tuple[int, int]
 
 
 def sharpening(midpoint: xr.Dataset, *, over: float = 1.07) -> Window | None:
-    """From the first step until the oscillation that begins at the edge throws the sharpness back.
+    """Return the window from the first step until the oscillation that begins at the edge reduces the sharpness again.
 
     Args:
-        over: where the sharpness passes 2 by this factor, if it does so before.
+        over: the window ends where the sharpness exceeds 2 by this factor, if that comes first.
     """
     sharpness = midpoint.effective_eigenvalues.isel(mode=0)
     first = first_crossing(sharpness)
@@ -32,7 +32,8 @@ def sharpening(midpoint: xr.Dataset, *, over: float = 1.07) -> Window | None:
 
 
 def cycle(midpoint: xr.Dataset, count: int = 1) -> Window | None:
-    """From the count-th upward crossing of 2 by the effective sharpness to the next, or to the end."""
+    """Return the window from the count-th upward crossing of 2 by the effective sharpness to the next, or to the
+    end."""
     sharpness = midpoint.effective_eigenvalues.isel(mode=0)
     start, stop = upward_crossing(sharpness, count), upward_crossing(sharpness, count + 1)
     if start is None:
@@ -41,16 +42,18 @@ def cycle(midpoint: xr.Dataset, count: int = 1) -> Window | None:
 
 
 def restarted(midpoints: Sequence[xr.Dataset]) -> Window | None:
-    """Of runs that start at an upward crossing of 2: until the last of them comes to its next."""
+    """Return the window until the last of several runs, all started at an upward crossing of 2, has its next
+    crossing."""
     ends = [upward_crossing(midpoint.effective_eigenvalues.isel(mode=0), 1) for midpoint in midpoints]
     found = [end for end in ends if end is not None]
     return (int(midpoints[0].step[0]), max(found) + 1) if found else None
 
 
 def first_blow(midpoint: xr.Dataset) -> Window | None:
-    """The first spike: as many steps before the sharpness falls below 2 as after it, within the first cycle.
+    """Return the window around the first spike: equally many steps before and after the sharpness falls below 2.
 
-    As many as four times what the sharpness then needs to its minimum, and 15 at least.
+    It stays within the first cycle. Each half has four times the steps that the sharpness then takes to its minimum,
+    and at least 15.
     """
     whole = cycle(midpoint)
     if whole is None:
@@ -65,7 +68,7 @@ def first_blow(midpoint: xr.Dataset) -> Window | None:
 
 
 def one_unstable(midpoint: xr.Dataset) -> Window | None:
-    """From somewhat before the first eigenvalue reaches the edge until the second one does."""
+    """Return the window from shortly before the first eigenvalue reaches the edge until the second one does."""
     eigenvalues = midpoint.effective_eigenvalues
     first = first_crossing(eigenvalues.isel(mode=0))
     if first is None:
@@ -79,15 +82,15 @@ def one_unstable(midpoint: xr.Dataset) -> Window | None:
 
 
 def rank_one(central: xr.Dataset) -> Window | None:
-    """The longest time in which one direction oscillates."""
+    """Return the longest window in which one direction oscillates."""
     return longest_window(central["rank"] == 1)
 
 
 def highest_rank(central: xr.Dataset, *, most: int) -> Window | None:
-    """The longest time at the highest lasting rank of Sigma (up to 3, for at least a tenth of the run).
+    """Return the longest window at the highest lasting rank of Sigma (up to 3, for at least a tenth of the run).
 
     Args:
-        most: the middle of it, so many steps, where it is longer.
+        most: largest number of steps; the middle of a longer window is returned.
     """
     least = max(2, central.sizes["step"] // 10)
     for rank in (3, 2, 1):
@@ -99,13 +102,13 @@ def highest_rank(central: xr.Dataset, *, most: int) -> Window | None:
 
 
 def early(midpoint: xr.Dataset, *, cycles: int) -> Window | None:
-    """From the first step through the first few cycles around the edge."""
+    """Return the window from the first step through the first few cycles around the edge."""
     stop = upward_crossing(midpoint.effective_eigenvalues.isel(mode=0), cycles + 1)
     return None if stop is None else (int(midpoint.step[0]), stop + 1)
 
 
 def _downward(values: xr.DataArray) -> int | None:
-    """The first step at which a series falls below 2 after it was not."""
+    """Return the first step at which a series falls below 2 from 2 or above."""
     above = values.values >= EDGE
     falls = np.flatnonzero(above[:-1] & ~above[1:]) + 1
     return int(values.step.values[falls[0]]) if len(falls) else None

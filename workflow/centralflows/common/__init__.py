@@ -1,0 +1,1 @@
+"""Shared by all wings: errors, digests, progress, paths and references to code."""

@@ -1,16 +1,16 @@
-"""The base of every error that a user can mend."""
+"""Errors that a user can fix."""
 
 
 class UserError(Exception):
-    """Shown as one message without a traceback. Says where, what, and the cure."""
+    """An error shown as one message without a traceback; it says where it is, what it is, and how to fix it."""
 
 
 class Diverged(UserError, ArithmeticError):
-    """A quantity is no longer finite."""
+    """A quantity that is no longer finite."""
 
 
 class OutOfMemory(UserError, MemoryError):
-    """A derivative does not fit into memory, however the examples are sliced."""
+    """A derivative that does not fit into memory, however small the microbatches."""
 
 
 class UnusableData(UserError, ValueError):
@@ -18,4 +18,4 @@ class UnusableData(UserError, ValueError):
 
 
 class Stopped(Exception):
-    """A process ended before its last step, as it was told to; not an error. The message says when and why."""
+    """The requested end of a process before its last step, not an error; the message says when and why."""

@@ -1,8 +1,8 @@
 """Digests of files, values and source code.
 
-The digest of a job's code covers what can reach a number or a picture: its script, every module that the script imports and
-that lies in a numerical wing, and the modules that its configuration refers to. Comments, docstrings, layout and the texts
-of errors do not count.
+The digest of a job's code covers all code that can affect a number or a picture: its script, every module of a
+numerical wing that the script imports, and the modules that its configuration refers to. It ignores comments,
+docstrings, layout and the texts of errors.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ from typing import Any, NamedTuple
 from .paths import PACKAGE, REPOSITORY
 
 PLUMBING = ("common", "config", "jobs", "provenance")
-"""Folders of modules that compute no number: how a job is run, recorded and resumed. Folders within them (benchmarks, the
-crate) count. What the configuration says to a job is in the job's settings; of its modules only the constants that others
-import count."""
+"""Folders of modules that compute no number, but run, record and resume jobs. The digest ignores these modules, but not
+those of folders within them (benchmarks, the crate). A job's configuration is in its settings; of the modules of
+`config`, only the constants that others import count."""
 
 STORED = ("Diverged", "Stopped")
 """Errors whose text is stored with a trajectory."""
 
 
 def canonical(value: Any) -> str:
-    """Return the sorted JSON of a value, without spaces: the form of digests and of a store's attributes."""
+    """Return the sorted JSON of a value, without spaces, as used for digests and for a store's attributes."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"))
 
 
@@ -50,8 +50,8 @@ def source_digest(*roots: str) -> str:
 def module_digests(*roots: str) -> dict[str, str]:
     """Return the digest of every module that a job's numbers depend on, by path relative to the repository.
 
-    Imports are followed as they stand in the source, those inside functions too, through all wings. A name that a package
-    loads lazily is not followed, so scripts import from modules.
+    Imports are followed through all wings, as written in the source, including those inside functions. A name that a
+    package loads lazily is not followed, so scripts must import from modules.
 
     Args:
         roots: scripts, as paths relative to the repository, and references `package.module:name`.
@@ -69,11 +69,11 @@ def module_digests(*roots: str) -> dict[str, str]:
 
 
 class Scan(NamedTuple):
-    """What one module adds to the code of a job.
+    """The part of a job's code that one module adds.
 
     Attributes:
-        imports: files of this package that it imports.
-        digests: its own, and those of the constants that it imports from the configuration; none for plumbing.
+        imports: files of this package that the module imports.
+        digests: digests of the module and of the constants that it imports from the configuration; none for plumbing.
     """
 
     imports: tuple[Path, ...]
@@ -82,7 +82,7 @@ class Scan(NamedTuple):
 
 @cache
 def scanned(file: Path) -> Scan:
-    """Return what a module adds to the code of a job, read once per process."""
+    """Return the part of a job's code that a module adds; each file is read once per process."""
     text = file.read_text(encoding="utf-8")
     tree = ast.parse(text)
     counts = _folder(file) not in PLUMBING
@@ -91,7 +91,7 @@ def scanned(file: Path) -> Scan:
 
 
 def code(tree: ast.Module) -> str:
-    """Return a module's source without docstrings, comments, layout and texts of errors. The tree is changed."""
+    """Return a module's source without docstrings, comments, layout and texts of errors; `tree` is modified."""
     return ast.unparse(_WithoutProse().visit(tree))
 
 
@@ -108,12 +108,12 @@ def _name(file: Path) -> str:
 
 
 def _folder(file: Path) -> str:
-    """The folder that a module lies in, relative to the package; "" outside of it."""
+    """Return the folder of a module, relative to the package; "" outside of the package."""
     return file.parent.relative_to(PACKAGE).as_posix() if file.is_relative_to(PACKAGE) else ""
 
 
 class _WithoutProse(ast.NodeTransformer):
-    """Drops docstrings, and blanks the texts of errors, warnings and prints."""
+    """A transformer that drops docstrings, and empties the texts of errors, warnings and prints."""
 
     def visit(self, node: ast.AST) -> ast.AST:
         if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)):
@@ -134,7 +134,7 @@ def _is_docstring(statement: ast.stmt) -> bool:
 
 
 def _called(call: ast.Call) -> str:
-    """The last name of what is called."""
+    """Return the last part of the name of the called object."""
     return getattr(call.func, "id", getattr(call.func, "attr", ""))
 
 
@@ -144,13 +144,13 @@ def _blank(call: ast.Call) -> None:
 
 
 def _is_text(node: ast.expr) -> bool:
-    if isinstance(node, ast.BinOp):  # texts that are added up
+    if isinstance(node, ast.BinOp):  # concatenated texts
         return _is_text(node.left) or _is_text(node.right)
     return isinstance(node, ast.JoinedStr) or (isinstance(node, ast.Constant) and isinstance(node.value, str))
 
 
 def _imported(tree: ast.Module, file: Path) -> list[Path]:
-    """The files of this package that a module imports."""
+    """Return the files of this package that a module imports."""
     found: set[Path] = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom) and (base := _base(node, file)):
@@ -166,7 +166,7 @@ def _imported(tree: ast.Module, file: Path) -> list[Path]:
 
 
 def _base(node: ast.ImportFrom, file: Path) -> Path | None:
-    """What an import takes names from, as a path without suffix; None where that is another package."""
+    """Return the module that names are imported from, as a path without suffix; None for another package."""
     parts = (node.module or "").split(".")
     if node.level:
         return file.parents[node.level - 1].joinpath(*parts)
@@ -174,7 +174,7 @@ def _base(node: ast.ImportFrom, file: Path) -> Path | None:
 
 
 def _module_files(base: Path) -> list[Path]:
-    """The file of a module, and those of the packages around it, which run first."""
+    """Return the file of a module, and those of the packages around it, which are run first."""
     files = [base.with_suffix(".py"), base / "__init__.py"]
     if any(file.is_file() for file in files):
         files += [folder / "__init__.py" for folder in base.parents if folder.is_relative_to(PACKAGE)]
@@ -182,7 +182,7 @@ def _module_files(base: Path) -> list[Path]:
 
 
 def _constants(tree: ast.Module, file: Path) -> dict[str, str]:
-    """Digests of the constants that a module imports from the configuration, by `path:NAME`."""
+    """Return digests of the constants that a module imports from the configuration, by `path:NAME`."""
     found: dict[str, str] = {}
     for node in ast.walk(tree):
         base = _base(node, file) if isinstance(node, ast.ImportFrom) else None
@@ -195,7 +195,7 @@ def _constants(tree: ast.Module, file: Path) -> dict[str, str]:
 
 
 def _assigned(tree: ast.Module) -> Iterator[tuple[str, str]]:
-    """The names in capitals that a module assigns, each with the source of its value."""
+    """Yield the names in capitals that a module assigns, each with the source of its value."""
     for statement in tree.body:
         targets = statement.targets if isinstance(statement, ast.Assign) else [getattr(statement, "target", None)]
         for target in targets:

@@ -1,4 +1,4 @@
-"""Progress: a bar on a terminal, a line every few seconds elsewhere."""
+"""Display of progress: a bar on a terminal, a line every few seconds elsewhere."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ INTERVAL = 5.0  # seconds between two lines
 
 
 def progress(items: Iterable[T], *, total: int, name: str, done: int = 0, log: TextIO | None = None) -> Iterator[T]:
-    """Yields the items, showing steps, rate and time left: a bar if stderr is a terminal, and lines in `log`.
+    """Yield the items and show steps, rate and remaining time: a bar if stderr is a terminal, and lines in `log`.
 
     Args:
-        total: how many there are, with the `done` ones that are not among the items.
+        total: number of all steps, including the `done` ones that are not among the items.
     """
     started = last = time.monotonic()
     shown = sys.stderr.isatty()

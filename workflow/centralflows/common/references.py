@@ -1,7 +1,7 @@
-"""References to code, `package.module:name`, and the one place that imports what they name.
+"""References to code, `package.module:name`, and the only function that imports the objects that they name.
 
-The configuration names what it configures by reference: it stays free of torch, and the digest of a job covers the network,
-dataset and flow that the job uses and no other (`hashing.module_digests`).
+The configuration refers to code by reference. It therefore imports no torch, and the digest of a job covers only the
+network, dataset and flow that the job uses (`hashing.module_digests`).
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
-"""The figures of the paper: what each claims, and what it is drawn from. Data only, so that the configuration can read it.
+"""The figures of the paper: the claim of each, and the stores that it is drawn from.
 
-One table, and so one file, however long. Captions stand in `workflow/report/<slug>.rst`.
+The module holds data only, so that the configuration can import it. It is one table, and therefore one long file.
+Captions are in `workflow/report/<slug>.rst`.
 """
 
 from __future__ import annotations
@@ -12,15 +13,15 @@ MANY = -1
 
 
 class Drawing(NamedTuple):
-    """One figure.
+    """A figure of the catalogue.
 
     Attributes:
-        claim: what it shows, in one sentence.
-        function: `module:function` in the wing `figures`.
-        category: its chapter.
-        stores: what is read of each run, beside the discrete run and its midpoints.
-        runs: how many runs it is drawn from; MANY for one or more.
-        needs: settings of each run without which there is nothing to draw; keys of `NEEDS`.
+        claim: statement that the figure shows, in one sentence.
+        function: the function that draws it, as `module:function` in the package `figures`.
+        category: chapter that it belongs to.
+        stores: stores that are read of each run, besides the discrete run and its midpoints.
+        runs: number of runs that it is drawn from; MANY for one or more.
+        needs: settings that each run must have for the figure to be drawn; keys of `NEEDS`.
     """
 
     claim: str
@@ -32,7 +33,7 @@ class Drawing(NamedTuple):
 
     @property
     def implementation(self) -> str:
-        """Reference to the function that draws it."""
+        """Reference to the function that draws the figure."""
         return f"centralflows.figures.{self.function}"
 
 
@@ -53,7 +54,7 @@ HELD_IN = {
     "coordinates": "gradient_squared",
     "a state per weight": "state_coordinates",
 }
-"""Variables of a discrete run that are there only if the need of this name is met."""
+"""Variables of a discrete run that exist only if the need of this name is met."""
 
 ONE = ("one step size",)
 

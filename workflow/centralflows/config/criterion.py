@@ -16,8 +16,8 @@ from .strict import DottedPath, PluginConfig
 
 
 class CriterionPluginConfig(PluginConfig):
-    """A function of your own `(outputs, labels) -> loss`, called with the keys that follow too; or a class, which is made
-    with them, and its instance called."""
+    """A user-defined function `(outputs, labels) -> loss`, to which the remaining keys are passed too; or a class,
+    which is instantiated with them and whose instance is called."""
 
 
 def _criterion_tag(value: Any) -> str:

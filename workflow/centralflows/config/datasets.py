@@ -17,25 +17,25 @@ Kind = Literal["images", "points", "tokens"]
 
 class DatasetConfig(Strict):
     kind: ClassVar[Kind | None]
-    """what one example is, and so which networks can learn them; None where that is seen when they are made"""
+    """kind of one example, which decides which networks can learn the dataset; None if it is not known beforehand"""
     needs_full: ClassVar[bool] = False
     """whether the full CIFAR-10 is needed"""
 
     @property
     def image_size(self) -> int | None:
-        """Height and width of an image [pixels]; None for what is none."""
+        """Height and width of an image [pixels]; None if the examples are not images."""
         return None
 
 
 class LabelledDatasetConfig(DatasetConfig):
-    available: ClassVar[Mapping[str, int]] = {}  # examples of each class that there are, where they are limited
+    available: ClassVar[Mapping[str, int]] = {}  # available examples per class, if they are limited
 
     examples: Count = 1000
     """training examples, the same number of each class"""
     test_examples: Count = 400
     """test examples, the same number of each class"""
     binary: bool = False
-    """one output unit instead of one for each class; needs two classes"""
+    """one output unit instead of one per class; needs two classes"""
 
     def mistakes(self) -> Iterator[str]:
         for key in ("examples", "test_examples"):
@@ -48,8 +48,8 @@ class LabelledDatasetConfig(DatasetConfig):
 
 
 class Cifar10Config(LabelledDatasetConfig):
-    """The first `classes` classes of CIFAR-10. Up to 4 classes of 250 training and 100 test images come with the
-    repository; more are taken from the full dataset, which a rule obtains."""
+    """The first `classes` classes of CIFAR-10. The repository contains 250 training and 100 test images of each of the
+    first 4 classes; more are taken from the full dataset, which a rule obtains."""
 
     kind: ClassVar[Kind] = "images"
     available: ClassVar[Mapping[str, int]] = {"examples": 5000, "test_examples": 1000}
@@ -57,9 +57,9 @@ class Cifar10Config(LabelledDatasetConfig):
 
     name: Literal["cifar10"]
     classes: Annotated[int, Field(ge=2, le=10)] = 4
-    """number of classes, the first ones"""
+    """number of classes; the first ones are taken"""
     pool: Literal[1, 2, 4] = 1
-    """side of the squares of pixels that are averaged: images have 32, 16 or 8 pixels a side"""
+    """side of the squares of pixels that are averaged; images then have 32, 16 or 8 pixels per side"""
 
     @property
     def image_size(self) -> int:
@@ -67,21 +67,21 @@ class Cifar10Config(LabelledDatasetConfig):
 
     @property
     def needs_full(self) -> bool:
-        """Whether the subset in the repository is not enough."""
+        """Whether the subset in the repository is too small."""
         return self.classes > 4 or self.examples > 250 * self.classes or self.test_examples > 100 * self.classes
 
 
 class DigitsConfig(LabelledDatasetConfig):
-    """Handwritten digits of 8x8 pixels, which come with scikit-learn; those from 0 to `classes` - 1, 174 of each."""
+    """Handwritten digits of 8x8 pixels from scikit-learn: the digits 0 to `classes` - 1, at most 174 of each."""
 
     kind: ClassVar[Kind] = "images"
     implementation: ClassVar[str] = "centralflows.problems.data.digits:digits"
 
     name: Literal["digits"]
     classes: Annotated[int, Field(ge=2, le=10)] = 10
-    """number of classes, the first ones"""
+    """number of classes; the first ones are taken"""
     seed: Natural = 0
-    """of the split into training and test examples"""
+    """seed of the split into training and test examples"""
 
     @property
     def image_size(self) -> int:
@@ -89,7 +89,7 @@ class DigitsConfig(LabelledDatasetConfig):
 
     def mistakes(self) -> Iterator[str]:
         yield from super().mistakes()
-        together, most = self.examples + self.test_examples, 174 * self.classes  # of the rarest digit there are 174
+        together, most = self.examples + self.test_examples, 174 * self.classes  # the rarest digit occurs 174 times
         if together > most:
             yield f"examples: with test_examples there can be {most}, 174 of each class (got {together})"
 
@@ -105,7 +105,7 @@ class MoonsConfig(LabelledDatasetConfig):
     noise: Annotated[float, Field(ge=0, le=100), AlsoText] = 0.1
     """standard deviation of Gaussian noise on each coordinate [radius of the half circles]"""
     seed: Natural = 0
-    """of the noise and of the split into training and test examples"""
+    """seed of the noise and of the split into training and test examples"""
 
 
 class CirclesConfig(LabelledDatasetConfig):
@@ -121,7 +121,7 @@ class CirclesConfig(LabelledDatasetConfig):
     factor: Annotated[float, Field(ge=0, lt=1), AlsoText] = 0.5
     """radius of the inner circle [radius of the outer circle]"""
     seed: Natural = 0
-    """of the noise and of the split into training and test examples"""
+    """seed of the noise and of the split into training and test examples"""
 
 
 class ClassificationConfig(LabelledDatasetConfig):
@@ -134,15 +134,15 @@ class ClassificationConfig(LabelledDatasetConfig):
     classes: Annotated[int, Field(ge=2, le=1000)] = 2
     """number of classes"""
     dimensions: Annotated[int, Field(ge=1, le=1000)] = 10
-    """of the points"""
+    """dimension of the points"""
     informative: Annotated[int, Field(ge=1, le=1000)] = 5
     """dimensions in which the clusters lie; the others are noise"""
     clusters: Annotated[int, Field(ge=1, le=1000)] = 1
-    """of each class; every cluster has a corner of its own"""
+    """clusters per class, each at a different corner"""
     separation: Positive = 1.0
     """half the side of the hypercube [about the width of a cluster]"""
     seed: Natural = 0
-    """of the clusters, the points, and the split into training and test examples"""
+    """seed of the clusters, the points, and the split into training and test examples"""
 
     def mistakes(self) -> Iterator[str]:
         yield from super().mistakes()
@@ -163,9 +163,9 @@ class SequencesConfig(DatasetConfig):
     symbols: Annotated[int, Field(ge=2, le=LARGEST)] = 4
     """size of the alphabet"""
     length: Annotated[int, Field(ge=2, le=LARGEST)] = 8
-    """symbols of a sequence; the network sees 2 * length - 1 tokens: 15 in the paper, as by default"""
+    """symbols per sequence; the network sees 2 * length - 1 tokens (15 by default, as in the paper)"""
     seed: Natural = 0
-    """of the sequences"""
+    """seed of the sequences"""
 
     def mistakes(self) -> Iterator[str]:
         sequences = self.symbols ** min(self.length, 63)
@@ -192,8 +192,8 @@ class CopyingConfig(SequencesConfig):
 
 
 class Sst2Config(LabelledDatasetConfig):
-    """Sentences of film reviews that are positive or negative (SST-2 of GLUE), byte by byte, from files that you download;
-    the network has its one label at the last byte."""
+    """Positive and negative sentences of film reviews (SST-2 of GLUE), with one token per byte, from files that you
+    download; the network predicts one label, at the last byte."""
 
     kind: ClassVar[Kind] = "tokens"
     classes: ClassVar[int] = 2
@@ -201,8 +201,8 @@ class Sst2Config(LabelledDatasetConfig):
 
     name: Literal["sst2"]
     length: Annotated[int, Field(ge=1, le=10_000)] = 64
-    """bytes of a sentence; what is longer is cut, what is shorter is padded"""
-    # Left out of what jobs are given: no result depends on where the files lie, and they are inputs of their own.
+    """bytes per sentence; longer sentences are cut, shorter ones are padded"""
+    # Excluded from the settings of jobs: no result depends on the path, and the files themselves are inputs of the job.
     path: Annotated[str, Field(min_length=1, exclude=True)] = "data/SST-2"
     """folder with train.tsv and dev.tsv"""
 
@@ -216,7 +216,7 @@ class Sst2Config(LabelledDatasetConfig):
 
 
 class DatasetPluginConfig(DatasetConfig, PluginConfig):
-    """A function of your own, called with the keys that follow. It returns a `centralflows.Dataset`."""
+    """A user-defined function, called with the remaining keys. It returns a `centralflows.Dataset`."""
 
     kind: ClassVar[None] = None
 

@@ -1,6 +1,6 @@
-"""The settings that each job depends on: they stand in the record of what it makes, which is made again when they change.
+"""The settings that each job depends on. They are recorded with its output, which is made again when they change.
 
-Imports no torch. Stores that a job reads count by their manifests; here stands what the configuration says to it.
+Imports no torch. The stores that a job reads are covered by their manifests; this module covers the configuration.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from .run import RunConfig
 from .strict import implementations
 
 PUBLISHED = resources.files("centralflows") / "analysis" / "published.json"
-"""What the paper's plots show of its own runs."""
+"""The numbers that the paper's plots show for its own runs."""
 
 Settings = dict[str, Any]
 
 
 def dataset(run: RunConfig) -> Settings:
-    """Those of the dataset of a run."""
+    """Return the settings of the dataset of a run."""
     return {
         "dataset": run.dataset.model_dump(mode="json"),
         "plugins": _plugins(run, "dataset"),
@@ -32,19 +32,22 @@ def dataset(run: RunConfig) -> Settings:
 
 
 def dataset_name(run: RunConfig) -> str:
-    """Runs that learn the same have one dataset: its name says what, and tells it from others of its kind."""
-    # The folder of files that a user brought is no setting that results depend on, but two folders are two datasets.
+    """Return the name of the dataset of a run: its kind and a digest of its settings.
+
+    Runs with the same settings of the dataset share it.
+    """
+    # Results do not depend on the path of a user's files, but two folders are two datasets.
     known = [run.dataset.model_dump(mode="json"), getattr(run.dataset, "path", None)]
     kind = run.dataset.name.partition(":")[0].replace(".", "-")
     return f"{kind}-{digest(known)[:8]}"
 
 
 def trajectory(profile: Config, name: str, process: str) -> Settings:
-    """Those of a trajectory: its run, but not what other flows and the analysis alone depend on, nor the device.
+    """Return the settings of a trajectory: its run, without the device and the settings of other flows or the analysis.
 
     Args:
-        name: of the run.
-        process: `discrete`, which makes the midpoints too, or a flow.
+        name: name of the run.
+        process: `discrete`, which also makes the midpoints, or a flow.
     """
     run, flows = profile.runs[name], ("stable", "central", "stationary")
     own = [key for key in flows if process in getattr(run, key).flows]
@@ -59,7 +62,7 @@ def trajectory(profile: Config, name: str, process: str) -> Settings:
 
 
 def speeds(profile: Config, name: str) -> Settings:
-    """Those of the speeds along the central flow of a run."""
+    """Return the settings of the speeds along the central flow of a run."""
     unused = {"stable", "central", "processes", "average_width", "accuracy_every"}
     return _along(profile, profile.runs[name], unused)
 
@@ -68,7 +71,7 @@ def _along(profile: Config, run: RunConfig, unused: set[str]) -> Settings:
     return {
         "run": _without(run, unused),
         "threads": profile.threads,
-        "plugins": _plugins(run, "model", "criterion", "optimizer"),  # a dataset has a job of its own
+        "plugins": _plugins(run, "model", "criterion", "optimizer"),  # another job makes the dataset
         "code": implementations(run.model, run.optimizer),
     }
 
@@ -78,7 +81,7 @@ def _without(run: RunConfig, unused: set[str]) -> Settings:
 
 
 def _plugins(run: RunConfig, *parts: str) -> dict[str, str]:
-    """Code of the plugins among parts of a run, so that a change of it is noticed."""
+    """Return digests of the code of the plugins among parts of a run, so that a change of the code is noticed."""
     return {plugin.name: _code(plugin.name) for part, plugin in run.plugins.items() if part in parts}
 
 
@@ -88,35 +91,41 @@ def _code(plugin: str) -> str:
 
 
 def trajectories(run: RunConfig) -> list[str]:
-    """Stores of the trajectories of a run."""
+    """Return the names of the stores of a run's trajectories."""
     return ["discrete", "midpoint", *(process for process in run.processes if process != "discrete")]
 
 
+def trajectory_jobs(run: RunConfig) -> tuple[str, ...]:
+    """Return the outputs of a run's jobs, in order: the discrete run, its flows, and the speeds if requested."""
+    flows = tuple(process for process in run.processes if process != "discrete")
+    return ("discrete", *flows, *(("speeds",) if run.stationary_every else ()))
+
+
 def analysis(run: RunConfig) -> Settings:
-    """Those of the analysis of a run's trajectories."""
+    """Return the settings of the analysis of a run's trajectories."""
     return {"processes": trajectories(run), "average_width": run.average_width}
 
 
 def measured(run: RunConfig) -> list[str]:
-    """Stores of a run that the scorecard is measured on."""
+    """Return the names of the stores of a run that the scorecard is measured on."""
     return [*trajectories(run), *(["speeds"] if run.stationary_every else [])]
 
 
 def scorecard(profile: Config) -> Settings:
-    """Those of the scorecard of a profile."""
+    """Return the settings of the scorecard of a profile."""
     return {
         "stores": {name: measured(run) for name, run in profile.runs.items()},
         "widths": {name: run.average_width for name, run in profile.runs.items()},
-        # What the paper's plots show holds for its own runs.
+        # The numbers in the paper's plots hold for its own runs only.
         "published": json.loads(PUBLISHED.read_text())["runs"] if profile.profile == "paper" else {},
     }
 
 
 def gallery(profile: Config, configfile: str) -> Settings:
-    """Those of the page with all figures of a profile.
+    """Return the settings of the page with all figures of a profile.
 
     Args:
-        configfile: the profile's file, as a user would name it.
+        configfile: path of the profile's file, as a user would type it.
     """
     return {
         "profile": profile.profile,

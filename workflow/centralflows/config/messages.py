@@ -1,4 +1,4 @@
-"""Mistakes in a configuration, said so that they can be mended: where, what, and what it could be instead."""
+"""Messages for mistakes in a configuration: the key, the mistake, and valid alternatives."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ Path = Sequence[int | str]
 
 
 class ConfigError(ValueError):
-    """The configuration is wrong; the message lists every mistake, one line each."""
+    """An invalid configuration; the message lists every mistake, one per line."""
 
 
 def report(source: str, lines: Sequence[str]) -> ConfigError:
-    """The error that lists these mistakes, `key: message` each."""
+    """Return the error that lists these mistakes, each as `key: message`."""
     return ConfigError(
         "\n".join(
             [f"ConfigError: {source} has {len(lines)} error{'s' if len(lines) > 1 else ''}"]
@@ -28,15 +28,15 @@ def report(source: str, lines: Sequence[str]) -> ConfigError:
 
 
 PLUGIN = "[plugin]"
-"""Tag of what a dotted path names, in a union of named models."""
+"""Tag of plugins, which a dotted path names, in a union of named models."""
 
 BUILT_IN, DOTTED = "[name]", "[path]"
-"""Tags of text, where text will do as well."""
+"""Tags of text (a built-in name or a dotted path) in a union that also allows other types."""
 
 NUMBER = "[number]"
-"""Tag of a number, where a word will do as well."""
+"""Tag of a number in a union that also allows a word."""
 
-_BETWEEN = {"[key]", PLUGIN, BUILT_IN, DOTTED, NUMBER}  # what pydantic puts between the keys of a path
+_BETWEEN = {"[key]", PLUGIN, BUILT_IN, DOTTED, NUMBER}  # inserted by pydantic between the keys of a path
 
 DOTTED_PATH = r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*$"
 
@@ -61,12 +61,12 @@ _WORDING = {
 def messages(
     error: ValidationError, root: type[BaseModel], *, also: Sequence[str], origin: Callable[[Path], Path]
 ) -> Iterator[str]:
-    """A line for each mistake that pydantic found.
+    """Yield one line per mistake that pydantic found.
 
     Args:
         root: the model that was validated.
-        also: keys of the file that the root lacks.
-        origin: where in the file stands what stands at a path of the model.
+        also: valid keys of the file that are not fields of the root.
+        origin: maps the path of a key in the model to its path in the file.
     """
     for item in error.errors(include_url=False):
         path, known = _walk(item["loc"], root, also)
@@ -92,7 +92,7 @@ def messages(
 
 
 def _walk(location: Path, root: type[BaseModel], also: Sequence[str]) -> tuple[Path, Sequence[str]]:
-    """The keys that lead to a mistake, without what pydantic puts between them, and the keys there are at the last."""
+    """Return the path of keys to a mistake, without the parts that pydantic inserts, and the valid keys at its end."""
     path: list[int | str] = []
     models, known, named = [root], also, False
     for part in location:
@@ -113,19 +113,19 @@ def _walk(location: Path, root: type[BaseModel], also: Sequence[str]) -> tuple[P
 
 
 def models_in(annotation: Any) -> list[type[BaseModel]]:
-    """The models in an annotation, such as a union of them."""
+    """Return the models in an annotation, such as the members of a union."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return [annotation]
     return [model for part in get_args(annotation) for model in models_in(part)]
 
 
 def dotted(path: Path) -> str:
-    """A path of keys in one word."""
+    """Return a path of keys as one dotted word."""
     return ".".join(map(shown_key, path))
 
 
 def instead(word: Any, known: Iterable[Any]) -> str:
-    """The known name that a wrong one is nearest to, or all of them."""
+    """Return a hint: the known name that is closest to a wrong one, or a list of the known names."""
     known = list(known)
     nearest = difflib.get_close_matches(str(word)[:60], [name for name in known if isinstance(name, str)], n=1)
     if nearest:
@@ -135,18 +135,18 @@ def instead(word: Any, known: Iterable[Any]) -> str:
 
 
 def shown_key(part: Any) -> str:
-    """A key as it stands in a path."""
+    """Return a key as it appears in a path."""
     return part if isinstance(part, str) and re.fullmatch(r"[\w-][\w -]{0,59}", part) else shown(part)
 
 
 def shown(value: Any) -> str:
-    """A value as the user wrote it, if it is short."""
+    """Return a short text for a value, if possible as the user wrote it."""
     if isinstance(value, (Mapping, list, tuple, set)):
         return "a mapping" if isinstance(value, Mapping) else "a list"
     if value is None or isinstance(value, bool):
         return {None: "nothing", True: "true", False: "false"}[value]
     try:
         text = repr(value)
-    except ValueError:  # Python prints no integer of more than 4300 digits
+    except ValueError:  # Python does not print integers of more than 4300 digits
         return "a huge number"
     return text if len(text) <= 80 else f"{text[:60]}..."

@@ -16,17 +16,17 @@ from .strict import Count, PluginConfig, Strict, one_of
 
 class NetworkConfig(Strict):
     takes: ClassVar[tuple[Kind, ...]]
-    """kinds of examples that it can be built for"""
+    """kinds of examples that the network takes"""
 
     def refuses(self, size: int) -> str | None:
-        """Why images of this height and width [pixels] do not fit, if they do not."""
+        """Return the reason why images of this height and width [pixels] do not fit, or None if they do."""
 
 
 Activation = Literal["gelu", "silu", "relu", "tanh"]
 
 
 class MlpConfig(NetworkConfig):
-    """Fully connected network. It takes images, which it flattens, and points."""
+    """Fully connected network for points and for images, which it flattens."""
 
     takes: ClassVar[tuple[Kind, ...]] = ("images", "points")
     implementation: ClassVar[str] = "centralflows.problems.networks.mlp:mlp"
@@ -37,11 +37,11 @@ class MlpConfig(NetworkConfig):
     depth: Count = 2
     """hidden layers"""
     activation: Activation = "gelu"
-    """of the hidden layers; relu is not smooth, and warned of"""
+    """activation of the hidden layers; relu is not smooth and causes a warning"""
 
 
 class CnnConfig(NetworkConfig):
-    """Two 3x3 convolutions with average pooling, one dense layer. It takes images."""
+    """Two 3x3 convolutions with average pooling and one dense layer, for images."""
 
     takes: ClassVar[tuple[Kind, ...]] = ("images",)
     implementation: ClassVar[str] = "centralflows.problems.networks.cnn:cnn"
@@ -52,25 +52,25 @@ class CnnConfig(NetworkConfig):
     dense: Count = 128
     """units of the dense layer"""
     activation: Activation = "gelu"
-    """of convolutions and dense layer; relu is not smooth, and warned of"""
+    """activation of the convolutions and the dense layer; relu is not smooth and causes a warning"""
 
     def refuses(self, size):
         return f"images must be at least 4x4 (are {size}x{size})" if size < 4 else None
 
 
 class ResNetConfig(NetworkConfig):
-    """Residual network with group norm. It takes images."""
+    """Residual network with group norm, for images."""
 
     takes: ClassVar[tuple[Kind, ...]] = ("images",)
     implementation: ClassVar[str] = "centralflows.problems.networks.resnet:ResNet"
 
     name: Literal["resnet"]
     blocks: Annotated[tuple[Count, ...], Field(min_length=1, max_length=8, strict=False)] = (3, 3, 3)
-    """residual blocks of each stage; every stage after the first halves the image and doubles the channels"""
+    """residual blocks per stage; every stage after the first halves the image and doubles the channels"""
     width: Count = 16
-    """channels of the first stage, and groups of every norm"""
+    """channels of the first stage, and number of groups of every norm"""
     activation: Activation = "gelu"
-    """of the convolutions; relu is not smooth, and warned of"""
+    """activation of the convolutions; relu is not smooth and causes a warning"""
 
     def refuses(self, size):
         least = 2 ** max(1, len(self.blocks) - 1)
@@ -78,14 +78,14 @@ class ResNetConfig(NetworkConfig):
 
 
 class VitConfig(NetworkConfig):
-    """Simple vision transformer: square patches, fixed positions, encoder layers, mean over patches. It takes images."""
+    """Simple vision transformer for images: square patches, fixed positions, encoder layers, mean over patches."""
 
     takes: ClassVar[tuple[Kind, ...]] = ("images",)
     implementation: ClassVar[str] = "centralflows.problems.networks.vit:Vit"
 
     name: Literal["vit"]
     patch: Count = 4
-    """side of a patch [pixels]; it divides that of the images"""
+    """side of a patch [pixels]; must divide the side of the images"""
     width: Count = 64
     """model dimension d, a multiple of 4"""
     layers: Count = 4
@@ -93,11 +93,11 @@ class VitConfig(NetworkConfig):
     heads: Count = 8
     """attention heads"""
     head_width: Count = 64
-    """dimension of a head"""
+    """dimension of each head"""
     hidden: Count = 256
-    """units between the two linear maps of a feed-forward part"""
+    """units between the two linear maps of each feed-forward block"""
     activation: Activation = "gelu"
-    """of the feed-forward parts; relu is not smooth, and warned of"""
+    """activation of the feed-forward blocks; relu is not smooth and causes a warning"""
 
     def mistakes(self) -> Iterator[str]:
         if self.width % 4:
@@ -108,7 +108,7 @@ class VitConfig(NetworkConfig):
 
 
 class TransformerConfig(NetworkConfig):
-    """Decoder on sequences of symbols: causal self-attention, attention to the embedded input, feed-forward."""
+    """Decoder for sequences of symbols: causal self-attention, attention to the embedded input, feed-forward."""
 
     takes: ClassVar[tuple[Kind, ...]] = ("tokens",)
     implementation: ClassVar[str] = "centralflows.problems.networks.transformer:Transformer"
@@ -119,9 +119,9 @@ class TransformerConfig(NetworkConfig):
     width: Count = 32
     """model dimension d"""
     heads: Count = 4
-    """attention heads; the width is a multiple of twice as many"""
+    """attention heads; the width must be a multiple of twice this number"""
     activation: Activation = "gelu"
-    """of the feed-forward parts; relu is not smooth, and warned of"""
+    """activation of the feed-forward blocks; relu is not smooth and causes a warning"""
 
     def mistakes(self) -> Iterator[str]:
         if self.width % (2 * self.heads):
@@ -129,20 +129,20 @@ class TransformerConfig(NetworkConfig):
 
 
 class LstmConfig(NetworkConfig):
-    """Long short-term memory on sequences of symbols."""
+    """Long short-term memory (LSTM) for sequences of symbols."""
 
     takes: ClassVar[tuple[Kind, ...]] = ("tokens",)
     implementation: ClassVar[str] = "centralflows.problems.networks.lstm:Lstm"
 
     name: Literal["lstm"]
     layers: Count = 2
-    """memory layers"""
+    """LSTM layers"""
     width: Count = 48
-    """units of the embedding and of every layer"""
+    """units of the embedding and of each layer"""
 
 
 class MambaConfig(NetworkConfig):
-    """Selective state-space network on sequences of symbols."""
+    """Selective state-space network for sequences of symbols."""
 
     takes: ClassVar[tuple[Kind, ...]] = ("tokens",)
     implementation: ClassVar[str] = "centralflows.problems.networks.mamba:Mamba"
@@ -153,18 +153,19 @@ class MambaConfig(NetworkConfig):
     width: Count = 64
     """model dimension d"""
     state: Count = 16
-    """states of each channel"""
+    """states per channel"""
     expansion: Count = 2
-    """channels of a layer, in widths"""
+    """channels of each layer, as a multiple of the width"""
     taps: Count = 4
-    """tokens that the convolution of a layer sees"""
+    """length of the convolution of each layer [tokens]"""
     activation: Activation = "silu"
-    """after the convolution and in the gate; relu is not smooth, and warned of"""
+    """activation after the convolution and in the gate; relu is not smooth and causes a warning"""
 
 
 class NetworkPluginConfig(NetworkConfig, PluginConfig):
-    """A class or function of your own that makes a `torch.nn.Module`, called with the keys that follow and with what it
-    takes of `shape` (of one example), `outputs` (units), and for sequences `symbols` and `length`."""
+    """A user-defined class or function that makes a `torch.nn.Module`. It is called with the remaining keys, and with
+    those of the following that it accepts: `shape` (of one example), `outputs` (units), and for sequences `symbols` and
+    `length`."""
 
     takes: ClassVar[tuple[Kind, ...]] = get_args(Kind)
 
@@ -175,6 +176,6 @@ AnyNetwork = one_of(
 
 
 def networks_for(kind: Kind) -> list[str]:
-    """Names of the networks of this package that take such examples."""
+    """Return the names of the built-in networks that take such examples."""
     networks = [network for network in models_in(AnyNetwork) if kind in network.takes]
     return [name for network in networks for name in get_args(network.model_fields["name"].annotation)]

@@ -13,25 +13,25 @@ from .strict import AlsoText, Count, PluginConfig, Positive, Strict, one_of
 
 
 class WarmupConfig(Strict):
-    """Rises linearly from 0, and stays."""
+    """Rises linearly from 0, then stays constant."""
 
     implementation: ClassVar[str] = "centralflows.optimizers.schedules:warmup"
 
     name: Literal["warmup"]
     steps: Count
-    """step at which it reaches the learning rate"""
+    """step at which the rise ends"""
 
 
 class CosineConfig(Strict):
-    """Falls along half a cosine, and stays."""
+    """Falls along half a cosine, then stays constant."""
 
     implementation: ClassVar[str] = "centralflows.optimizers.schedules:cosine"
 
     name: Literal["cosine"]
     steps: Count
-    """step at which it ends"""
+    """step at which the fall ends"""
     final: Annotated[float, Field(ge=0, le=1), AlsoText] = 0.0
-    """what is left then, as a factor of the learning rate"""
+    """final factor of the learning rate"""
 
 
 class PiecewiseConfig(Strict):
@@ -41,9 +41,9 @@ class PiecewiseConfig(Strict):
 
     name: Literal["piecewise"]
     steps: tuple[Count, ...] = Field(min_length=1, strict=False)
-    """steps at which it changes, increasing"""
+    """steps at which the learning rate changes, increasing"""
     factors: tuple[Positive, ...] = Field(min_length=1, strict=False)
-    """factors of the learning rate from each of them on"""
+    """factors of the learning rate, each from its step on"""
 
     def mistakes(self) -> Iterator[str]:
         if len(self.steps) != len(self.factors):
@@ -59,10 +59,11 @@ class OptimizerConfig(Strict):
     lr: Positive
     """learning rate"""
     schedule: AnySchedule | None = None
-    """how the learning rate changes with the optimizer's step counter, which is 1 at its first step; constant when left out"""
+    """how the learning rate changes with the optimizer's step counter, which is 1 at its first step; constant if
+    omitted"""
 
     def arguments(self) -> dict[str, Any]:
-        """Return what its implementation is called with, beside the learning rate."""
+        """Return the arguments of the implementation, besides the learning rate."""
         return self.model_dump(exclude={"name", "lr", "schedule"})
 
 
@@ -76,11 +77,11 @@ class GradientDescentConfig(OptimizerConfig):
 
 class SquaredGradientAverageConfig(OptimizerConfig):
     beta2: Annotated[float, Field(gt=0, lt=1), AlsoText] = 0.99
-    """how much of the average of squared gradients is kept at each step"""
+    """fraction of the average of squared gradients that each step keeps"""
     eps: Annotated[float, Field(ge=0), AlsoText] = 0.0
     """added to the root of the average"""
     bias_correction: bool = False
-    """whether the average is divided by its total weight so far"""
+    """whether the average is divided by the sum of its weights so far"""
 
 
 class ScalarRMSPropConfig(SquaredGradientAverageConfig):
@@ -92,7 +93,7 @@ class ScalarRMSPropConfig(SquaredGradientAverageConfig):
 
 
 class RMSPropConfig(SquaredGradientAverageConfig):
-    """RMSProp: a step size for each weight, from an average of its squared gradient."""
+    """RMSProp: one step size per weight, from an average of its squared gradient."""
 
     implementation: ClassVar[str] = "centralflows.optimizers.rmsprop:RMSProp"
 
@@ -100,8 +101,8 @@ class RMSPropConfig(SquaredGradientAverageConfig):
 
 
 class OptimizerPluginConfig(OptimizerConfig, PluginConfig):
-    """A subclass of `centralflows.Optimizer` of your own, called with `lr` (a number, or a schedule's function of the step
-    counter) and the keys that follow."""
+    """A user-defined subclass of `centralflows.Optimizer`, called with `lr` (a number, or a schedule's function of the
+    step counter) and the remaining keys."""
 
 
 AnyOptimizer = one_of(GradientDescentConfig, ScalarRMSPropConfig, RMSPropConfig, OptimizerPluginConfig)

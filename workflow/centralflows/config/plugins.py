@@ -1,7 +1,7 @@
-"""Parts of an experiment that a user brings: "package.module:Name" instead of a name of this package.
+"""User-defined parts of an experiment: "package.module:Name" instead of a built-in name.
 
-The module is imported from the directory in which the program runs, or from wherever else Python finds it. It is code, and
-it is run: this is the one place where a configuration can make that happen.
+The module is imported from the current directory, or from elsewhere on Python's path. The import runs its code; nothing
+else in a configuration can run code.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from ..common.hashing import code
 
 
 class PluginError(UserError):
-    """A plugin cannot be found, or is not what it should be."""
+    """A plugin that cannot be found or used."""
 
 
 def resolve(path: str) -> Any:
-    """What stands at "package.module:Name".
+    """Return the object at "package.module:Name".
 
     Raises:
-        PluginError: no such module, or nothing of that name in it.
+        PluginError: the module cannot be imported, or has no such name.
     """
     module, _, name = path.partition(":")
     _look_here()
@@ -42,10 +42,10 @@ def resolve(path: str) -> Any:
 
 
 def make(path: str, *args: Any, **options: Any) -> Any:
-    """The plugin called with arguments.
+    """Return the result of a call of the plugin.
 
     Raises:
-        PluginError: it does not take them.
+        PluginError: the call fails.
     """
     made = resolve(path)
     try:
@@ -56,10 +56,10 @@ def make(path: str, *args: Any, **options: Any) -> Any:
 
 
 def accepted(path: str, offered: Mapping[str, Any]) -> dict[str, Any]:
-    """What the plugin takes of the arguments that it is offered: those that it names, or all where it has `**kwargs`."""
+    """Return the offered arguments that the plugin takes: those that it names, or all if it has `**kwargs`."""
     try:
         parameters = inspect.signature(resolve(path)).parameters
-    except (TypeError, ValueError):  # not callable, which calling it says better; or one that hides what it takes
+    except (TypeError, ValueError):  # not callable, which the call itself reports better; or without a signature
         return dict(offered)
     if any(each.kind is each.VAR_KEYWORD for each in parameters.values()):
         return dict(offered)
@@ -67,13 +67,13 @@ def accepted(path: str, offered: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def sources(path: str) -> dict[str, str]:
-    """The plugin's own code by file name: all of the package (or the one module) that it comes from, as syntax.
+    """Return the plugin's code by file name, as syntax: the whole package, or the one module, that it comes from.
 
-    A change of it must make again what depends on it; a change of its comments or layout must not. An installed package
-    counts by its version.
+    Outputs must be made again after a change of the code, but not after a change of comments or layout. An installed
+    package is represented by its version.
 
     Raises:
-        PluginError: there is no such code, or it is none that Python can read.
+        PluginError: the module has no file, or Python cannot parse it.
     """
     top = path.partition(":")[0].partition(".")[0]
     _look_here()
@@ -81,7 +81,7 @@ def sources(path: str) -> dict[str, str]:
         spec = importlib.util.find_spec(top)
     except (ImportError, ValueError):
         spec = None
-    if spec is None or not (spec.has_location or spec.submodule_search_locations):  # none, or built into Python
+    if spec is None or not (spec.has_location or spec.submodule_search_locations):  # not found, or built into Python
         raise PluginError(f"{path}: there is no file of a module {top!r}")
     if Path(spec.origin or "").is_relative_to(sysconfig.get_path("purelib")) and (installed := _versions(top)):
         return installed
@@ -96,7 +96,7 @@ def sources(path: str) -> dict[str, str]:
 
 
 def _versions(top: str) -> dict[str, str]:
-    """Versions of the installed packages that a top-level module comes from."""
+    """Return the versions of the installed packages that provide a top-level module."""
     return {name: metadata.version(name) for name in metadata.packages_distributions().get(top, ())}
 
 

@@ -1,4 +1,4 @@
-"""A profile: the runs, and the figures that are drawn from them; checked whole, with every mistake at once."""
+"""A profile: runs, and figures drawn from them. It is checked as a whole, and all mistakes are reported at once."""
 
 from __future__ import annotations
 
@@ -18,26 +18,26 @@ from .strict import Count, Name, Natural, Strict
 
 
 class Figure(Strict):
-    """Which runs a figure is drawn from, and what of them. The figures are listed in figures/README.md."""
+    """The runs and steps that a figure shows. The figures are listed in figures/README.md."""
 
     draw: Name | None = None
-    """which figure of the catalogue; the key itself when left out"""
+    """name of the figure in the catalogue; the key itself if omitted"""
     run: Name | None = None
     """a key of `runs`"""
     runs: Annotated[tuple[Name, ...], Field(min_length=1, strict=False)] | None = None
-    """several of them, for figures that compare runs"""
+    """several keys of `runs`, for figures that compare runs"""
     start: Natural | None = None
-    """first step shown; found from the data when left out"""
+    """first step shown; found from the data if omitted"""
     stop: Count | None = None
-    """step before which the figure ends; found from the data when left out"""
+    """step before which the figure ends; found from the data if omitted"""
 
     @property
     def sources(self) -> tuple[str, ...]:
-        """The runs it is drawn from."""
+        """The runs that the figure is drawn from."""
         return self.runs or ((self.run,) if self.run else ())
 
     def settings(self, name: str) -> dict[str, Any]:
-        """All that its drawing depends on besides stores, under the name that it has in the profile."""
+        """Return everything besides stores that the drawing depends on, for the name of the figure in the profile."""
         options = self.model_dump(include={"start", "stop"})
         draw = self.draw or name
         code = [CATALOGUE[draw].implementation]
@@ -51,7 +51,7 @@ class Figure(Strict):
 
 
 def _lacks(run: RunConfig, need: str) -> bool:
-    """Whether a run lacks what a figure needs; the keys are those of `catalogue.NEEDS`."""
+    """Return whether a run lacks a need of a figure, a key of `catalogue.NEEDS`."""
     name, stateless = run.optimizer.name, run.optimizer.name == "gd"
     return {
         "one step size": name == "rmsprop",
@@ -66,7 +66,7 @@ def _lacks(run: RunConfig, need: str) -> bool:
 
 
 def _unfit(figure: Figure, slug: str, runs: Mapping[str, RunConfig]) -> Iterator[str]:
-    """Why a figure of the catalogue cannot be drawn from the runs that it names."""
+    """Yield the reasons why a figure of the catalogue cannot be drawn from the runs that it names."""
     drawing, sources = CATALOGUE[slug], figure.sources
     if drawing.runs == MANY:
         if figure.runs is None:
@@ -95,27 +95,27 @@ def _unfit(figure: Figure, slug: str, runs: Mapping[str, RunConfig]) -> Iterator
 
 
 SCORECARD = "scorecard"
-"""Name of the picture that every profile has beside its figures."""
+"""Name of the picture that every profile has besides its figures."""
 
 TAKEN = {"profile": {"gallery", "benchmarks"}, "runs": {"datasets", "figures"}}
-"""Names of folders that hold something else."""
+"""Names of folders that are used for something else."""
 
 
 class Config(Strict):
     """A profile: everything that one `snakemake` call makes."""
 
     profile: Name
-    """its name: `results/<profile>/` and `figures/<profile>/` are its folders"""
+    """its name, and that of its folders `results/<profile>/` and `figures/<profile>/`"""
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    """where trajectories are computed; auto takes a GPU if there is one"""
+    """where trajectories are computed; auto uses a GPU if there is one"""
     threads: Annotated[int, Field(ge=1, le=256)] = 1
-    """threads of each trajectory job; rounding, and so results, depend on it"""
+    """threads per trajectory job; rounding, and therefore results, depend on it"""
     cifar10_path: Annotated[str, Field(min_length=1)] | None = None
-    """full CIFAR-10 on this machine: the binary archive, a folder of its batches, or a file that the rule made"""
+    """path of the full CIFAR-10: the binary archive, a folder with its batches, or a file that the rule made"""
     runs: dict[Name, RunConfig] = Field(min_length=1)
     """experiments by name"""
     figures: dict[Name, Figure] = Field(default={})
-    """figures by name, which is also that of their files"""
+    """figures by name, which is also the name of their files"""
 
     def mistakes(self) -> Iterator[str]:
         yield from self._loose_starts()
@@ -131,7 +131,7 @@ class Config(Strict):
                     yield f"figures.{name}.{mistake}"
 
     def _loose_starts(self) -> Iterator[str]:
-        """Starts from runs that do not fit or that wait for each other."""
+        """Yield starts from runs that do not fit or that wait for each other."""
         for name, run in self.runs.items():
             if run.start is None:
                 continue
@@ -156,12 +156,12 @@ class Config(Strict):
 
 
 def load(raw: Mapping[str, Any] | Path | str, source: str | None = None) -> Config:
-    """A validated configuration from a mapping or a YAML file.
+    """Return a validated configuration from a mapping or a YAML file.
 
-    `defaults`, a partial run, is merged under every run first.
+    `defaults`, a partial run, is first merged under every run.
 
     Raises:
-        ConfigError: lists every mistake with its key.
+        ConfigError: there are mistakes; the message lists each with its key.
     """
     if isinstance(raw, (str, Path)):
         source, raw = str(raw), yaml_file.read(raw)
@@ -189,21 +189,24 @@ def _with_defaults(raw: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _merged(base: Any, over: Any) -> Any:
-    """`over` on top of `base`."""
+    """Return `over` merged on top of `base`."""
     if not _extends(over, base):
         return over
     return {**base, **{key: _merged(base.get(key), value) for key, value in over.items()}}
 
 
 def _extends(over: Any, base: Any) -> bool:
-    """Whether both are mappings; one of another `name` replaces, as the keys of the first belong to its own name."""
+    """Return whether `over` is merged into `base` instead of replacing it.
+
+    Mappings are merged, but not those of different `name`s: the keys of `base` then belong to its own name.
+    """
     if not (isinstance(base, Mapping) and isinstance(over, Mapping)):
         return False
     return "name" not in base or over.get("name", base["name"]) == base["name"]
 
 
 def _origin(path: Sequence[int | str], raw: Mapping[str, Any]) -> Sequence[int | str]:
-    """Where a key stands in the file: what a run has from the defaults stands there."""
+    """Return the path of a key in the file, which is in the defaults if the run inherits the key from there."""
     if path[:1] != ["runs"] or len(path) < 3:
         return path
     base, over = raw.get("defaults"), raw["runs"].get(path[1])
@@ -217,7 +220,7 @@ def _origin(path: Sequence[int | str], raw: Mapping[str, Any]) -> Sequence[int |
 
 
 def _loose_ends(raw: Mapping[str, Any]) -> Iterator[str]:
-    """Defaults that are none and figures of nothing; read from the raw mapping, to be reported beside all else."""
+    """Yield mistakes of the raw mapping, to report with all others: malformed defaults, unknown runs or figures."""
     if not isinstance(raw.get("defaults", {}), Mapping):
         yield f"defaults: must be a mapping of keys (got {shown(raw['defaults'])})"
     figures, runs = raw.get("figures"), raw.get("runs")

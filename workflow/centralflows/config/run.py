@@ -28,13 +28,13 @@ class StartConfig(Strict):
     run: Name
     """a key of `runs`, with the same dataset, model, criterion and dtype"""
     step: Natural | None = None
-    """the step itself"""
+    """start at this step"""
     crossing: Count | None = None
-    """which upward crossing of 2 by the effective sharpness at the midpoints, 1 for the first"""
+    """start at this upward crossing of 2 by the effective sharpness at the midpoints, 1 for the first"""
     loss: Positive | None = None
-    """the first step whose loss is not above this"""
+    """start at the first step whose loss is at most this"""
     keep: Literal["state", "preconditioner"] = "state"
-    """keep the optimizer's state, or the step sizes: then the state becomes the one that has them"""
+    """state: keep the optimizer's state; preconditioner: keep the step sizes, and use the state that has them"""
 
     def mistakes(self) -> Iterator[str]:
         given = [key for key in ("step", "crossing", "loss") if getattr(self, key) is not None]
@@ -55,45 +55,48 @@ class RunConfig(Strict):
     """One experiment: a network, a dataset, an optimizer, and the processes that start from the same weights."""
 
     dataset: AnyDataset
-    """what is learnt"""
+    """the training and test data"""
     model: AnyNetwork
-    """the network that learns it"""
+    """the network"""
     optimizer: AnyOptimizer
-    """how it learns"""
+    """the optimizer that trains it"""
     criterion: AnyCriterion = "mse"
-    """mse: half the squared distance to the target, which is one-hot (-1 or 1 where two classes share one output unit);
-    cross-entropy: the negative log-likelihood of the label; either averaged over the labels that count; or your own"""
+    """mse: half the squared distance to the target, which is one-hot (-1 or 1 if two classes share one output unit);
+    cross-entropy: the negative log-likelihood of the label; both are averaged over the labels that count; or
+    user-defined"""
     steps: Count
     """optimizer steps recorded; the flows cover the same time"""
     warm_start: Natural = 0
-    """steps of the optimizer itself before step 0, where all processes start"""
+    """optimizer steps before step 0, the start of all processes"""
     start: StartConfig | None = None
     """start from another run instead of the initial weights"""
     stop_at_loss: Positive | None = None
-    """each process ends after the first step whose loss is not above this"""
+    """each process ends after the first step whose loss is at most this"""
     on_divergence: Literal["fail", "truncate"] = "fail"
-    """when something is no longer finite: the job fails, and what was finite is kept beside its output; or its trajectory ends
-    there, and figures and scorecard say so"""
+    """if values are no longer finite: fail: the job fails, and the finite part is kept beside its output; truncate: the
+    trajectory ends there, and figures and scorecard say so"""
     processes: Annotated[tuple[Process, ...], Field(strict=False)] = ("discrete", "stable", "central")
     """what to run; the discrete run (with its midpoints) comes first and is always needed"""
     seed: Natural = 0
-    """of the initial weights"""
+    """seed of the initial weights"""
     dtype: Literal["float32", "float64"] = "float32"
-    """of weights and data"""
+    """precision of weights and data"""
     weights_stride: Natural = 1
-    """weights and optimizer state are stored every so many steps (0: at step 0 only); distances to the discrete run exist
-    where they are"""
+    """steps between stored weights and optimizer states (0: at step 0 only); distances to the discrete run exist only
+    at these steps"""
     microbatch_size: MicrobatchSize = "auto"
-    """examples per slice: the loss and its derivatives are summed over slices, and memory falls with their size; "auto" takes
-    all at once, and halves slices where memory runs out"""
+    """examples per microbatch: the loss and its derivatives are summed over microbatches, and smaller ones need less
+    memory; "auto" takes all examples at once, and halves the microbatches if memory runs out"""
     outputs: Natural = 3
-    """test examples on which the network's outputs are recorded"""
+    """number of test examples on which the network's outputs are recorded"""
     accuracy_every: Natural = 10
-    """steps between measurements of the accuracy on training and test examples, where labels are classes (0: never)"""
+    """steps between measurements of the accuracy on training and test examples, if labels are classes (0: never)"""
     coordinates: Natural = 0
-    """number of weights that are followed one by one, drawn by the seed: squared gradient, its prediction, optimizer state"""
+    """number of single weights, drawn by the seed, whose squared gradient, its prediction and optimizer state are
+    recorded"""
     stationary_every: Natural = 0
-    """steps between points of the central flow at which the stationary state and preconditioners are found (0: never)"""
+    """steps between points of the central flow at which the stationary state and the preconditioners are found (0:
+    never)"""
     average_width: Annotated[float, Field(gt=0, le=1e5), AlsoText] = 12.0
     """standard deviation of the Gaussian time averages [optimizer steps]"""
     spectrum: SpectrumConfig = SpectrumConfig()
@@ -130,7 +133,7 @@ class RunConfig(Strict):
             yield "processes: must contain 'discrete'"
         if len(set(self.processes)) < len(self.processes):
             yield "processes: must not repeat"
-        if self.dataset.kind is None:  # your own: what it is, and how many there are, is seen when it is made
+        if self.dataset.kind is None:  # user-defined: kind and number of examples are known only once it is made
             return
         if self.dataset.kind not in self.model.takes:
             yield (
@@ -144,13 +147,13 @@ class RunConfig(Strict):
 
     @property
     def plugins(self) -> dict[str, PluginConfig]:
-        """The parts that the user brings, by their keys."""
+        """The user-defined parts, by their keys."""
         parts = {key: getattr(self, key) for key in ("dataset", "model", "criterion", "optimizer")}
         return {key: part for key, part in parts.items() if isinstance(part, PluginConfig)}
 
 
 class TrajectoryConfig(Strict):
-    """What the trajectories of one run depend on: the parameter of their jobs."""
+    """The settings that the trajectories of one run depend on: the parameter of their jobs."""
 
     run: RunConfig
     threads: int

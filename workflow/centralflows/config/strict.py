@@ -1,4 +1,4 @@
-"""What all parts of the configuration share: strict models, types of numbers, unions of named models."""
+"""Shared parts of the configuration: strict models, types of numbers, unions of named models."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from pydantic import (
 
 from .messages import DOTTED_PATH, PLUGIN, shown
 
-LARGEST = 2**31 - 1  # a size beyond it is a slip of the keyboard
+LARGEST = 2**31 - 1  # a larger size is a typing error
 
 
 def _number(value: Any) -> Any:
-    """YAML 1.1 takes 1e-3, without a point, for text."""
+    """Return text as a number if it is one: YAML 1.1 takes 1e-3, without a point, for text."""
     try:
         return float(value) if isinstance(value, str) else value
     except ValueError:
@@ -38,25 +38,25 @@ Count = Annotated[int, Field(ge=1, le=LARGEST)]
 Natural = Annotated[int, Field(ge=0, le=LARGEST)]
 Name = Annotated[
     str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$", max_length=100)
-]  # file systems take 255 bytes, with endings
+]  # file systems allow 255 bytes, with suffixes
 
 
 class Strict(BaseModel):
-    """Unknown keys are mistakes, and so are values of another type."""
+    """A model that rejects unknown keys and values of another type."""
 
     model_config = ConfigDict(
         extra="forbid", strict=True, frozen=True, allow_inf_nan=False, use_attribute_docstrings=True
     )
 
     implementation: ClassVar[str] = ""
-    """reference to what these settings configure, if it is one thing"""
+    """reference to the object that these settings configure, if there is only one"""
 
     def arguments(self) -> dict[str, Any]:
-        """Return what its implementation is called with."""
+        """Return the arguments of the implementation."""
         return self.model_dump(exclude={"name"})
 
     def mistakes(self) -> Iterator[str]:
-        """What is wrong between keys that are right one by one, as `key: message`."""
+        """Yield mistakes in combinations of keys that are valid one by one, as `key: message`."""
         yield from ()
 
     @model_validator(mode="after")
@@ -67,15 +67,15 @@ class Strict(BaseModel):
 
 
 def _tag(value: Any) -> str | None:
-    """Which member of a union of named models a value is: by its `name`, a dotted path being that of a plugin."""
+    """Return the tag of a value in a union of named models: its `name`, or `PLUGIN` if that is a dotted path."""
     name = value.get("name") if isinstance(value, Mapping) else getattr(value, "name", None)
     if not isinstance(name, str):
-        return None if name is None else ""  # nothing is called so
+        return None if name is None else ""  # no model has the name ""
     return PLUGIN if ":" in name else name
 
 
 def one_of(*models: type[Strict]) -> Any:
-    """The union of models that their `name` tells apart."""
+    """Return the union of models, discriminated by their `name`."""
     names = [(get_args(model.model_fields["name"].annotation) or (PLUGIN,))[0] for model in models]
     tagged = tuple(Annotated[model, Tag(name)] for model, name in zip(models, names, strict=True))
     return Annotated[reduce(or_, tagged), Discriminator(_tag)]
@@ -85,7 +85,7 @@ DottedPath = Annotated[str, Field(pattern=DOTTED_PATH)]
 
 
 class PluginConfig(Strict):
-    """Your own: the keys that follow are its arguments."""
+    """A user-defined part, whose arguments are the remaining keys."""
 
     model_config = ConfigDict(extra="allow")
 
@@ -112,7 +112,7 @@ def _is_plain(value: Any) -> bool:
 
 
 def implementations(*parts: Any) -> list[str]:
-    """Return the references to the code that settings configure, of the settings within them too."""
+    """Return the references to the code that settings configure, including nested settings."""
     found: list[str] = []
     for part in parts:
         if isinstance(part, Strict):

@@ -1,7 +1,7 @@
-"""Configuration files: YAML that is data and no more, of a size that a person writes.
+"""Reads configuration files: YAML that holds only data, of limited size.
 
-PyYAML keeps the last of two equal keys, writes aliases of aliases out without limit, and names no key where a value is
-malformed. So the nodes of a file are inspected first, while what aliases share is still one node.
+PyYAML keeps the last of two equal keys, expands aliases of aliases without limit, and does not name the key of a
+malformed value. Therefore the nodes of a file are inspected first, while aliases still share one node.
 """
 
 from __future__ import annotations
@@ -15,24 +15,24 @@ import yaml
 from .messages import ConfigError, dotted, report, shown
 
 LARGEST = 1 << 18
-"""Bytes of a file; the longest of the profiles has 11 thousand."""
+"""Largest size of a file [bytes]; the longest profile has 11 thousand."""
 
 MOST = 50_000
-"""Values in a file with all aliases written out; the longest of the profiles has a thousand."""
+"""Largest number of values in a file with all aliases expanded; the longest profile has a thousand."""
 
 TEMPLATE = "__use_yte__"
-"""Key with which Snakemake takes a file for a template, and runs the Python in it."""
+"""Key that makes Snakemake treat a file as a template and run the Python in it."""
 
-# PyYAML lets errors of values through as they come: 2020-99-01, or !!int of an empty text.
+# PyYAML does not wrap the errors of malformed values, such as 2020-99-01 or !!int of an empty text.
 _MALFORMED = (yaml.YAMLError, ValueError, LookupError, AttributeError, ArithmeticError)
 
 
 def read(file: Path | str) -> Any:
-    """What a YAML file holds.
+    """Return the content of a YAML file.
 
     Raises:
-        ConfigError: it cannot be read; a key is written twice; a value is malformed, contains itself, or is too large with
-            its aliases written out; it would run code.
+        ConfigError: the file cannot be read or would run code; a key is written twice; a value is malformed, contains
+            itself, or is too large with its aliases expanded.
     """
     try:
         with open(file, "rb") as stream:
@@ -53,7 +53,7 @@ def read(file: Path | str) -> Any:
 
 
 class _Inspection:
-    """A look at every node of a file, once however many aliases it has."""
+    """An inspection of all nodes of a file, which visits each node once, however many aliases it has."""
 
     def __init__(self, loader: yaml.SafeLoader):
         self._loader = loader
@@ -61,14 +61,14 @@ class _Inspection:
         self._sizes: dict[yaml.Node, int | None] = {}
 
     def mistakes(self, root: yaml.Node) -> list[str]:
-        """What is wrong, a line each."""
+        """Return the mistakes, one line each."""
         self._size(root, ())
         return self._lines
 
     def _size(self, node: yaml.Node, path: tuple[str, ...]) -> int:
-        """How many values a node is, with all aliases written out; 1 where it is a mistake, so that it is said once."""
+        """Return the number of values in a node with all aliases expanded; 1 for a mistake, to report it once."""
         if node not in self._sizes:
-            self._sizes[node] = None  # for as long as what is below is looked at
+            self._sizes[node] = None  # while its children are visited
             size = 1 + sum(self._size(child, (*path, key)) for key, child in self._children(node, path))
             if size > MOST:
                 self._say(path, f"is {size:,} values with its aliases written out; there can be {MOST:,}")
@@ -108,6 +108,6 @@ class _Inspection:
 
 
 def _reason(error: BaseException) -> str:
-    """In one line, and for a value without the place in the file, as its key says it."""
+    """Return the reason of an error in one line, for a value without its position in the file: its key is reported."""
     known = getattr(error, "strerror", None) or (isinstance(error, yaml.constructor.ConstructorError) and error.problem)
     return " ".join(str(known or error).split())

@@ -1,0 +1,1 @@
+"""Derivatives of an objective up to third order, and the leading eigenpairs of its Hessian."""

@@ -17,6 +17,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from .counts import count
 from .point import Function, Point, evaluated
 
 
@@ -61,6 +62,7 @@ class CudaGraphs:
         self._loaded: Tensor | None = None  # weights there
 
     def value_and_gradient(self, w: Float[Tensor, " p"]) -> tuple[Float[Tensor, ""], Float[Tensor, " p"]]:
+        count(gradients=1)
         replay = self._replay("value", w, lambda given: evaluated(self._function, given))
         loss, gradient = replay(w)
         return loss.clone(), gradient.clone()
@@ -145,11 +147,13 @@ class CudaGraphPoint(Point):
     """A point whose derivatives are replayed."""
 
     def __init__(self, recording: CudaGraphs, w: Float[Tensor, " p"]):
+        count(graphs=1)
         self.w, self._recording = w.detach(), recording
         loss, gradient = recording.load(self.w)
         self.loss, self.gradient, self.batched = loss.clone(), gradient.clone(), recording.batched
 
     def hessian_product(self, vectors):
+        count(products=vectors.shape[1])
         # A recording for every number of vectors pays off where they take one pass.
         parts = [vectors] if self.batched else vectors.split(1, dim=1)
         found = [self._recording.derivative("hessian_product", self.w, part) for part in parts]
@@ -160,4 +164,6 @@ class CudaGraphPoint(Point):
         return tuple(self.hessian_product(vectors).T)
 
     def curvature_gradients(self, vectors, products=None):
+        k = vectors.shape[1]
+        count(third=k * (k + 1) // 2, product_graphs=k)
         return self._recording.derivative("curvature_gradients", self.w, vectors)

@@ -1,8 +1,9 @@
-r"""The derivative probe: are the derivatives that automatic differentiation returns the true ones?
+"""The derivative check, which tests the derivatives from automatic differentiation.
 
-Third derivatives lie silently: some fused layers return wrong ones without an error, and a central flow would go astray
-without a sign. So before every experiment the derivatives are compared with differences of lower ones, in float64 on a
-few examples, at one point and along one direction; a network that fails is refused, with the type of layer that is to blame.
+Wrong third derivatives raise no error. Some fused layers return them, and a central flow would silently go wrong. The
+check therefore compares derivatives with differences of lower ones before every experiment, in float64 on a few
+examples, at one point and along one direction. It rejects a network that fails, and names the type of layer that causes
+the failure.
 """
 
 from __future__ import annotations
@@ -19,27 +20,27 @@ from ..problems.objective import Objective
 from .point import Point
 
 EXAMPLES = 8
-STEP = 1e-2  # of the differences, relative to the size of the weights
-TOLERANCE = 1e-3  # truncation is of order STEP^4; the layers known to be wrong are off by 5e-2 and more
+STEP = 1e-2  # step of the differences, relative to the size of the weights
+TOLERANCE = 1e-3  # truncation is of order STEP^4; the layers known to be wrong err by 5e-2 and more
 
 
 class WrongDerivatives(UserError, ArithmeticError):
     """Automatic differentiation disagrees with differences, or the network is not a function of its weights."""
 
 
-def probe(objective: Objective, w: Tensor) -> dict[str, float]:
-    """Relative errors of gradient, Hessian-vector product and third derivative near `w`, each below `TOLERANCE`.
+def check_derivatives(objective: Objective, w: Tensor) -> dict[str, float]:
+    """Return the relative errors of gradient, Hessian-vector product and third derivative near `w`.
 
     Raises:
-        WrongDerivatives: one of them is not; names the layer types that fail on their own.
-        NotSeparable: slices are asked for, and the objective is not the sum over them.
+        WrongDerivatives: an error exceeds `TOLERANCE`; the message names the layer types that fail on their own.
+        NotSeparable: the objective is evaluated in microbatches, but is not the sum over them.
     """
     small = objective.head(EXAMPLES).to("cpu", torch.float64)
     for module in small.network.modules():
         if isinstance(module, ReLU):
             module.smooth = True
     w = w.to("cpu", torch.float64)
-    # Weights that start at zero hide whole parts of the network, so look a little away from them.
+    # Weights that start at zero hide whole parts of the network, so the check is made at a distance from them.
     w = w + 0.1 * _direction(w, seed=1)
     with torch.no_grad():
         if not torch.equal(small(w), small(w)):
@@ -63,7 +64,8 @@ def probe(objective: Objective, w: Tensor) -> dict[str, float]:
 
 
 def derivative_errors(function: Callable[[Tensor], Tensor], x: Tensor) -> dict[str, float]:
-    """Relative errors of the first three derivatives of a scalar function at a float64 vector, along one direction."""
+    """Return the relative errors of a scalar function's first three derivatives at a float64 vector, in one
+    direction."""
     u = _direction(x, seed=2)
     offsets = torch.tensor([-2, -1, 0, 1, 2], dtype=x.dtype)
     shifted = [Point(function, x + STEP * offset * u) for offset in offsets.tolist()]
@@ -75,7 +77,7 @@ def derivative_errors(function: Callable[[Tensor], Tensor], x: Tensor) -> dict[s
     here, column = shifted[2], u[:, None]
     products = here.product_graphs(column)
     curvature_gradient = here.curvature_gradients(column, products)[:, 0]
-    # Where a derivative is zero or tiny, its error counts relative to the one below it.
+    # The error of a zero or tiny derivative is relative to the derivative of the next lower order.
     return {
         "gradient": _relative(here.gradient @ u, first @ losses, losses[2]),
         "Hessian product": _relative(products[0].detach(), first @ gradients, 1e-3 * gradients[2]),
@@ -86,7 +88,7 @@ def derivative_errors(function: Callable[[Tensor], Tensor], x: Tensor) -> dict[s
 
 
 def _direction(x: Tensor, *, seed: int) -> Tensor:
-    """A random direction as long as x (or as 1, if x is zero)."""
+    """Return a random direction as long as x (of length 1 if x is zero)."""
     u = torch.randn(x.shape, generator=torch.Generator().manual_seed(seed), dtype=x.dtype)
     return u * (x.norm() if x.norm() > 0 else 1.0) / u.norm()
 
@@ -97,7 +99,7 @@ def _relative(value: Tensor, reference: Tensor, floor: Tensor) -> float:
 
 
 def _wrong_layers(objective: Objective, w: Tensor) -> set[str]:
-    """Types of leaf modules whose own derivatives in their input are wrong, each tried on the input it gets."""
+    """Return the types of leaf modules with wrong derivatives in their input, each tested on its own input."""
     tried: dict[type, tuple[nn.Module, Tensor]] = {}
 
     def remember(module: nn.Module, args: tuple) -> None:

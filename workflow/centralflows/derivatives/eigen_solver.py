@@ -1,4 +1,4 @@
-"""The top of the spectrum of a symmetric operator: a block eigen-solver that gains from a good guess."""
+"""A block eigen-solver for the leading eigenpairs of a symmetric operator, which is fast from a good initial guess."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from ..common.errors import Diverged
 
 
 class Spectrum(NamedTuple):
-    """Leading eigenpairs of a symmetric operator, largest first.
+    """The leading eigenpairs of a symmetric operator, largest first.
 
     Attributes:
         values: eigenvalues `[m]`, in float64 on the host.
         vectors: orthonormal eigenvectors `[p, m]`.
-        residuals: |A v - lambda v| / |lambda_1|, `[m]`, likewise.
-        products: how many operator-vector products were spent.
+        residuals: |A v - lambda v| / |lambda_1|, `[m]`, in float64 on the host.
+        products: number of operator-vector products that the solve took.
         images: A v `[p, m]`, to rounding.
     """
 
@@ -44,33 +44,34 @@ def leading_eigenpairs(
     iterations: int = 200,
     workspace: Tensor | None = None,
 ) -> Spectrum:
-    r"""The `b` leading eigenpairs by a block Davidson iteration, of which the first `wanted` must converge.
+    """Return the `b` leading eigenpairs, found by a block Davidson iteration; the first `wanted` must converge.
 
-    Each iteration finds the best vectors in the span of the guess and of all residuals so far. Vectors that have converged
-    send no residual, so a good guess costs `b` products and little more. Columns beyond `wanted` need not converge:
-    they widen the gap, and they catch a mode that overtakes.
+    Each iteration finds the best vectors in the span of the guess and of all residuals so far. Converged vectors
+    contribute no residual, so a good guess needs little more than `b` products. Columns beyond `wanted` need not
+    converge: they widen the gap, and they detect a mode that overtakes.
 
     Args:
         operator: applied to columns; times `factor`, it is symmetric.
         guess: `[p, b]`, linearly independent columns; any scale.
-        factor: one number, or one for each row of what the operator returns `[p]`; 1 without.
-        wanted: how many pairs must reach the tolerance.
+        factor: one number, or one for each row of the operator's result `[p]`; 1 by default.
+        wanted: number of pairs that must reach the tolerance.
         tolerance: on the residual relative to the largest eigenvalue; ten times as much for values below `threshold`.
             (The error of a value is of the order of its residual squared.)
-        threshold: values from which on the tolerance counts in full.
-        least: iterations that are made in any case; the columns beyond `wanted` move in them even if all others stand.
-        iterations: where to stop without convergence; the residuals returned tell.
-        workspace: memory to work in, `[8 b, p]` or more rows. Asking the system for it anew costs as much as the algebra.
+        threshold: smallest value to which the full tolerance applies.
+        least: smallest number of iterations; they also improve the columns beyond `wanted` after all others have
+            converged.
+        iterations: largest number of iterations; the returned residuals show whether the solver converged.
+        workspace: memory to work in, `[8 b, p]` or more rows. Allocating it anew costs as much as the algebra.
 
     Raises:
-        Diverged: the operator returns something that is not finite.
+        Diverged: the operator returns a value that is not finite.
 
     Source: E. R. Davidson, J. Comput. Phys. 17 (1975), in blocks and without preconditioner, which makes it a block
     Lanczos iteration that keeps its vectors; thick restarts after A. Stathopoulos, Y. Saad, K. Wu, "Dynamic thick
     restarting of the Davidson, and the implicitly restarted Arnoldi methods", SIAM J. Sci. Comput. 19 (1998).
     """
     space = _Space(operator, guess, factor, workspace)
-    # Rounding sets a floor under the residual: near it, few iterations without progress are allowed.
+    # Rounding limits the residual from below: near that floor, few iterations without progress are allowed.
     best, stalled, floor = np.inf, 0, 1e3 * torch.finfo(guess.dtype).eps
     for iteration in range(iterations):
         residual, norms = space.residuals()
@@ -80,7 +81,7 @@ def leading_eigenpairs(
         best = min(best, worst)
         if (worst <= tolerance and iteration >= least) or stalled >= (3 if worst < floor else 40):
             break
-        if stalled and stalled % 20 == 0:  # sooner, a cluster would not converge
+        if stalled and stalled % 20 == 0:  # more frequent restarts would keep a cluster from converging
             space.restart(fresh=True)
         else:
             space.extend(_unit(residual, norms, np.flatnonzero(loose > tolerance)))
@@ -91,9 +92,9 @@ def leading_eigenpairs(
 class _Space:
     """A growing subspace with the images of its vectors, and the best approximations to eigenpairs in it.
 
-    Vectors and images are the even and odd rows of one buffer: contiguous rows make the dense algebra several times faster
-    than columns, and both take part in one matrix product. The small matrices are float64 and numpy's, on the host, where
-    their algebra costs an accelerator's queue one wait per iteration and no small kernels.
+    Vectors and images are the even and odd rows of one buffer. Contiguous rows make the dense algebra several times
+    faster than columns, and one matrix product can use both. The small matrices are numpy arrays in float64 on the
+    host. Their algebra there costs an accelerator's queue one wait per iteration and no small kernels.
     """
 
     def __init__(
@@ -116,7 +117,7 @@ class _Space:
         self.extend(_conditioned(rows))
 
     def extend(self, rows: Float[Tensor, "d p"], images: Float[Tensor, "d p"] | None = None) -> None:
-        """Add vectors, applying the operator to them unless their images are known."""
+        """Add vectors, and apply the operator to them unless their images are given."""
         if self.size + len(rows) > self.capacity:
             self.restart()
         old, new = self.size, self.size + len(rows)
@@ -133,7 +134,7 @@ class _Space:
         self._solve()
 
     def _solve(self) -> None:
-        """Rayleigh-Ritz; directions of the subspace that are dependent to rounding are dropped."""
+        """Update the Ritz values and vectors (Rayleigh-Ritz), without directions that are dependent to rounding."""
         if not np.isfinite(self.form).all():
             raise Diverged("the Hessian is not finite; try a smaller learning rate")
         scale, rotation = np.linalg.eigh(self.gram)
@@ -144,13 +145,13 @@ class _Space:
         self.values = values[::-1][: self.width].copy()
 
     def ritz(self, count: int | None = None) -> tuple[Float[Tensor, "b p"], Float[Tensor, "b p"]]:
-        """The best vectors and their images."""
+        """Return the Ritz vectors and their images."""
         mix = self._like(self.mix[: count or self.width])
         rows = self.buffer[: 2 * self.size]
         return mix @ rows[0::2], mix @ rows[1::2]
 
     def residuals(self) -> tuple[Float[Tensor, "b p"], Float[ndarray, " b"]]:
-        """A v - lambda v for each pair, and their norms relative to the largest eigenvalue."""
+        """Return A v - lambda v for each pair, and their norms relative to the largest eigenvalue."""
         mix = self.mix[: self.width]
         largest = max(np.abs(self.values).max(), torch.finfo(self.buffer.dtype).tiny)
         both = np.stack([-self.values[:, None] * mix, mix], axis=2).reshape(len(mix), -1) / largest
@@ -161,7 +162,7 @@ class _Space:
         return torch.from_numpy(np.ascontiguousarray(matrix)).to(self.buffer)
 
     def restart(self, *, fresh: bool = False) -> None:
-        """Keep the best vectors only: twice the width, or where they are `fresh`, the width, with images applied anew."""
+        """Keep only the best vectors: twice the width, or the width with newly computed images if `fresh`."""
         vectors, images = self.ritz(self.width if fresh else 2 * self.width)
         if fresh:
             self._begin(vectors)
@@ -171,7 +172,7 @@ class _Space:
 
 
 def _bordered(matrix: Float[ndarray, "r r"], rows: Float[ndarray, "d s"]) -> Float[ndarray, "s s"]:
-    """The symmetric matrix with further rows below, s = r + d long."""
+    """Return the symmetric matrix extended by further rows, of size s = r + d."""
     r, s = len(matrix), rows.shape[1]
     whole = np.empty((s, s))
     whole[:r, :r], whole[r:], whole[:r, r:] = matrix, rows, rows[:, :r].T
@@ -180,7 +181,7 @@ def _bordered(matrix: Float[ndarray, "r r"], rows: Float[ndarray, "d s"]) -> Flo
 
 
 def _conditioned(rows: Float[Tensor, "d p"]) -> Float[Tensor, "d p"]:
-    """A basis of the span of some rows, orthonormal or nearly so: where they are that already, themselves."""
+    """Return a nearly orthonormal basis of the span of some rows; the rows themselves if they already are one."""
     scale = np.linalg.eigvalsh((rows @ rows.T).double().cpu().numpy())
     return rows if len(rows) and 0.5 < scale[0] <= scale[-1] < 2 else torch.linalg.qr(rows.T)[0].T
 
@@ -188,7 +189,7 @@ def _conditioned(rows: Float[Tensor, "d p"]) -> Float[Tensor, "d p"]:
 def _unit(
     rows: Float[Tensor, "b p"], norms: Float[ndarray, " b"], chosen: Int64[ndarray, " d"]
 ) -> Float[Tensor, "d p"]:
-    """The chosen rows divided by their norms, in place where they are all."""
+    """Return the chosen rows divided by their norms, in place if all rows are chosen."""
     rows = rows if len(chosen) == len(rows) else rows[torch.from_numpy(chosen).to(rows.device)]
     scale = np.maximum(norms[chosen, None], torch.finfo(rows.dtype).tiny)
     return rows.div_(torch.from_numpy(scale).to(rows))

@@ -1,6 +1,6 @@
-r"""The top of the spectrum of the effective Hessian, followed from step to step.
+r"""The eigen-tracker, which follows the leading eigenpairs of the effective Hessian from step to step.
 
-$P^{-1} H$ has the eigenvalues of the symmetric $P^{-1/2} H P^{-1/2}$; with orthonormal eigenvectors $V$ of the latter,
+$P^{-1} H$ has the eigenvalues of the symmetric $P^{-1/2} H P^{-1/2}$. With orthonormal eigenvectors $V$ of the latter,
 $U = P^{-1/2} V$ satisfies $H U = P U \Lambda$ and $U' P U = I$.
 """
 
@@ -20,7 +20,7 @@ from .point import Point
 
 
 class EigenTrackerState(NamedTuple):
-    """What a tracker goes on from: as its attributes of these names."""
+    """The resume state of an eigen-tracker: its attributes of the same names."""
 
     solves: int
     modes: int
@@ -30,27 +30,28 @@ class EigenTrackerState(NamedTuple):
 
 @dataclass
 class EigenTracker:
-    """Follows all eigenvalues of the effective Hessian above a threshold, and at least one below it.
+    """A tracker of all eigenvalues of the effective Hessian above a threshold, and of at least one below it.
 
-    Eigenvectors are extrapolated from the last two solves, each taken a power step further, so that along a smooth
-    trajectory one product for each is usually enough. At every `guarded`-th solve the block carries one guard vector more
-    than the modes reported, with a little seeded noise, and is iterated on twice at least, so that a mode without any
-    coupling to the block, which a warm-started solver would never see, is found within a few steps after it rises.
+    Each solve advances its eigenvectors by a power step, and the next guess extrapolates them from the last two solves.
+    Along a smooth trajectory one product for each vector is then usually enough. At every `guarded`-th solve the block
+    has one guard vector more than the reported modes, with a little seeded noise, and takes at least two iterations. A
+    warm-started solver would never find a mode without any coupling to the block; the guard finds it within a few steps
+    after it rises.
 
     Attributes:
-        threshold: modes above it are tracked; the count grows until the smallest tracked one is below. Infinity keeps
-            the count at `minimum`.
+        threshold: modes above it are tracked; their number grows until the smallest tracked one is below. Infinity
+            keeps the number at `minimum`.
         minimum, maximum: bounds on the number of modes.
         tolerance: on the relative residual of the tracked modes.
-        exact_from: values from which on the tolerance counts in full. Ten times as much is enough for smaller ones, which act
-            on nothing yet, and whose error is of the order of the residual squared.
-        seed: of the first guess and of the noise.
-        guarded: solves from one with the guard to the next.
-        solves, modes: number of solves so far, and of modes that the last one reported.
-        vectors: those of the last solve, a power step further, and the guard, `[p, m + 1]` (`[p, p]` where p modes are
-            tracked).
+        exact_from: smallest value to which the full tolerance applies. Ten times as much is enough for smaller values:
+            they have no effect yet, and their error is of the order of the residual squared.
+        seed: of the initial guess and of the noise.
+        guarded: solves from one solve with the guard to the next.
+        solves, modes: number of solves so far, and number of modes that the last one reported.
+        vectors: eigenvectors of the last solve, advanced by a power step, and the guard, `[p, m + 1]` (`[p, p]` if p
+            modes are tracked).
         workspace: memory of the solver.
-        previous: those of the solve before.
+        previous: eigenvectors of the solve before the last, advanced likewise.
     """
 
     threshold: float = 1.5
@@ -74,7 +75,7 @@ class EigenTracker:
         self.solves, self.modes, self.vectors, self.previous = resume_state
 
     def update(self, point: Point, preconditioner: Float[Tensor, " *p"]) -> Spectrum:
-        """The tracked eigenpairs of the effective Hessian at a point, given diag(P) `[p]` or `[1]`."""
+        """Return the tracked eigenpairs of the effective Hessian at a point, given diag(P) `[p]` or `[1]`."""
         scale = preconditioner.rsqrt()
         if len(scale) == 1:
             operator, factor = point.hessian_product, scale.square()
@@ -117,13 +118,13 @@ class EigenTracker:
         return self._kept(found, modes, products, spare, point.w.dtype)
 
     def _kept(self, found: Spectrum, modes: int, products: int, spare: Tensor, dtype: torch.dtype) -> Spectrum:
-        """Remember what the next solve needs of this one, and report it."""
+        """Return the reported spectrum of a solve, and store what the next solve needs."""
         vectors, images = found.vectors, found.images
         if self.vectors is not None:
             for i in _turned_round(vectors, self.vectors):
                 vectors[:, i].neg_()
                 images[:, i].neg_()
-        # One mode below the threshold is enough; a margin keeps the count from flickering.
+        # One mode below the threshold is enough. A margin keeps their number from flickering.
         below = int((found.values[:modes] > 0.95 * self.threshold).sum()) + 1
         least = min(self.minimum, self.maximum, len(vectors))
         modes = max(min(modes, below), least)
@@ -133,25 +134,26 @@ class EigenTracker:
         self.vectors = _beside(_one_step_ahead(found, modes), guard)
         self.solves += 1
         if found.residuals[:modes].max().item() > 30 * self.tolerance:
-            # Without the number, which the records hold, the same warning is shown once and not at every step.
+            # A message without the residual, which the records hold, is shown once and not at every step.
             cure = "; use dtype float64" if dtype == torch.float32 else ""
             warnings.warn(f"eigenpairs do not reach the tolerance {self.tolerance:g}{cure}", stacklevel=3)
         return Spectrum(found.values[:modes], vectors[:, :modes], found.residuals[:modes], products, images[:, :modes])
 
     def _noise(self, p: int, columns: int, modes: int, like: Tensor) -> Tensor:
-        # Drawn on the CPU, so that every device starts from the same vectors; other ones for every number of modes that is
-        # looked for, as an eigenvalue of multiplicity m shows itself to m independent vectors only.
+        # Drawn on the CPU, so that every device starts from the same vectors. The number of modes changes the seed,
+        # because m independent vectors are needed to find an eigenvalue of multiplicity m.
         generator = torch.Generator().manual_seed(self.seed + 1_000_003 * self.solves + 1009 * modes + columns)
         return torch.randn(p, columns, generator=generator, dtype=torch.float64).to(like) / p**0.5
 
     def _guess(self, w: Tensor) -> tuple[Tensor, Tensor]:
-        """The modes expected now, and the guard (no column where there is none)."""
+        """Return the modes expected now, and the guard (no column if there is none)."""
         if self.vectors is None:
             return w.new_empty(len(w), 0), w.new_empty(len(w), 0)
         modes, guard = self.vectors[:, : self.modes], self.vectors[:, self.modes :]
         before = self.previous
         if before is not None and before.shape == modes.shape:
-            # Within a cluster of values the vectors are arbitrary: those before are turned to the present ones first.
+            # Within a cluster of values the vectors are arbitrary, so the earlier ones are first rotated to the present
+            # ones.
             left, overlaps, right = torch.linalg.svd((before.T @ modes).double().cpu())
             if overlaps[-1] > 0.7:
                 turn = (left @ right).T.to(before)
@@ -160,14 +162,16 @@ class EigenTracker:
 
 
 def _beside(left: Float[Tensor, "p a"], right: Float[Tensor, "p b"]) -> Float[Tensor, "p c"]:
-    """Both as one, stored as rows."""
+    """Return both matrices side by side as one, stored as rows."""
     return torch.cat([left.T, right.T]).T if right.shape[1] else left
 
 
 def _one_step_ahead(found: Spectrum, modes: int) -> Float[Tensor, "p m"]:
-    """The leading vectors a power step further, which costs nothing where their images are known: of a residual among values
-    near zero little is left, and what was extrapolated from it would be twice as large. For a value far below the largest
-    the step is shorter, as it would raise what lies above."""
+    """Return the leading vectors advanced by a power step, which costs nothing as their images are known.
+
+    The step shrinks the residual in directions with values near zero, which extrapolation would double. It is shorter
+    for values far below the largest, because a full step would raise the components above them.
+    """
     values = found.values[:modes]
     lengths = 1 / values.clamp_min(found.values.abs().max().clamp_min(torch.finfo(found.vectors.dtype).tiny) / 2)
     vectors, images = found.vectors.T[:modes], found.images.T[:modes]
@@ -176,7 +180,7 @@ def _one_step_ahead(found: Spectrum, modes: int) -> Float[Tensor, "p m"]:
 
 
 def _turned_round(vectors: Float[Tensor, "p b"], previous: Float[Tensor, "p a"]) -> list[int]:
-    """Which vectors have the sign opposite to that of the previous ones, matched by largest overlap."""
+    """Return the indices of vectors whose sign is opposite to that of the previous ones, matched by largest overlap."""
     overlaps = (previous.T @ vectors).cpu().numpy()
     nearest = overlaps[np.abs(overlaps).argmax(axis=0), np.arange(overlaps.shape[1])]
     return np.flatnonzero(nearest < 0).tolist()

@@ -1,4 +1,4 @@
-"""DerivativeEvaluator of one objective: whole, in slices that fit into memory, or recorded for a GPU."""
+"""The evaluator of one objective's derivatives, in microbatches that fit into memory or by CUDA graphs."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ T = TypeVar("T")
 
 
 class DerivativeEvaluator:
-    """Makes `Point`s of one objective and remembers the last, which solver and integrator often ask for twice.
+    """A factory of `Point`s of one objective; it caches the last, which solver and integrator often both need.
 
-    On a GPU the derivatives of an objective in one slice are recorded and replayed. One that cannot be recorded, as the host
-    has to wait for a result, goes on without, and a warning says so. Where memory runs out, the recording goes first; then
-    slices are halved.
+    On a GPU, the derivatives of an objective with one microbatch are captured as CUDA graphs and replayed. If the
+    capture fails because the host has to wait for a result, the evaluator warns and continues without CUDA graphs. If
+    memory runs out, it first drops the CUDA graphs and then halves the microbatches.
     """
 
     def __init__(self, objective: Function):
@@ -32,16 +32,17 @@ class DerivativeEvaluator:
         self._last: Point | None = None
 
     def at(self, w: Float[Tensor, " p"]) -> Point:
+        """Return the point at weights `w`."""
         if self._last is None or not torch.equal(self._last.w, w):
             self._last = AdaptivePoint(self, w.clone()) if self._adapts else self.made(w.clone())
         return self._last
 
     def gradient(self, w: Float[Tensor, " p"]) -> Float[Tensor, " p"]:
-        """The gradient alone, without a graph unless there is one at `w` already."""
+        """Return the gradient alone, without an autograd graph unless one exists at `w` already."""
         return self.value_and_gradient(w)[1]
 
     def value_and_gradient(self, w: Float[Tensor, " p"]) -> tuple[Float[Tensor, ""], Float[Tensor, " p"]]:
-        """L(w) and its gradient, likewise."""
+        """Return L(w) and its gradient, without an autograd graph unless one exists at `w` already."""
         if self._last is not None and torch.equal(self._last.w, w):
             return self._last.loss, self._last.gradient
         return self.fitted(lambda: self._evaluated(w))
@@ -52,18 +53,18 @@ class DerivativeEvaluator:
 
     @property
     def layout(self) -> tuple[int, bool]:
-        """What a point is made for: another layout needs another point."""
+        """The layout that a point is made for: the microbatch size, and whether it uses CUDA graphs."""
         return self.objective.microbatch_size, self._recording is not None
 
     def made(self, w: Float[Tensor, " p"]) -> Point:
-        """A point for the present layout."""
+        """Return a new point for the present layout."""
         recording = self._recorded(w)
         if recording:
             return CudaGraphPoint(recording, w)
         return MicrobatchedPoint(self.objective, w) if len(parts_of(self.objective)) > 1 else Point(self.objective, w)
 
     def fitted(self, derivative: Callable[[], T]) -> T:
-        """What a derivative returns, once it is evaluated in a way that works."""
+        """Return the result of a derivative, after changes of the layout if it fails without them."""
         while True:
             try:
                 return derivative()
@@ -72,7 +73,8 @@ class DerivativeEvaluator:
                 if isinstance(error, UserError) or not (self._recording or (full and self._adapts)):
                     raise
                 reason = "memory runs out" if full else str(error).splitlines()[0]
-            # Out here the frames of the attempt are gone, and with them all graphs but those that the caller holds.
+            # Outside the `except` block the frames of the attempt are gone, and with them all autograd graphs except
+            # the caller's.
             if not self._recording:
                 self.objective.halve_microbatches()
                 continue
@@ -88,7 +90,7 @@ class DerivativeEvaluator:
 
 
 class AdaptivePoint(Point):
-    """A point that is made anew where the layout changes; then derivatives are those of the new one."""
+    """A point that is made anew when the layout changes; its derivatives are then those of the new point."""
 
     def __init__(self, points: DerivativeEvaluator, w: Float[Tensor, " p"]):
         self.w, self._points, self._point, self._layout = w.detach(), points, None, None
@@ -106,7 +108,7 @@ class AdaptivePoint(Point):
     def _of(self, derivative: Callable[[Point], T]) -> T:
         def attempt() -> T:
             if self._layout != self._points.layout:
-                self._point = None  # its graph must go before another is made
+                self._point = None  # its autograd graph must be freed before another is made
                 self._point, self._layout = self._points.made(self.w), self._points.layout
             return derivative(self._point)
 

@@ -20,6 +20,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from .counts import count
+
 Function = Callable[[Tensor], Tensor]
 T = TypeVar("T")
 
@@ -31,6 +33,7 @@ def value_and_gradient(objective: Function, w: Float[Tensor, " p"]) -> tuple[Flo
 
 def _summed(objective: Function, w: Tensor) -> tuple[Tensor, Tensor]:
     first, *rest = parts_of(objective)
+    count(gradients=1 + len(rest))
     loss, gradient = evaluated(first, w)
     for part in rest:
         more_loss, more_gradient = evaluated(part, w)
@@ -81,6 +84,7 @@ class Point:
     def __init__(self, objective: Function, w: Float[Tensor, " p"], *, batched: bool | None = None):
         self.batched = getattr(objective, "batched", False) if batched is None else batched
         self.w = w.detach().requires_grad_()
+        count(graphs=1)
         with torch.enable_grad():
             loss = objective(self.w)
             (self._gradient,) = torch.autograd.grad(loss, self.w, create_graph=True)
@@ -89,6 +93,7 @@ class Point:
 
     def hessian_product(self, vectors: Float[Tensor, "p m"]) -> Float[Tensor, "p m"]:
         r"""$H V$, the Hessian times each column."""
+        count(products=vectors.shape[1])
         return self._pullbacks(self._gradient, vectors.T).T
 
     def product_graphs(self, vectors: Float[Tensor, "p k"]) -> tuple[Float[Tensor, " p"], ...]:
@@ -107,6 +112,7 @@ class Point:
         Returns:
             A matrix `[p, q]`; times `svec(X)` it is $\nabla_w \langle X, U' H(w) U \rangle$ [loss / weight].
         """
+        count(third=vectors.shape[1] * (vectors.shape[1] + 1) // 2)
         products = self.product_graphs(vectors) if products is None else products
         rows, others = vectors.T, math.sqrt(2) * vectors.T  # coordinates off the diagonal count twice
         gradients = [
@@ -125,6 +131,7 @@ class Point:
 
     def _pullback(self, output: Tensor, cotangent: Tensor, *, create_graph: bool = False) -> Tensor:
         """The vector-Jacobian product; zeros where the output does not depend on w (a linear network)."""
+        count(product_graphs=int(create_graph))
         if not output.requires_grad:
             return torch.zeros_like(self.w)
         (result,) = torch.autograd.grad(

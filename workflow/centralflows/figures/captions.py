@@ -1,4 +1,4 @@
-"""What captions of figures, `workflow/report/*.rst`, say of the runs."""
+"""Descriptions of the runs in the captions of figures, `workflow/report/*.rst`."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from ..config.run import RunConfig
 
 
 def about(profile: Config, figure: str) -> str:
-    """The runs of a figure, one after the other, in reStructuredText."""
+    """Return the descriptions of a figure's runs, one after the other, in reStructuredText."""
     return "; ".join(f"**{name}**, {described(profile.runs[name])}" for name in profile.figures[figure].sources)
 
 
 def described(run: RunConfig) -> str:
-    """A run in one line: its network, dataset and optimizer, and what of them is not the default."""
+    """Return a run in one line: its network, dataset and optimizer, with their options that are not the default."""
     parts = []
     for part in (run.model, run.dataset, run.optimizer):
         options = part.model_dump(exclude_defaults=True)

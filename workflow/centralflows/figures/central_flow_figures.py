@@ -1,4 +1,4 @@
-"""The central flow beside the discrete run: where it goes, and what it predicts of the oscillations around it."""
+"""The central flow and the discrete run: their trajectories, and the flow's predictions of the oscillations."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ NO_RANK = "The central flow of this run does not stay at the edge of stability; 
 
 
 def tracking(run: Run, *, window: Window | None = None) -> Figure:
-    """Loss, sharpness, one output and distances, of the discrete run, the stable flow and the central flow."""
+    """Draw loss, sharpness, one output and distances of the discrete run, the stable flow and the central flow."""
     shown = cut(run, window)
     figure, (loss, sharpness, output, distance) = new(2, 2)
     panels.loss(loss, shown, ("stable", "central"))
     panels.sharpness(sharpness, shown, ("stable", "central"))
     panels.edge(sharpness, shown)
-    # Gradient flow sharpens without bound; keep room for what stays near the edge.
+    # Gradient flow sharpens without bound; the limits fit the curves near the edge.
     panels.bounded(sharpness, float(EDGE / shown["midpoint"].step_size.min()))
     for process in ("discrete", "stable", "central"):
         panels.line(output, shown, process, shown[process].outputs.isel(example=0, output=liveliest(shown)))
@@ -34,7 +34,7 @@ def tracking(run: Run, *, window: Window | None = None) -> Figure:
 
 
 def several_unstable(run: Run, *, window: Window | None = None) -> Figure:
-    """The leading eigenvalues of both, the rank of Sigma, and distances."""
+    """Draw the leading eigenvalues of the discrete run and the central flow, the rank of Sigma, and distances."""
     shown = cut(run, window)
     figure, (spectrum, rank, distance) = new(3, height=3.0)
     panels.eigenvalues(spectrum, shown, "central", count=4, kind="hessian")
@@ -46,7 +46,7 @@ def several_unstable(run: Run, *, window: Window | None = None) -> Figure:
 
 
 def one_variance(run: Run, *, window: Window | None = None) -> Figure:
-    """While one direction oscillates: sharpness, squared displacement along it with its prediction, distances."""
+    """Draw sharpness, squared displacement with its prediction, and distances, while one direction oscillates."""
     found = window or windows.rank_one(run["central"])
     shown = cut(run, found)
     figure, (sharpness, variance, distance) = new(3, height=2.8)
@@ -63,7 +63,7 @@ def one_variance(run: Run, *, window: Window | None = None) -> Figure:
 
 
 def variances(run: Run, *, window: Window | None = None) -> Figure:
-    """Squared displacement along each eigenvector of Sigma, its time average, and the eigenvalue that predicts it."""
+    """Draw the squared displacement along each eigenvector of Sigma, its time average, and its predicted value."""
     found = window or windows.highest_rank(run["central"], most=500)
     shown = cut(run, found)
     _displaced(shown)
@@ -82,7 +82,7 @@ def variances(run: Run, *, window: Window | None = None) -> Figure:
 
 
 def network_outputs(run: Run, *, window: Window | None = None) -> Figure:
-    """Every output unit on up to three test examples, over some hundred steps at the edge."""
+    """Draw every output unit on up to three test examples, over about a hundred steps at the edge."""
     found = window or windows.highest_rank(run["central"], most=100)
     shown = cut(run, found)
     discrete, central = shown["discrete"].outputs, shown["central"].outputs
@@ -103,12 +103,13 @@ def network_outputs(run: Run, *, window: Window | None = None) -> Figure:
 
 
 def loss(run: Run, *, window: Window | None = None) -> Figure:
-    """The discrete loss, its time average, the loss along the central flow, and the flow's prediction of the average."""
+    """Draw the discrete loss, its time average, the loss along the central flow, and the flow's prediction."""
     return _against_average(run, "loss", "training loss", "loss", r"$L(w(t))$", r"$L + \mathrm{tr}\,X$", window)
 
 
 def gradient_norm(run: Run, *, window: Window | None = None) -> Figure:
-    """The same for the squared norm of the gradient."""
+    """Draw the discrete squared gradient norm, its time average, that of the central flow, and the flow's
+    prediction."""
     labels = r"$|\nabla L(w(t))|^2$", r"$|\nabla L|^2 + \mathrm{tr}\,H\Sigma H$"
     return _against_average(
         run, "gradient_norm_squared", "squared gradient norm", r"$|\nabla L|^2$ [loss$^2$/weight$^2$]", *labels, window
@@ -116,9 +117,10 @@ def gradient_norm(run: Run, *, window: Window | None = None) -> Figure:
 
 
 def ablation(run: Run, *, window: Window | None = None) -> Figure:
-    """Loss (at the midpoints), sharpness and effective step size: discrete, central flow, and without the penalty.
+    """Draw loss, sharpness and effective step size of the discrete run, the central flow and its ablation.
 
-    Where each weight has its own, the step size is their harmonic mean.
+    The loss of the discrete run is that at the midpoints. If each weight has its own step size, their harmonic mean is
+    drawn.
     """
     shown = cut(run, window)
     figure, (loss, sharpness, step) = new(3, height=2.8)
@@ -134,7 +136,7 @@ def ablation(run: Run, *, window: Window | None = None) -> Figure:
 
 
 def liveliest(run: Run) -> int:
-    """The output unit that moves most on the first test example."""
+    """Return the output unit that changes most on the first test example."""
     return int(np.argmax(run["discrete"].outputs.isel(example=0).std("step").values))
 
 

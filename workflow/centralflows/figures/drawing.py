@@ -1,7 +1,7 @@
-"""The figures of the paper, drawn from stored trajectories. Imports no torch.
+"""The figures of the paper, drawn from stored trajectories. It imports no torch.
 
-Each is a function from a run (its trajectories by name: "discrete", "midpoint", flows, "analysis", "speeds"), or from several
-runs by name, to a matplotlib figure. `config.catalogue` lists them by slug.
+Each is a function that returns a matplotlib figure of one run (its trajectories by name: "discrete", "midpoint", flows,
+"analysis", "speeds"), or of several runs by name. `config.catalogue` lists them by slug.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from .run_view import NotShown, Run, Runs
 
 
 def draw(slug: str, runs: Runs, *, start: int | None = None, stop: int | None = None) -> Figure:
-    """Draw a figure of the catalogue, of steps [start, stop); the window is found from the data if both are None.
+    """Draw a figure of the catalogue for steps [start, stop); the data determine the window if both are None.
 
     Args:
-        runs: trajectories by name of the run, and in each by name of the process. An analysis that the figure needs and that
-            is not among them is made here.
+        runs: trajectories by name of the run, and for each run by name of the process. If a figure needs an analysis
+            that is missing, it is computed here.
 
     Raises:
-        NotShown: there is no such figure, or the runs do not hold what it shows.
+        NotShown: there is no such figure, or the runs do not hold its data.
     """
     if slug not in CATALOGUE:
         raise NotShown(f"there is no figure {slug!r}{instead(slug, CATALOGUE)}")
@@ -43,7 +43,7 @@ def draw(slug: str, runs: Runs, *, start: int | None = None, stop: int | None = 
 
 
 def _complete(slug: str, drawing: Drawing, name: str, run: Run) -> Run:
-    """The run with all that a figure shows."""
+    """Return the run with all stores that a figure shows."""
     needed = ("discrete", "midpoint", *drawing.stores) if drawing.runs else ()
     if missing := [store for store in needed if store not in run and store != "analysis"]:
         cure = " (speeds: see centralflows.flows.preconditioner_speeds.compare)" if "speeds" in missing else ""

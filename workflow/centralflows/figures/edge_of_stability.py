@@ -1,4 +1,4 @@
-"""Gradient descent at the edge of stability, before any flow is asked for."""
+"""Gradient descent at the edge of stability, without any flow."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ NO_EDGE = "This run does not reach the edge of stability; all of it is shown."
 
 
 def edge_of_stability(run: Run, *, window: Window | None = None) -> Figure:
-    """Training loss, and sharpness rising to 2/lr and staying there."""
+    """Draw the training loss, and the sharpness as it rises to 2/lr and stays there."""
     return _loss_and_sharpness(cut(run, window))
 
 
 def progressive_sharpening(run: Run, *, window: Window | None = None) -> Figure:
-    """Training loss and sharpness until the sharpness has passed 2/lr."""
+    """Draw training loss and sharpness until the sharpness has passed 2/lr."""
     found = window or windows.sharpening(run["midpoint"])
     figure = _loss_and_sharpness(cut(run, found))
     if found is None:
@@ -30,7 +30,7 @@ def progressive_sharpening(run: Run, *, window: Window | None = None) -> Figure:
 
 
 def one_cycle(run: Run, *, window: Window | None = None) -> Figure:
-    """Loss, sharpness, and displacement along the top eigenvector around the first spike."""
+    """Draw loss, sharpness, and displacement along the top eigenvector around the first spike."""
     found = window or windows.first_blow(run["midpoint"])
     shown = cut(run, found)
     figure, (loss, sharpness, displacement) = new(3)
@@ -45,7 +45,7 @@ def one_cycle(run: Run, *, window: Window | None = None) -> Figure:
 
 
 def learning_rates(runs: Runs, *, window: Window | None = None) -> Figure:
-    """Loss and sharpness at several learning rates, each with its own edge."""
+    """Draw loss and sharpness at several learning rates, each with its own edge."""
     figure, (loss, sharpness) = new(2)
     for i, run in enumerate(runs.values()):
         shown, color, label = cut(run, window), MODES[i], learning_rate(run)
@@ -60,18 +60,18 @@ def learning_rates(runs: Runs, *, window: Window | None = None) -> Figure:
 
 
 def one_unstable(run: Run, *, window: Window | None = None) -> Figure:
-    """The first cycles, with the second eigenvalue still below the edge."""
+    """Draw loss and two eigenvalues in the first cycles, while the second eigenvalue is still below the edge."""
     found = window or windows.one_unstable(run["midpoint"])
     return _loss_and_eigenvalues(cut(run, found), count=2, remark=None if found else NO_EDGE)
 
 
 def several_unstable(run: Run, *, window: Window | None = None) -> Figure:
-    """The leading eigenvalues, as they reach the edge one after the other."""
+    """Draw loss and the leading eigenvalues, which reach the edge one after the other."""
     return _loss_and_eigenvalues(cut(run, window), count=4)
 
 
 def oscillation(axes: Axes, run: Run) -> None:
-    """The iterate's displacement from its midpoint along the leading eigenvector."""
+    """Draw the iterate's displacement from its midpoint along the leading eigenvector."""
     values = run["midpoint"].oscillation
     axes.plot(values.step, values, **LINES["discrete"] | {"marker": ".", "ms": 3, "lw": 0.8})
     axes.axhline(0, **LINES["edge"])

@@ -1,4 +1,4 @@
-"""The gallery: every figure of a profile with its claim and its command, and the scorecard as tables. Markdown."""
+"""The gallery in Markdown: every figure of a profile with its claim and its command, and the scorecard as tables."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from ..config.catalogue import CATALOGUE
 
 
 def gallery(profile: str, figures: Mapping[str, str], card: Mapping[str, Any], *, command: str = "") -> str:
-    """The page, beside the figures' files.
+    """Return the page, which belongs beside the figures' files.
 
     Args:
         figures: slug in the catalogue of each figure, by its own name.
         card: the scorecard.
-        command: what follows `snakemake --cores all <rule>` for this profile.
+        command: arguments after `snakemake --cores all <rule>` for this profile.
     """
     return "\n".join([*_head(profile), *_pictures(figures, command), *_scorecard(card), ""])
 

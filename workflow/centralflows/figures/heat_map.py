@@ -14,11 +14,11 @@ from matplotlib.patches import Patch
 from .style import panels
 
 VERDICTS = ("fails", "undecided", "holds")
-COLORS = ("#d55e00", "#d9d9d9", "#56b4e9")  # told apart by colour-blind readers
+COLORS = ("#d55e00", "#d9d9d9", "#56b4e9")  # distinct for colour-blind readers
 
 
 def heat_map(card: Mapping[str, Any]) -> Figure:
-    """Verdicts in colour, measured numbers in the cells; claims that do not apply stay white."""
+    """Draw the verdicts in colour, with measured numbers in the cells; claims that do not apply stay white."""
     runs = card["runs"]
     claims = [name for name in card["claims"] if any(name in found for found in runs.values())]
     codes = np.full((len(runs), len(claims)), np.nan)

@@ -18,13 +18,16 @@ DISPLACEMENT = r"displacement along $u_1$"
 
 
 def line(axes: Axes, run: Run, process: str, values: xr.DataArray, **style: Any) -> None:
-    """A series in the style of a process, under its name."""
-    known = values.dropna("step")  # what is recorded now and then is a line all the same
+    """Draw a series in the style of a process, under its name."""
+    known = values.dropna("step")  # a series recorded at some steps only is drawn as a line too
     axes.plot(known.step, known, **LINES[process] | {"label": names(run)[process]} | style)
 
 
 def loss(axes: Axes, run: Run, flows: Sequence[str] = (), *, title: str = LOSS, **style: Any) -> None:
-    """The loss of the discrete run and of flows: their prediction of its time average where they make one."""
+    """Draw the loss of the discrete run and of flows.
+
+    For a flow that predicts its time average, the prediction is drawn.
+    """
     line(axes, run, "discrete", run["discrete"].loss, **style)
     for flow in flows:
         line(axes, run, flow, run[flow].get("predicted_loss", run[flow].loss))
@@ -32,7 +35,7 @@ def loss(axes: Axes, run: Run, flows: Sequence[str] = (), *, title: str = LOSS, 
 
 
 def sharpness(axes: Axes, run: Run, flows: Sequence[str] = (), *, title: str = "sharpness") -> None:
-    """The top eigenvalue of the Hessian, at the midpoints of the discrete run and along flows, and the edge."""
+    """Draw the top eigenvalue of the Hessian, at the midpoints of the discrete run and along flows."""
     line(axes, run, "discrete", run["midpoint"].hessian_eigenvalues.isel(mode=0))
     for flow in flows:
         line(axes, run, flow, run[flow].hessian_eigenvalues.isel(mode=0))
@@ -40,7 +43,7 @@ def sharpness(axes: Axes, run: Run, flows: Sequence[str] = (), *, title: str = "
 
 
 def effective_sharpness(axes: Axes, run: Run, flows: Sequence[str] = ()) -> None:
-    """The top eigenvalue of the effective Hessian, and the edge at 2."""
+    """Draw the top eigenvalue of the effective Hessian, and the edge at 2."""
     line(axes, run, "discrete", run["midpoint"].effective_eigenvalues.isel(mode=0))
     for flow in flows:
         line(axes, run, flow, run[flow].effective_eigenvalues.isel(mode=0))
@@ -49,7 +52,7 @@ def effective_sharpness(axes: Axes, run: Run, flows: Sequence[str] = ()) -> None
 
 
 def eigenvalues(axes: Axes, run: Run, flow: str | None = None, *, count: int, kind: str = "effective") -> None:
-    """The leading eigenvalues at the midpoints in colours, those along a flow dashed.
+    """Draw the leading eigenvalues at the midpoints in colours, and those along a flow dashed.
 
     Args:
         kind: "effective" or "hessian".
@@ -67,7 +70,7 @@ def eigenvalues(axes: Axes, run: Run, flow: str | None = None, *, count: int, ki
 
 
 def edge(axes: Axes, run: Run | None = None, *, color: Any = "black", label: str | None = None) -> None:
-    """The edge of stability: 2 for the effective sharpness; for the sharpness itself, given a run, 2 over its step size."""
+    """Draw the edge of stability: 2 for the effective sharpness, or 2 over the step size for the sharpness of a run."""
     if run is None:
         axes.axhline(EDGE, **LINES["edge"] | {"color": color}, label=label or "edge of stability, 2")
         return
@@ -78,13 +81,13 @@ def edge(axes: Axes, run: Run | None = None, *, color: Any = "black", label: str
 
 
 def bounded(axes: Axes, level: float, *, factor: float = 2.0) -> None:
-    """Leaves room for what stays near a level; what grows without bound leaves the panel."""
+    """Set the y axis for curves near a level; a curve that grows without bound leaves the panel."""
     top = axes.get_ylim()[1]
     axes.set_ylim(0, min(factor * level, top))
 
 
 def distances(axes: Axes, run: Run, flows: Sequence[str]) -> None:
-    """Distances of flows to the discrete run, where they are known: at the steps at which its weights were kept."""
+    """Draw the distances of flows to the discrete run, at the steps at which its weights were kept."""
     for flow in flows:
         line(axes, run, flow, run[flow].distance)
     axes.set_ylim(bottom=0)
@@ -92,7 +95,7 @@ def distances(axes: Axes, run: Run, flows: Sequence[str]) -> None:
 
 
 def rank(axes: Axes, run: Run) -> None:
-    """The rank of Sigma."""
+    """Draw the rank of Sigma."""
     ranks = run["central"]["rank"]
     axes.step(ranks.step, ranks, where="post", **LINES["flow"])
     axes.set_yticks(range(int(ranks.max()) + 2))
@@ -109,7 +112,7 @@ def averaged(
     labels: tuple[str, str, str],
     color: Any = LINES["raw"]["color"],
 ) -> None:
-    """A fluctuating series (faint), its time average (thick), and what a central flow predicts for it (dashed black)."""
+    """Draw a fluctuating series (faint), its time average (thick), and a central flow's prediction (dashed black)."""
     axes.plot(raw.step, raw, **LINES["raw"] | {"color": color, "label": labels[0]})
     if average is not None:
         axes.plot(average.step, average, **LINES["average"] | {"color": color, "label": labels[1]})
@@ -117,13 +120,13 @@ def averaged(
 
 
 def clip(axes: Axes, *values: xr.DataArray, factor: float = 1.6) -> None:
-    """A y axis from 0 that shows these curves well; spikes far above them are cut."""
+    """Set a y axis from 0 that shows these curves well and cuts spikes far above them."""
     top = max((float(np.nanmax(v)) for v in values if np.isfinite(v).any()), default=1.0)
     if top > 0:
         axes.set_ylim(0, factor * top)
 
 
 def finish_steps(loss: Axes, step: Axes) -> None:
-    """Titles of panels of loss and effective step size."""
+    """Set the titles of panels of loss and effective step size."""
     finish(loss, title="training loss (discrete: at midpoints)", ylabel="loss")
     finish(step, title="effective step size", ylabel=r"weight$^2$ / loss")

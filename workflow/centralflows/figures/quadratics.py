@@ -1,4 +1,4 @@
-"""Gradient descent on quadratics, where all is known: no run is needed."""
+"""Gradient descent on quadratics, whose behaviour is known exactly: no run is needed."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ ITERATES = {"color": STABLE, "marker": "o", "ms": 4, "lw": 1.2}
 
 
 def iterates(hessian: ndarray, start: ndarray, count: int) -> ndarray:
-    r"""`count` iterates $w \leftarrow w - M w$ from a start, one per row, for $M = P^{-1} H$ `[d, d]`."""
+    r"""Return `count` iterates $w \leftarrow w - M w$ from a start, one per row, for $M = P^{-1} H$ `[d, d]`."""
     points = [np.asarray(start, dtype=float)]
     for _ in range(count - 1):
         points.append(points[-1] - hessian @ points[-1])
@@ -22,7 +22,7 @@ def iterates(hessian: ndarray, start: ndarray, count: int) -> ndarray:
 
 
 def parabola(data: Runs) -> Figure:
-    """One dimension: lr S = 1.9 converges, 2.1 diverges."""
+    """Draw descent in one dimension: lr S = 1.9 converges, 2.1 diverges."""
     figure, axes = panels(2, sharey=True)
     for panel, product, relation in zip(axes, (1.9, 2.1), "<>", strict=True):
         w = iterates(np.array([[product]]), np.array([1.0]), 9)[:, 0]
@@ -36,7 +36,7 @@ def parabola(data: Runs) -> Figure:
 
 
 def bowl(data: Runs) -> Figure:
-    """Two dimensions, with curvatures 2.2 / lr along (1, 1) and 0.11 / lr along (1, -1)."""
+    """Draw descent in two dimensions, with curvatures 2.2 / lr along (1, 1) and 0.11 / lr along (1, -1)."""
     directions = np.array([[1.0, 1.0], [1.0, -1.0]]).T / np.sqrt(2)
     curvatures = np.array([2.2, 0.11])
     hessian = directions @ np.diag(curvatures) @ directions.T
@@ -49,7 +49,7 @@ def bowl(data: Runs) -> Figure:
 
 
 def preconditioned(data: Runs) -> Figure:
-    """P = diag(2, 1): the eigenvectors of P^-1 H, not those of H, say where it diverges."""
+    """Draw descent with P = diag(2, 1): it diverges along an eigenvector of P^-1 H, not of H."""
     hessian, preconditioner = np.array([[11.0, 9.0], [9.0, 11.0]]) / 7, np.diag([2.0, 1.0])
     effective = np.linalg.solve(preconditioner, hessian)
     values, vectors = np.linalg.eig(effective)
@@ -72,7 +72,7 @@ def _contours(axes: Axes, hessian: ndarray, reach: float) -> None:
 
 def _path(axes: Axes, points: ndarray) -> None:
     inside = np.abs(points).max(axis=1) <= axes.get_xlim()[1]
-    last = len(points) if inside.all() else int(np.argmin(inside)) + 1  # the first one outside still has its line
+    last = len(points) if inside.all() else int(np.argmin(inside)) + 1  # the line to the first point outside is drawn
     axes.plot(*points[:last].T, **ITERATES | {"color": "#ff4d3d"})
 
 

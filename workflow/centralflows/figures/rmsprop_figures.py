@@ -1,4 +1,4 @@
-"""RMSProp: a step size for each weight."""
+"""RMSProp, with a step size for each weight."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ UNITS = r"loss$^2$ / weight$^2$"
 
 
 def edge_of_stability(run: Run, *, window: Window | None = None) -> Figure:
-    """Loss, and the leading eigenvalues of the effective Hessian."""
+    """Draw the loss, and the leading eigenvalues of the effective Hessian."""
     shown = cut(run, window)
     figure, (loss, effective) = new(2, height=2.8)
     panels.loss(loss, shown)
@@ -33,7 +33,7 @@ def edge_of_stability(run: Run, *, window: Window | None = None) -> Figure:
 
 
 def oscillation(run: Run, *, window: Window | None = None) -> Figure:
-    """Squared gradients of three weights and their averages nu, over the last third of the run."""
+    """Draw the squared gradients of three weights and their averages nu, over the last third of the run."""
     steps = run["discrete"].sizes["step"]
     shown = cut(run, window or (steps - steps // 3, steps))
     figure, axes = new(3, height=2.8)
@@ -49,7 +49,7 @@ def oscillation(run: Run, *, window: Window | None = None) -> Figure:
 
 
 def tracking(run: Run, *, window: Window | None = None) -> Figure:
-    """Loss, leading effective eigenvalues, and distances, of RMSProp, its stable flow and its central flow."""
+    """Draw loss, leading effective eigenvalues, and distances of RMSProp, its stable flow and its central flow."""
     shown = cut(run, window)
     figure, (loss, effective, distance) = new(3, height=3.0)
     panels.loss(loss, shown, ("stable", "central"))
@@ -62,7 +62,7 @@ def tracking(run: Run, *, window: Window | None = None) -> Figure:
 
 
 def squared_gradients(run: Run, *, window: Window | None = None) -> Figure:
-    """Squared gradients of three weights, their time average, and what the central flow predicts for it."""
+    """Draw squared gradients of three weights, their time average, and the central flow's prediction of it."""
     found, shown = _highest_rank(run, window)
     central, analysis = shown["central"], shown["analysis"]
     figure, axes = new(3, height=2.8)
@@ -87,7 +87,7 @@ def squared_gradients(run: Run, *, window: Window | None = None) -> Figure:
 
 
 def averages(run: Run, *, window: Window | None = None) -> Figure:
-    """nu of three weights, and that of the central flow."""
+    """Draw nu of three weights, for RMSProp and the central flow."""
     found, shown = _highest_rank(run, window)
     figure, axes = new(3, height=2.8)
     for i, panel, weight in _weights(shown, axes):
@@ -102,7 +102,7 @@ def averages(run: Run, *, window: Window | None = None) -> Figure:
 
 
 def stationary_cosine(run: Run, *, window: Window | None = None) -> Figure:
-    """Cosine between nu along the central flow and its stationary value for the weights there."""
+    """Draw the cosine between nu along the central flow and its stationary value for the weights there."""
     cosine = cut(run, window)["speeds"].cosine
     figure, (panel,) = new(1, width=4.0, height=2.9)
     panel.plot(cosine.step, cosine, color=CENTRAL, marker="o", ms=3.5, lw=1.3)
@@ -112,7 +112,7 @@ def stationary_cosine(run: Run, *, window: Window | None = None) -> Figure:
 
 
 def stationary_coordinates(run: Run, *, window: Window | None = None) -> Figure:
-    """nu of single weights (dots) and its stationary value (lines), on a logarithmic axis."""
+    """Draw nu of single weights (dots) and its stationary value (lines), on a logarithmic axis."""
     shown = cut(run, window)
     speeds, along = shown["speeds"], shown["central"].state_coordinates
     along = along.sel(step=np.intersect1d(speeds.step, along.step))
@@ -129,7 +129,7 @@ def stationary_coordinates(run: Run, *, window: Window | None = None) -> Figure:
 
 
 def speeds(runs: Runs, *, window: Window | None = None) -> Figure:
-    r"""$|\nabla L|^2_{P^{-1}}$ along the central flow for three preconditioners, one panel for each learning rate."""
+    r"""Draw $|\nabla L|^2_{P^{-1}}$ along the central flow for three preconditioners, one panel per learning rate."""
     figure, axes = new(len(runs), height=2.9, sharey=True)
     for i, (panel, run) in enumerate(zip(axes, runs.values(), strict=True)):
         found = cut(run, window)["speeds"]
@@ -146,7 +146,7 @@ def speeds(runs: Runs, *, window: Window | None = None) -> Figure:
 
 
 def stationary_flow(run: Run, *, window: Window | None = None) -> Figure:
-    """Loss, sum of nu, and an output: RMSProp, the stationary flow, and the same without curvature penalty."""
+    """Draw loss, sum of nu, and an output of RMSProp, the stationary flow, and its ablation."""
     shown = cut(run, window)
     flows = ("stationary", "stationary-ablated")
     figure, (loss, total, output) = new(3, height=2.8)
@@ -167,7 +167,10 @@ def _highest_rank(run: Run, window: Window | None) -> tuple[Window | None, dict[
 
 
 def _weights(run: Run, axes: list[Axes]) -> Iterator[tuple[int, Axes, int]]:
-    """Three weights, one for each panel: those followed whose mean squared gradient is the largest, median and smallest."""
+    """Yield three recorded weights, one for each panel.
+
+    Their mean squared gradients are the largest, the median and the smallest.
+    """
     if "gradient_squared" not in run["discrete"]:
         raise NotShown("no weights of this run were followed one by one; set `coordinates`")
     mean = run["discrete"].gradient_squared.mean("step")

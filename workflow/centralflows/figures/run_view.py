@@ -1,4 +1,4 @@
-"""A run as figures see it: its stores by name, its settings, and the steps that are shown."""
+"""A run as figures use it: its stores by name, its settings, and the steps that are shown."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class NotShown(UserError, ValueError):
 
 
 def setting(run: Run, *path: str) -> Any:
-    """A setting of the run, for example `setting(run, "optimizer", "lr")`; None where it is not known.
+    """Return a setting of the run, for example `setting(run, "optimizer", "lr")`; None if it is not known.
 
     Stores carry their configuration; trajectories that were never stored do not.
     """
@@ -42,15 +42,15 @@ def setting(run: Run, *path: str) -> Any:
 
 
 def network(run: Run) -> str:
-    """What the run's network is called."""
+    """Return the display name of the run's network."""
     name = setting(run, "model", "name") or "network"
     return NETWORKS.get(name, name.partition(":")[2] or name)
 
 
 def optimizer(run: Run) -> str:
-    """What the run's optimizer is called."""
+    """Return the display name of the run's optimizer."""
     name = setting(run, "optimizer", "name")
-    if name is None:  # in memory: its repr
+    if name is None:  # a trajectory in memory has the optimizer's repr
         name = {"GradientDescent": "gd", "ScalarRMSProp": "scalar-rmsprop", "RMSProp": "rmsprop"}.get(
             str(run["discrete"].attrs.get("optimizer", "")).partition("(")[0]
         )
@@ -58,14 +58,14 @@ def optimizer(run: Run) -> str:
 
 
 def learning_rate(run: Run) -> str:
-    """The learning rate as a label."""
+    """Return the learning rate as a label."""
     lr = setting(run, "optimizer", "lr")
     lr = float(run["discrete"].step_size[0]) if lr is None else lr
     return f"lr {lr:.3g}"
 
 
 def names(run: Run) -> dict[str, str]:
-    """What each process of the run is called in legends."""
+    """Return the legend name of each process of the run."""
     plain = optimizer(run)
     return {
         "discrete": plain,
@@ -78,7 +78,11 @@ def names(run: Run) -> dict[str, str]:
 
 
 def cut(run: Run, window: Window | None) -> dict[str, xr.Dataset]:
-    """The run's stores, of the steps of a window."""
+    """Return the run's stores, restricted to the steps of a window.
+
+    Raises:
+        NotShown: a store has no step in the window.
+    """
     if window is None:
         return dict(run)
     shown = {name: dataset.sel(step=slice(window[0], window[1] - 1)) for name, dataset in run.items()}

@@ -1,4 +1,4 @@
-"""Scalar RMSProp: one adaptive step size."""
+"""Scalar RMSProp, with one adaptive step size."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SQUARE = r"$|\nabla L|^2$"
 
 
 def effective_sharpness(run: Run, *, window: Window | None = None) -> Figure:
-    """Loss, |grad L|^2 with its average nu, an output; sharpness and effective sharpness; through six cycles."""
+    """Draw loss, |grad L|^2 with its average nu, an output, both sharpnesses and the step size, through six cycles."""
     found = window or windows.early(run["midpoint"], cycles=6)
     shown = cut(run, found)
     discrete = shown["discrete"]
@@ -41,19 +41,19 @@ def effective_sharpness(run: Run, *, window: Window | None = None) -> Figure:
 
 
 def one_cycle(run: Run, *, window: Window | None = None) -> Figure:
-    """Six quantities from the second upward crossing of 2 to the third."""
+    """Draw six quantities from the second upward crossing of 2 to the third."""
     found = window or windows.cycle(run["midpoint"], 2) or windows.cycle(run["midpoint"], 1)
     return _cycle({"": run}, found)
 
 
 def memories_cycle(runs: Runs, *, window: Window | None = None) -> Figure:
-    """The same of runs with several memories of nu that start from one point, for one cycle of the slowest."""
+    """Draw the same six quantities for several memories of nu from one start, for one cycle of the slowest."""
     found = window or windows.restarted([run["midpoint"] for run in runs.values()])
     return _cycle({_memory(run): run for run in runs.values()}, found)
 
 
 def memories(runs: Runs, *, window: Window | None = None) -> Figure:
-    """Loss, effective sharpness, sharpness and nu at several memories, with the central flow of each."""
+    """Draw loss, effective sharpness, sharpness and nu at several memories, with the central flow of each."""
     figure, (loss, effective, sharpness, nu) = new(2, 2)
     for i, run in enumerate(runs.values()):
         shown = cut(run, window)
@@ -77,7 +77,7 @@ def memories(runs: Runs, *, window: Window | None = None) -> Figure:
 
 
 def several_unstable(run: Run, *, window: Window | None = None) -> Figure:
-    """Loss, the leading effective eigenvalues, and those of the Hessian."""
+    """Draw the loss, the leading effective eigenvalues, and those of the Hessian."""
     shown = cut(run, window)
     figure, (loss, effective, plain) = new(3, height=2.8)
     panels.loss(loss, shown)
@@ -89,7 +89,7 @@ def several_unstable(run: Run, *, window: Window | None = None) -> Figure:
 
 
 def stable_flow(run: Run, *, window: Window | None = None) -> Figure:
-    """Loss, effective sharpness, and the distance of the stable flow, through the first cycles."""
+    """Draw loss, effective sharpness, and the distance of the stable flow, through the first cycles."""
     found = window or windows.early(run["midpoint"], cycles=4)
     shown = cut(run, found)
     figure, (loss, effective, distance) = new(3, height=2.8)
@@ -102,7 +102,7 @@ def stable_flow(run: Run, *, window: Window | None = None) -> Figure:
 
 
 def step_size(run: Run, *, window: Window | None = None) -> Figure:
-    """Effective step size times sharpness is the effective sharpness, which is 2; in the second half of the run."""
+    """Draw effective step size, sharpness, and their product, which is 2, in the second half of the run."""
     half = run["central"].sizes["step"] // 2
     shown = cut(run, window or (half, run["central"].sizes["step"]))
     figure, (step, sharpness, product) = new(3, height=2.8)
@@ -120,7 +120,7 @@ def step_size(run: Run, *, window: Window | None = None) -> Figure:
 
 
 def learning_rates(runs: Runs, *, window: Window | None = None) -> Figure:
-    """Loss and sharpness at several learning rates, each until it has the same loss."""
+    """Draw loss and sharpness at several learning rates, each until it has the same loss."""
     figure, (loss, sharpness) = new(2, height=2.8)
     for i, run in enumerate(runs.values()):
         shown, color, label = cut(run, window), MODES[i], learning_rate(run)
@@ -142,7 +142,7 @@ def learning_rates(runs: Runs, *, window: Window | None = None) -> Figure:
 
 
 def acceleration(runs: Runs, *, window: Window | None = None) -> Figure:
-    """The same three quantities at several learning rates, from a common point and a common step size."""
+    """Draw loss, sharpness and effective step size at several learning rates, from one point and step size."""
     figure, (loss, sharpness, step) = new(3, height=2.8)
     for i, run in enumerate(runs.values()):
         shown, color, label = cut(run, window), MODES[i], learning_rate(run)

@@ -1,8 +1,8 @@
-"""One style for every figure: the same colour for the same process everywhere.
+"""The style of all figures, with the same colour for the same process everywhere.
 
-Discrete runs are solid and blue, their faint raw curves under thick Gaussian time averages of the same hue; central flows
-dashed black; stable and ablated flows dashed red; the edge of stability dotted. The colours are told apart by colour-blind
-readers.
+Discrete runs are solid and blue, with faint raw curves under thick Gaussian time averages of the same hue; central
+flows are dashed black; stable and ablated flows are dashed red; the edge of stability is dotted. The colours are
+distinct for colour-blind readers.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from PIL.PngImagePlugin import PngInfo
 PALETTE = sns.color_palette("colorblind", 10)
 DISCRETE, STABLE, CENTRAL = PALETTE[0], "#c4281f", "black"
 MODES = (PALETTE[0], PALETTE[1], PALETTE[2], PALETTE[4], PALETTE[5], PALETTE[9], PALETTE[8], PALETTE[6])
-"""Of eigenvalues, learning rates, units and weights, in their order."""
+"""Colours of eigenvalues, learning rates, units and weights, in their order."""
 
 _RED = {"color": STABLE, "lw": 1.6, "ls": (0, (4, 2))}
 LINES = {
@@ -43,7 +43,7 @@ LINES = {
 
 PANEL = (3.2, 2.5)  # inches
 LONGEST = 1600  # pixels of the longer side of a PNG
-DENSE = 20_000  # points of a panel beyond which its lines are drawn as pixels within the SVG
+DENSE = 20_000  # number of points in a panel above which its lines are pixels within the SVG
 
 _RC = {
     "font.size": 10,
@@ -56,7 +56,7 @@ _RC = {
     "legend.frameon": True,
     "legend.framealpha": 0.85,
     "legend.edgecolor": "none",
-    "svg.fonttype": "path",  # the same picture wherever fonts differ
+    "svg.fonttype": "path",  # the picture does not depend on the installed fonts
     "svg.hashsalt": "centralflows",
     "figure.dpi": 100,
     "savefig.dpi": 160,
@@ -67,7 +67,7 @@ _RC = {
 def panels(
     columns: int, rows: int = 1, *, width: float = PANEL[0], height: float = PANEL[1], **grid: object
 ) -> tuple[Figure, list[Axes]]:
-    """A figure with a grid of panels, and its axes row by row."""
+    """Return a figure with a grid of panels, and its axes row by row."""
     sns.set_theme(context="paper", style="ticks", palette="colorblind", rc=_RC)
     figure, axes = plt.subplots(
         rows, columns, figsize=(columns * width, rows * height), squeeze=False, layout="constrained", **grid
@@ -78,7 +78,7 @@ def panels(
 def finish(
     axes: Axes, *, title: str, ylabel: str = "", xlabel: str = "step", legend: str | None = None, ncols: int = 1
 ) -> None:
-    """Title, labels and frame of a panel whose x axis is time."""
+    """Set title, labels and frame of a panel whose x axis is time."""
     axes.set(title=title, xlabel=xlabel, ylabel=ylabel)
     axes.margins(x=0)
     if sum(len(line.get_xdata()) for line in axes.lines) > DENSE:
@@ -90,21 +90,21 @@ def finish(
 
 
 def headroom(axes: Axes, share: float = 0.45) -> None:
-    """Room for a legend above the curves."""
+    """Raise the upper limit of the y axis, for a legend above the curves."""
     bottom, top = axes.get_ylim()
     axes.set_ylim(bottom, top + share * (top - bottom))
 
 
 def shared_legend(figure: Figure, *axes: Axes) -> None:
-    """One legend below all panels, of the distinct lines of some of them: it cannot cover a curve."""
+    """Draw one legend of the distinct lines of some panels below all panels, where it cannot cover a curve."""
     lines = {label: line for panel in axes for line, label in zip(*panel.get_legend_handles_labels(), strict=True)}
     rows = -(-len(lines) // max(2, int(figure.get_figwidth() / 1.7)))
-    columns = -(-len(lines) // rows)  # as even as can be
+    columns = -(-len(lines) // rows)  # rows of nearly equal length
     figure.legend(lines.values(), lines.keys(), loc="outside lower center", ncols=columns, handlelength=2.2)
 
 
 def note(figure: Figure, text: str) -> None:
-    """A remark under a figure that does not show all it is meant to."""
+    """Write a remark under a figure that does not show everything it should."""
     figure.supxlabel(text, fontsize=9, style="italic", color="#555555")
 
 
@@ -124,12 +124,12 @@ def save(figure: Figure, path: Path, *, identifier: str | None = None) -> None:
         return
     buffer = io.BytesIO()
     figure.savefig(buffer, format="svg", metadata={"Date": None, "Identifier": identifier})
-    # Trailing blanks differ between platforms' path writers, and nobody needs them.
+    # Trailing blanks differ between platforms' path writers.
     path.write_bytes(re.sub(rb"[ \t]+\n", b"\n", buffer.getvalue()))
 
 
 def picture(figure: Figure, *, dpi: float) -> Image.Image:
-    """The figure as pixels."""
+    """Return the figure as pixels."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=dpi)
     return Image.open(buffer).convert("RGB")

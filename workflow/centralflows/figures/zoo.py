@@ -1,4 +1,4 @@
-"""Many networks at several learning rates each: one column for each network."""
+"""Many networks at several learning rates each, with one column for each network."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .style import panels as new
 
 
 def edge_of_stability(runs: Runs, *, window: Window | None = None) -> Figure:
-    """Two rows: training loss, and sharpness with the edge of each learning rate."""
+    """Draw two rows: training loss, and sharpness with the edge of each learning rate."""
     columns = by_network(runs)
     figure, axes = new(len(columns), 2, width=3.0, height=2.3)
     for column, (name, members) in enumerate(columns.items()):
@@ -34,7 +34,7 @@ def edge_of_stability(runs: Runs, *, window: Window | None = None) -> Figure:
 
 
 def predicted_losses(runs: Runs, *, window: Window | None = None) -> Figure:
-    """The loss of each run, pale, and what its central flow predicts for the time average."""
+    """Draw the loss of each run, pale, and its central flow's prediction of the time average."""
     columns = by_network(runs)
     wide = min(3, len(columns))
     figure, axes = new(wide, -(-len(columns) // wide), width=3.1, height=2.4)
@@ -51,7 +51,7 @@ def predicted_losses(runs: Runs, *, window: Window | None = None) -> Figure:
 
 
 def by_network(runs: Runs) -> dict[str, list[Run]]:
-    """The runs by the name of their network, in their order."""
+    """Return the runs by the name of their network, in their order."""
     columns: dict[str, list[Run]] = {}
     for run in runs.values():
         columns.setdefault(network(run), []).append(run)
@@ -59,6 +59,6 @@ def by_network(runs: Runs) -> dict[str, list[Run]]:
 
 
 def _members(members: list[Run], window: Window | None) -> Iterator[tuple[Any, str, Run]]:
-    """Colour, label and shown steps of each run of a column."""
+    """Yield colour, label and shown steps of each run of a column."""
     for i, run in enumerate(members):
         yield MODES[i % len(MODES)], learning_rate(run), cut(run, window)

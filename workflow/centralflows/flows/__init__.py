@@ -1,0 +1,1 @@
+"""The flows of an optimizer, the discrete run, and the experiment that runs both."""

@@ -1,4 +1,4 @@
-"""The central flow, and the same without its curvature penalty."""
+"""The central flow and its ablation without the curvature penalty."""
 
 from __future__ import annotations
 
@@ -22,29 +22,33 @@ from .oscillation import Oscillation
 
 
 def relaxation_time(method: str, substeps: int) -> float:
-    """Return the relaxation time that suits a discretisation [optimizer steps]: one step of it, or half of one for methods
-    that are stable for that."""
+    """Return the relaxation time [optimizer steps] that suits a discretisation.
+
+    It is one integration step, or half a step for methods that are stable for it.
+    """
     return (0.5 if method in ("heun3", "jameson3", "rk4") else 1.0) / substeps
 
 
 @dataclass(frozen=True)
 class CentralFlow(Flow):
-    r"""$dw/dt = -P^{-1} [\nabla L + \tfrac12 \nabla_w \langle H, \Sigma \rangle]$, with the drift averaged over $\Sigma$.
+    r"""The central flow $dw/dt = -P^{-1} [\nabla L + \tfrac12 \nabla_w \langle H, \Sigma \rangle]$, with the drift
+    averaged over $\Sigma$.
 
-    $\Sigma = U X U'$ lives in the span of the critical eigenvectors $U$. The slack $A = U'(2P - H)U$ changes at the rate
-    $\dot A = \dot A_0 + \dot A_1[X]$, and $X$ solves $0 \preceq X \perp A/\tau + \dot A \succeq 0$: the slack may not be
-    used up within the relaxation time $\tau$. Euler steps of length $\tau$ keep $2P - H \succeq 0$ in this span at every
-    step, to first order.
+    $\Sigma = U X U'$ lies in the subspace of the critical eigenvectors $U$. The slack $A = U'(2P - H)U$ changes at the
+    rate $\dot A = \dot A_0 + \dot A_1[X]$. $X$ solves $0 \preceq X \perp A/\tau + \dot A \succeq 0$: at its current
+    rate, the slack must last for the relaxation time $\tau$. Euler steps of length $\tau$ keep $2P - H \succeq 0$ in
+    this subspace at every step, to first order.
 
     Attributes:
         relaxation_time: $\tau$ [optimizer steps]; divided by the frame's `refinement`.
         critical_threshold: modes with a larger effective eigenvalue enter the complementarity problem.
-        third_derivatives: "followed" expands the critical block once per unit of time and extrapolates third derivatives
-            while they turn out right (see `critical_block`); "fresh" evaluates Hessian products and third derivatives at every
-            velocity, as the published discretisation does.
-        held_slack: what is kept of $A$ while the eigenvectors are held between two solves, where third derivatives are
-            fresh. "rayleigh" keeps its diagonal (the Rayleigh quotients), which is the published discretisation; "full"
-            keeps all of it, which makes the velocity independent of the choice of basis.
+        third_derivatives: "followed" computes a critical expansion once per unit of time and extrapolates third
+            derivatives while they stay accurate (see `critical_block`). "fresh" evaluates Hessian products and third
+            derivatives at every velocity, as the published discretisation does.
+        held_slack: the part of $A$ that is used while the eigenvectors are held between two solves, where third
+            derivatives are fresh. "rayleigh" keeps its diagonal (the Rayleigh quotients), as the published
+            discretisation does. "full" keeps the whole matrix, which makes the velocity independent of the choice of
+            basis.
         tolerance: on the relative error of followed third derivatives.
 
     Source: arXiv:2410.24206, the central flow; its complementarity problem divided by the step.
@@ -58,9 +62,10 @@ class CentralFlow(Flow):
 
     name: ClassVar[str] = "central"
     averages: ClassVar[bool] = True
-    penalty: ClassVar[float] = 0.5  # how much of the gradient of <H, Sigma> acts on the weights
+    penalty: ClassVar[float] = 0.5  # factor of the gradient of <H, Sigma> in the velocity of the weights
 
-    # Beyond this the flow relaxes to the edge: how fast is a matter of the relaxation time alone, so that it is divided.
+    # Above this effective sharpness the flow relaxes to the edge of stability, at a rate set by the relaxation time
+    # alone. That time is divided by `relaxing_refinement`.
     beyond: ClassVar[float] = 2.02
     relaxing_refinement: ClassVar[int] = 3
 
@@ -88,7 +93,8 @@ class CentralFlow(Flow):
         if spectrum.values[0] > self.beyond:
             frame = frame._replace(refinement=self.relaxing_refinement)
         values, past = spectrum.values.tolist(), frame.values.tolist() if before is None else before.values.tolist()
-        # A mode that goes on rising as it did enters before it is past the threshold: later, it would enter with a jump.
+        # A mode that is rising enters before it passes the threshold, because entering later would make the velocity
+        # jump.
         rises = [max(0.0, now - then) for now, then in zip(values, past, strict=False)]
         rises += [0.0] * (len(values) - len(rises))
         critical = [i for i, rise in enumerate(rises) if values[i] > 0 and values[i] + rise > self.critical_threshold]
@@ -106,7 +112,7 @@ class CentralFlow(Flow):
             smooth = self._smooth_velocity(time, w, state)
             block = None if held is None else CriticalBlock.expanded(held, float(time), w, smooth[2].preconditioner)
         else:
-            point = self.evaluator.at(w)  # first, so that its gradient is not evaluated twice
+            point = self.evaluator.at(w)  # first: the smooth velocity then reuses its gradient
             smooth = self._smooth_velocity(time, w, state)
             block = self._fresh(point, smooth[2].preconditioner, frame)
         return smooth if block is None else self._constrained(time, w, state, smooth, block, frame.refinement)
@@ -120,12 +126,12 @@ class CentralFlow(Flow):
         block: CriticalBlock,
         refinement: int,
     ) -> tuple[Tensor, State, Snapshot]:
-        """A smooth velocity, with what keeps the critical modes at the edge added to it."""
+        """Return a smooth velocity plus the terms that keep the critical modes at the edge of stability."""
         (dw, drift, snapshot), step = smooth, self.step(time)
-        # What one unit of each coordinate of X adds to the drift.
+        # The change of the drift per unit of each coordinate of X.
         drift_x = self.optimizer.drift_curvature(step, state, snapshot.gradient, block.products)
 
-        # The change of svec(U' (2P - H) U) along the smooth velocity, and what a unit of each coordinate adds to it.
+        # The rate of svec(U' (2P - H) U) along the smooth velocity, and its change per unit of each coordinate of X.
         growth = self.optimizer.preconditioner_rate(step, state, 1.0, drift).to(w)[:, None]
         rate = block.growth(growth)[:, 0] - (block.gradients.T @ dw).double().cpu().numpy()
         rate_x = 0.0
@@ -144,7 +150,7 @@ class CentralFlow(Flow):
         return dw, drift, snapshot._replace(oscillation=oscillation)
 
     def _fresh(self, point: Point, preconditioner: Tensor, frame: Frame) -> CriticalBlock | None:
-        """The critical block evaluated at a point, None where no mode is critical."""
+        """Return the critical block evaluated at a point, or None if no mode is critical."""
         near = (frame.values > self.critical_threshold - MARGIN).nonzero()[:, 0]
         basis = (frame.vectors.T[near] * preconditioner.rsqrt()).T
         graphs = point.product_graphs(basis)
@@ -164,13 +170,14 @@ class CentralFlow(Flow):
 
 @dataclass(frozen=True)
 class AblatedFlow(CentralFlow):
-    r"""The central flow without the curvature penalty: $dw/dt = -P^{-1} \nabla L$, with the drift averaged over $\Sigma$.
+    r"""The central flow without the curvature penalty: $dw/dt = -P^{-1} \nabla L$, with the drift averaged over
+    $\Sigma$.
 
-    Oscillations still act on the optimizer's state, and through it on the step sizes, so $\Sigma$ is what keeps
-    $2P - H \succeq 0$ by the growth of $P$ alone. With the penalty gone from the complementarity problem,
-    $\dot A_1[X] = 2 U' \dot P[X] U$. For Scalar RMSProp with one critical mode $P$ is a number that follows the sharpness,
-    $P = S/2$, so that $dw/dt = -(2/S) \nabla L$. An optimizer without a state (gradient descent) adapts nothing: its
-    ablated flow is its stable flow.
+    Oscillations still act on the optimizer's state, and through it on the step sizes. $\Sigma$ is therefore the
+    covariance that keeps $2P - H \succeq 0$ by the growth of $P$ alone. Without the penalty, the complementarity
+    problem has $\dot A_1[X] = 2 U' \dot P[X] U$. For Scalar RMSProp with one critical mode, $P$ is a number that
+    follows the sharpness, $P = S/2$, and $dw/dt = -(2/S) \nabla L$. For an optimizer without a state (gradient
+    descent), $P$ cannot grow: its ablated flow is its stable flow.
 
     Source: arXiv:2410.24206, the ablation that shows how the curvature penalty acts; derived here for every optimizer.
     """

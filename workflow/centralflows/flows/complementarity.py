@@ -1,7 +1,8 @@
 r"""The semidefinite complementarity problem that determines the covariance of the oscillations.
 
-Find $X$ with $0 \preceq X \perp A + B[X] \succeq 0$: the curvature penalty per unit of $X$ is $B$, and $X$ is just large
-enough that no critical eigenvalue crosses the edge of stability.
+Find $X$ with $0 \preceq X \perp A + B[X] \succeq 0$. $A$ is the slack of the critical modes, and $B$ is its change per
+unit of $X$, by the curvature penalty among others. $X$ is just large enough that no critical eigenvalue crosses the
+edge of stability.
 """
 
 from __future__ import annotations
@@ -19,11 +20,11 @@ from ..derivatives.svec import order, smat, svec, triangle
 
 
 class Unsolved(UserError, ArithmeticError):
-    """No solution within the tolerance."""
+    """The solver found no solution within the tolerance."""
 
 
 class NotMonotone(Unsolved):
-    """The operator B lowers the slack in some direction: the problem need not have a solution."""
+    """The operator B lowers the slack in some direction, so the problem need not have a solution."""
 
 
 CURE = "start later (warm_start) or take a smaller learning rate"
@@ -35,9 +36,9 @@ class Solution(NamedTuple):
     Attributes:
         x: the matrix X `[k, k]`.
         gap: |<X, A + B[X]>| relative to |A| tr X; 0 for X = 0.
-        violation: how far below zero the smallest eigenvalue of A + B[X] lies, relative to |A|.
-        monotonicity: smallest eigenvalue of the symmetric part of B relative to |B|; NaN where B was not looked at. If it
-            is negative, this is a solution (the certificate says so), but there may be others.
+        violation: the distance by which the smallest eigenvalue of A + B[X] lies below zero, relative to |A|.
+        monotonicity: smallest eigenvalue of the symmetric part of B relative to |B|; NaN if B was not examined. If it
+            is negative, this is a solution by its certificate, but there may be others.
     """
 
     x: Float[ndarray, "k k"]
@@ -49,16 +50,17 @@ class Solution(NamedTuple):
 def solve_sdcp(a: Float[ndarray, "k k"], b: Float[ndarray, "q q"], *, tolerance: float = 1e-6) -> Solution:
     r"""Return the X with $0 \preceq X \perp A + B[X] \succeq 0$.
 
-    For k = 1 a half line. Beyond, X minimises $\tfrac12\langle X, B[X]\rangle + \langle A, X\rangle$ over
-    $X \succeq 0$, whose optimality conditions are the problem itself when B is self-adjoint and monotone. A conic solver
-    finds it with the symmetric part of B; Newton's method then solves the problem itself, with the whole of B, to rounding.
-    Where B is strictly monotone there is one solution only, and Newton's method is tried alone first: it costs less.
-    Where the symmetric part has negative eigenvalues, the conic solver starts from its positive part; what Newton's method
-    makes of it counts only if its certificate holds for the whole of B, and `monotonicity` records it.
+    For k = 1 the problem is one on a half line. For k > 1, X minimises
+    $\tfrac12\langle X, B[X]\rangle + \langle A, X\rangle$ over $X \succeq 0$; the optimality conditions are the problem
+    itself if B is self-adjoint and monotone. A conic solver finds the minimum with the symmetric part of B. Newton's
+    method then solves the problem with the whole of B, to rounding. If B is strictly monotone, the solution is unique,
+    and Newton's method is first tried alone because it costs less. If the symmetric part has negative eigenvalues, the
+    conic solver uses its positive part. The result of Newton's method is then accepted only if its certificate holds
+    for the whole of B, and `monotonicity` records the negative eigenvalue.
 
     Args:
         a: slack of the stability constraint, symmetric [1].
-        b: its change per unit of X, as a matrix in the coordinates of `symmetric` (q = k(k+1)/2) [1/loss].
+        b: its change per unit of X, as a matrix in the coordinates of `svec` (q = k(k+1)/2) [1/loss].
         tolerance: on both numbers of the certificate.
 
     Raises:
@@ -103,7 +105,7 @@ def solve_sdcp(a: Float[ndarray, "k k"], b: Float[ndarray, "q q"], *, tolerance:
 
 
 def certificate(a: Float[ndarray, "k k"], b: Float[ndarray, "q q"], x: Float[ndarray, "k k"]) -> tuple[float, float]:
-    """Relative complementarity gap and constraint violation of a candidate X (see `Solution`)."""
+    """Return the relative complementarity gap and constraint violation of a candidate X (see `Solution`)."""
     size = np.linalg.norm(a)
     slack = a + smat(b @ svec(x))
     gap = abs(np.sum(slack * x)) / (size * max(np.trace(x), np.finfo(float).tiny))
@@ -111,16 +113,17 @@ def certificate(a: Float[ndarray, "k k"], b: Float[ndarray, "q q"], x: Float[nda
 
 
 def _monotone_part(b: ndarray) -> ndarray:
-    """The nearest self-adjoint operator without negative eigenvalues."""
+    """Return the nearest self-adjoint operator without negative eigenvalues."""
     values, vectors = np.linalg.eigh(b)
     return (vectors * np.maximum(values, 0.0)) @ vectors.T
 
 
 def _equilibrium(b: ndarray) -> ndarray:
-    r"""Factors $d_i d_j$ of the coordinates at which B raises every mode's own slack by 1 per unit.
+    """Return scaling factors $d_i d_j$ of the coordinates for which B raises every mode's own slack by 1 per unit.
 
-    $X = D Y D$ turns the problem into the same one for $Y$, with $D A D$ and $D B[D Y D] D$. Modes whose oscillations
-    act on the slack with very different strength are a matter of units, not of difficulty.
+    $X = D Y D$ turns the problem into one of the same form for $Y$, with $D A D$ and $D B[D Y D] D$. The scaling
+    removes large differences in how strongly the oscillations of the modes act on the slack; they are a matter of
+    units.
     """
     k = order(len(b))
     rows, columns, _ = triangle(k)
@@ -130,15 +133,17 @@ def _equilibrium(b: ndarray) -> ndarray:
 
 
 def _half_line(a: ndarray, b: ndarray) -> ndarray:
+    """Return the solution for one mode."""
     if b[0, 0] <= 0:
         raise NotMonotone(f"B is negative; raising X does not restore stability: {CURE}")
     return np.maximum(0.0, -a / b[0])
 
 
 def _direct(a: ndarray, b: ndarray) -> ndarray | None:
-    """The solution where B is strictly monotone, which makes it the only one, without the conic solver; None if not found.
+    """Return the unique solution for a strictly monotone B without the conic solver, or None if it is not found.
 
-    If all modes oscillate it solves B[X] = -A; else Newton's method finds it from there, nearly always.
+    If all modes oscillate, the solution satisfies B[X] = -A. Otherwise Newton's method starts from there, and nearly
+    always finds it.
     """
     full = np.linalg.solve(b, -a)
     values, vectors = np.linalg.eigh(smat(full))
@@ -151,13 +156,16 @@ def _direct(a: ndarray, b: ndarray) -> ndarray | None:
 
 
 def _conic(a: ndarray, b: ndarray) -> ndarray:
-    """min 1/2 x'bx + a'x with smat(x) positive semidefinite; these coordinates are the solver's own."""
+    """Return the minimiser of 1/2 x'bx + a'x over the x with smat(x) positive semidefinite.
+
+    The conic solver uses the same coordinates for symmetric matrices.
+    """
     q = len(a)
     k = len(smat(a))
     settings = clarabel.DefaultSettings()
     settings.verbose = False
     settings.tol_gap_abs = settings.tol_gap_rel = settings.tol_feas = 1e-12
-    settings.static_regularization_constant = 1e-12  # the default, 1e-8, ends the iteration at errors of 1e-5
+    settings.static_regularization_constant = 1e-12  # the default, 1e-8, stops at errors of 1e-5
     problem = clarabel.DefaultSolver(
         sparse.csc_matrix(np.triu(b)),
         a,
@@ -170,11 +178,12 @@ def _conic(a: ndarray, b: ndarray) -> ndarray:
 
 
 def _polished(x: ndarray, a: ndarray, b: ndarray) -> ndarray:
-    r"""Newton's method on $X = \Pi(X - A - B[X])$, whose solutions are those of the complementarity problem.
+    r"""Return an approximate solution refined by Newton's method on $X = \Pi(X - A - B[X])$.
 
-    $\Pi$ is the projection to the positive semidefinite cone; in the eigenbasis of its argument its derivative multiplies
-    entry (i, j) by $(\lambda_i^+ - \lambda_j^+) / (\lambda_i - \lambda_j)$. From a good start it converges
-    quadratically; a step that does not help is not taken.
+    The solutions of this equation are those of the complementarity problem. $\Pi$ is the projection to the positive
+    semidefinite cone. In the eigenbasis of its argument, its derivative multiplies entry (i, j) by
+    $(\lambda_i^+ - \lambda_j^+) / (\lambda_i - \lambda_j)$. From a good start the method converges quadratically. It
+    stops at a step that does not reduce the residual.
 
     Source: D. Sun and J. Sun, "Semismooth matrix-valued functions", Math. Oper. Res. 27 (2002).
     """

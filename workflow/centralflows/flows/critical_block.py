@@ -1,10 +1,10 @@
 r"""The critical block of the Hessian, expanded about the point where its eigenpairs were solved.
 
-With $U$ the critical eigenvectors there, $C = U' H(w) U$ and its gradients $T_a = \nabla_w \langle E_a, U' H U \rangle$ are
-all that a central flow needs of second and third derivatives within a unit of time: $C$ follows from $T$ to first order in
-the change of $w$, and $H U$ and $T$, which change slowly, are extrapolated in time from what they were before, the
-rotation of $U$ included. So a unit costs third derivatives at one point at most, and none while those extrapolated
-turn out right. Where they change too fast to be followed, velocities evaluate their own.
+Let $U$ be the critical eigenvectors at that point. Within a unit of time, a central flow needs of second and third
+derivatives only $C = U' H(w) U$ and its gradients $T_a = \nabla_w \langle E_a, U' H U \rangle$. $C$ follows from $T$ to
+first order in the change of $w$. $H U$ and $T$ change slowly and are extrapolated in time, the rotation of $U$
+included. A unit of time therefore evaluates third derivatives at one point at most, and at none while the extrapolation
+stays accurate. If third derivatives change too fast to be followed, each velocity evaluates them.
 """
 
 from __future__ import annotations
@@ -22,20 +22,20 @@ from ..derivatives.point import Point
 from ..derivatives.svec import smat, svec, triangle
 from .gram import gram
 
-LONGEST = 8.0  # units of time between two evaluations of third derivatives
-STEADY = 0.3  # relative error of followed third derivatives beyond which each velocity evaluates its own
+LONGEST = 8.0  # largest number of units of time between two evaluations of third derivatives
+STEADY = 0.3  # relative error of followed third derivatives above which each velocity evaluates its own
 
 
 class FollowedThirdDerivatives(NamedTuple):
-    r"""FollowedThirdDerivatives derivatives followed in time.
+    """Third derivatives followed in time.
 
     Attributes:
-        gradients: $T$ as evaluated last, in the basis of now and the coordinates of `symmetric` `[p, q]`.
-        rates: its change per unit of time between the last two evaluations, the rotation of $U$ included.
-        measured: when it was evaluated last.
-        interval: units of time from that to the next evaluation.
-        extrapolated: whether the rates would have helped at the last evaluation.
-        steady: whether it was known well enough then.
+        gradients: $T$ at the last evaluation, in the current basis and the coordinates of `svec` `[p, q]`.
+        rates: change of $T$ per unit of time between the last two evaluations, the rotation of $U$ included.
+        measured: time of the last evaluation.
+        interval: units of time from the last evaluation to the next.
+        extrapolated: whether extrapolation with the rates would have reduced the error at the last evaluation.
+        steady: whether the error at the last evaluation was small enough to follow $T$.
     """
 
     gradients: Float[Tensor, "p q"]
@@ -46,25 +46,26 @@ class FollowedThirdDerivatives(NamedTuple):
     steady: bool = False
 
     def at(self, time: float) -> Float[Tensor, "p q"]:
+        """Return $T$ at a time."""
         past = time - self.measured
         return torch.add(self.gradients, self.rates, alpha=past) if self.extrapolated and past else self.gradients
 
     def corrected(
         self, time: float, gradients: Float[Tensor, "p q"], root: Tensor, tolerance: float
     ) -> FollowedThirdDerivatives:
-        """The same after another evaluation.
+        """Return the followed third derivatives after another evaluation.
 
         Args:
-            root: of diag(P) `[*p, 1]`: errors are measured in the norm of the velocity.
-            tolerance: on the relative error. As that of an extrapolation grows with the square of the interval, the
-                interval is doubled where a fourth of the tolerance is kept.
+            root: square root of diag(P) `[*p, 1]`; errors are measured in the norm of the velocity.
+            tolerance: on the relative error. The error of an extrapolation grows with the square of the interval, so
+                the interval is doubled if the error is at most a fourth of the tolerance.
         """
         gap, change = time - self.measured, gradients - self.gradients
         parts = change, torch.sub(change, self.rates, alpha=gap), gradients
-        if len(root) > 1:  # relative to each other, they do not depend on a number for P
+        if len(root) > 1:  # a scalar P cancels in the ratio
             parts = [part / root for part in parts]
         held, extrapolated, whole = torch.stack([torch.linalg.vector_norm(part) for part in parts]).tolist()
-        error = min(held, extrapolated) / whole if whole else 0.0  # a quadratic loss has none
+        error = min(held, extrapolated) / whole if whole else 0.0  # zero for a quadratic loss
         interval = self.interval
         if error <= tolerance / 4:
             interval = min(2 * interval, LONGEST)
@@ -74,15 +75,15 @@ class FollowedThirdDerivatives(NamedTuple):
 
 
 class CriticalExpansion(NamedTuple):
-    r"""The critical modes at the start of a unit of time.
+    """The critical modes at the start of a unit of time, and their rates of change.
 
     Attributes:
-        time: when [optimizer steps].
-        w: where `[p]`.
+        time: time of the expansion [optimizer steps].
+        w: point of the expansion `[p]`.
         vectors: orthonormal eigenvectors $V$ of the symmetrised effective Hessian `[p, k]`.
         basis: $U = P^{-1/2} V$ `[p, k]`.
         products: $H U$ `[p, k]`.
-        product_rates: its change per unit of time, that of $U$ included.
+        product_rates: change of $H U$ per unit of time, that of $U$ included.
         pairs: `pairs` of the basis.
         curvatures: $U' H U$ `[k, k]`.
         third: $T$.
@@ -99,11 +100,12 @@ class CriticalExpansion(NamedTuple):
     third: FollowedThirdDerivatives
 
     def products_at(self, time: float) -> Float[Tensor, "p k"]:
+        """Return $H U$ at a time."""
         past = time - self.time
         return torch.add(self.products, self.product_rates, alpha=past) if past else self.products
 
     def curvatures_at(self, time: float, w: Float[Tensor, " p"]) -> Float[ndarray, "k k"]:
-        r"""$C + \int T' dw$, to second order in the time since the start."""
+        r"""Return $C + \int T' dw$ at a time and a point, to second order in the time since the start."""
         third, moved = self.third, w - self.w
         change = third.gradients.T @ moved
         if third.extrapolated:
@@ -121,11 +123,13 @@ def expand(
     *,
     tolerance: float,
 ) -> CriticalExpansion:
-    """The expansion at a point, from the one before it where that has as many modes in nearly the same span.
+    """Return the critical expansion at a point.
+
+    It continues the expansion before it, if that has the same number of modes and nearly the same subspace.
 
     Args:
-        critical: which modes of the spectrum take part.
-        tolerance: on the relative error of third derivatives that are followed.
+        critical: indices of the critical modes in the spectrum.
+        tolerance: on the relative error of followed third derivatives.
     """
     root = preconditioner.sqrt()[:, None]
     vectors, images = spectrum.vectors.T[critical].T, spectrum.images.T[critical].T
@@ -133,7 +137,7 @@ def expand(
     rotation = None if before is None else _rotation(before.vectors, vectors)
     if rotation is None:
         gradients = point.curvature_gradients(basis)
-        # Modes that come or leave do not make third derivatives change faster than they did.
+        # A change of the critical modes does not make third derivatives change faster.
         steady = before is not None and before.third.steady
         third = FollowedThirdDerivatives(gradients, torch.zeros_like(gradients), time, steady=steady)
         rates = torch.zeros_like(products)
@@ -150,9 +154,9 @@ def expand(
 
 
 def _rotation(before: Float[Tensor, "p j"], vectors: Float[Tensor, "p k"]) -> Float[ndarray, "k k"] | None:
-    """The R that takes vectors nearest to new ones, which are arbitrary within a cluster of eigenvalues.
+    """Return the rotation R that takes the vectors nearest to new ones, or None if their subspaces differ.
 
-    None where there is none, as they span something else.
+    Within a cluster of eigenvalues, the new eigenvectors are arbitrary.
     """
     if before.shape != vectors.shape:
         return None
@@ -161,24 +165,24 @@ def _rotation(before: Float[Tensor, "p j"], vectors: Float[Tensor, "p k"]) -> Fl
 
 
 def _turned(third: FollowedThirdDerivatives, rotation: Float[ndarray, "k k"]) -> FollowedThirdDerivatives:
-    r"""FollowedThirdDerivatives derivatives in the basis $U R$: $\langle X, R' C R \rangle = \langle R X R', C \rangle$."""
+    r"""Return third derivatives in the basis $U R$: $\langle X, R' C R \rangle = \langle R X R', C \rangle$."""
     units = np.eye(third.gradients.shape[1])
     turn = np.stack([svec(rotation @ smat(unit) @ rotation.T) for unit in units])
     return third._replace(gradients=_rows(turn, third.gradients), rates=_rows(turn, third.rates))
 
 
 def _rows(matrix: Float[ndarray, "c b"], columns: Float[Tensor, "p b"]) -> Float[Tensor, "p c"]:
-    """columns @ matrix', computed on rows, which are contiguous."""
+    """Return columns @ matrix', computed on rows, which are contiguous."""
     return (torch.as_tensor(matrix).to(columns) @ columns.T).T
 
 
 class CriticalBlock(NamedTuple):
-    r"""The critical block at a point.
+    """The critical block at a point.
 
     Attributes:
         basis, products, curvatures: $U$, $H U$ and $U' H U$.
         slack: $A = U' (2P - H) U$.
-        gradients: of $U' H U$ with $U$ held, in the coordinates of `symmetric`.
+        gradients: gradients of $U' H U$ with $U$ held, in the coordinates of `svec`.
         pairs: `pairs` of the basis.
     """
 
@@ -191,7 +195,7 @@ class CriticalBlock(NamedTuple):
 
     @classmethod
     def expanded(cls, expansion: CriticalExpansion, time: float, w: Tensor, preconditioner: Tensor) -> CriticalBlock:
-        """What an expansion says of a time and a point near its own."""
+        """Return the critical block that an expansion predicts at a time and a point close to its own."""
         curvatures = expansion.curvatures_at(time, w)
         slack = smat(2 * gram(expansion.pairs, preconditioner[:, None])[:, 0]) - curvatures
         return cls(
@@ -199,12 +203,12 @@ class CriticalBlock(NamedTuple):
         )
 
     def growth(self, rates: Float[Tensor, "*p c"]) -> Float[ndarray, "q c"]:
-        """svec(2 U' diag(r) U) for each column r."""
+        """Return svec(2 U' diag(r) U) for each column r."""
         return 2 * gram(self.pairs, rates)
 
 
 def pairs(basis: Float[Tensor, "p k"], preconditioner: Float[Tensor, " *p"]) -> Float[Tensor, "*p q"]:
-    """What gives svec(U' diag(r) U) when multiplied with an r of the shape of diag(P)."""
+    """Return the matrix whose transposed product with an r of the shape of diag(P) is svec(U' diag(r) U)."""
     if len(preconditioner) == 1:
         return torch.as_tensor(svec(gram(basis, basis)), device=basis.device)[None]
     rows, columns, scales = triangle(basis.shape[1])

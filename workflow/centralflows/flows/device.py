@@ -1,30 +1,32 @@
-"""Device, dtype and determinism."""
+"""The device, and the settings that make results deterministic."""
 
 from __future__ import annotations
 
 import os
 
 import torch
+from threadpoolctl import threadpool_limits
 
 from ..common.errors import UserError
 
 
 class NoDevice(UserError, RuntimeError):
-    """The device asked for is not there."""
+    """The requested device is not available."""
 
 
 def prepare(device: str, threads: int) -> torch.device:
-    """Fix everything that results depend on, and return the device to compute on.
+    """Fix all settings that results depend on, and return the device to compute on.
 
     Args:
         device: "auto" (a GPU if there is one), "cpu" or "cuda".
-        threads: of torch's CPU kernels; sums are rounded differently for another number.
+        threads: of torch's CPU kernels and of numpy's BLAS; another number rounds sums differently.
 
     Raises:
-        NoDevice: "cuda" was asked for and there is none.
+        NoDevice: "cuda" was requested, but there is none.
     """
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.set_num_threads(threads)
+    threadpool_limits(threads, user_api="blas")  # torch does not limit the BLAS of numpy
     torch.use_deterministic_algorithms(True)
     torch.backends.cuda.matmul.allow_tf32 = False
     torch.backends.cudnn.allow_tf32 = False

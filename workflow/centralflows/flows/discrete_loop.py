@@ -1,4 +1,4 @@
-"""The discrete optimizer and its midpoints, on the same clock."""
+"""The loop of the discrete optimizer and its midpoints, on the same clock."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from .observer import Observer
 
 
 class Start(NamedTuple):
-    """Where all processes start.
+    """The start of all processes.
 
     Attributes:
         w: weights at step 0.
-        state: the optimizer's state that step 0 uses: updated with the gradient at `w` already.
-        steps: steps that the optimizer had taken before; its step counter at step 0 is one more.
+        state: the optimizer's state used in step 0; it is already updated with the gradient at `w`.
+        steps: steps that the optimizer took before; its step counter at step 0 is one more.
     """
 
     w: Float[Tensor, " p"]
@@ -39,14 +39,14 @@ class Start(NamedTuple):
 
 
 def first_start(objective: Function, optimizer: Optimizer, w: Float[Tensor, " p"]) -> Start:
-    """Return the very start of an optimizer at `w`."""
+    """Return the start of an optimizer that has taken no step, at `w`."""
     _, gradient = value_and_gradient(objective, w)
     state = optimizer.update(torch.tensor(1.0, dtype=torch.float64), optimizer.initial_state(w), gradient)
     return Start(w, state, 0)
 
 
 def advance(objective: Function, optimizer: Optimizer, start: Start, steps: int) -> Start:
-    """Return a start some steps of the optimizer later."""
+    """Return the start that lies a number of optimizer steps later."""
     w, state, evaluator = start.w, start.state, DerivativeEvaluator(objective)
     gradient = evaluator.gradient(w)
     for t in range(start.first_step, start.first_step + steps):
@@ -58,10 +58,10 @@ def advance(objective: Function, optimizer: Optimizer, start: Start, steps: int)
 
 
 class DiscreteResumeState(NamedTuple):
-    """What a discrete run and its midpoints go on from: before `step`, the weights there and one step earlier, the state of
-    that earlier step, and the leading eigenvector then.
+    """The state from which a discrete run and its midpoints resume before `step`.
 
-    `stop` says why it does not go on, if it does not.
+    It holds the weights there and one step earlier, the optimizer state and the leading eigenvector of that earlier
+    step, and the states of the eigen-trackers. `stop` is the reason why the run must not be continued, or None.
     """
 
     step: int
@@ -86,23 +86,23 @@ def discrete_trajectory(
     resume_state: DiscreteResumeState | None = None,
     stop_at_loss: float = -math.inf,
 ) -> Iterator[tuple[Record, Record | None]]:
-    r"""Runs the optimizer; yields the records of $w_t$ and of its midpoint for t = 0 ... steps - 1.
+    """Yield the records of $w_t$ and of its midpoint for t = 0 ... steps - 1, running the optimizer.
 
-    The second-order midpoint $w^*_t = (w_{t-1} + 2 w_t + w_{t+1}) / 4$ averages a period-two oscillation out; there is
-    none at t = 0, where the iterate itself is taken. Eigenvalues are those at the midpoints with the preconditioner of
-    step t.
+    The second-order midpoint $w^*_t = (w_{t-1} + 2 w_t + w_{t+1}) / 4$ averages a period-two oscillation out. At t = 0
+    it does not exist, and the iterate itself takes its place. Eigenvalues are those at the midpoints with the
+    preconditioner of step t.
 
     Args:
         observers: of the iterates and of the midpoints.
         start: weights and state at t = 0.
-        tracker: of the effective eigenvalues at the midpoints; without one the midpoints are left out.
-        span: where the derivatives at the midpoints are taken; in all weights without.
-        position: of a record of the same run, to go on from it.
-        stop_at_loss: the run ends after the first step whose loss is not above it.
+        tracker: tracks the effective eigenvalues at the midpoints; None leaves the midpoints out.
+        subspace: where the derivatives at the midpoints are taken; all of weight space by default.
+        resume_state: resume state from a record of the same run, to continue from it.
+        stop_at_loss: the run ends after the first step with a loss at or below it.
 
     Raises:
         Stopped: the loss reached `stop_at_loss`.
-        Diverged: something is not finite.
+        Diverged: a quantity is not finite.
 
     Source: arXiv:2410.24206, the definition of the midpoints.
     """
@@ -152,6 +152,8 @@ def discrete_trajectory(
 
 
 def _aligned(vector: Tensor, reference: Tensor) -> Tensor:
-    """An eigenvector with the sign that it had before, so that a displacement along it has one; at first, with a positive
-    sum, which does not depend on what the eigen-solver began with."""
+    """Return an eigenvector with the sign of a reference, so that displacements along it have a consistent sign.
+
+    The first reference is the vector of ones. It does not depend on the eigen-solver's initial guess.
+    """
     return -vector if vector @ reference < 0 else vector

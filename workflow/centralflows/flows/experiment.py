@@ -1,6 +1,6 @@
 """One experiment: an objective, an optimizer, and the processes that start from the same weights.
 
-Longer than most files here, as it is the whole of the library's interface, and reads best in one place.
+The file is longer than most because it holds the whole interface of the library.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from torch import Tensor
 from ..common.errors import Diverged, Stopped
 from ..common.progress import progress
 from ..config.processes import CentralConfig, IntegrationConfig, SpectrumConfig, StableConfig, StationaryConfig
-from ..derivatives.derivative_check import probe
+from ..derivatives.derivative_check import check_derivatives
 from ..derivatives.eigen_tracker import EigenTracker
 from ..derivatives.evaluator import DerivativeEvaluator
 from ..derivatives.point import value_and_gradient
@@ -48,26 +48,26 @@ LEAST = {"steps": 1, "warm_start": 0, "seed": 0, "coordinates": 0, "accuracy_eve
 
 @dataclass(frozen=True, eq=False)
 class Experiment:
-    """An objective, an optimizer, and how its processes are followed.
+    """An objective, an optimizer, and the settings with which its processes are followed.
 
     Args:
         objective: the training objective.
         optimizer: for example `GradientDescent(lr=0.02)`.
         steps: optimizer steps; every trajectory has a record at step 0 ... steps - 1.
         initial_weights: `[p]`, tensor or array; the network's own by default.
-        warm_start: steps of the optimizer itself before step 0, where all processes start.
-        start_from: start from this instead of the initial weights, for example from a stored state.
-        stop_at_loss: each process ends after the first step whose loss is not above it.
-        coordinates: number of weights that are followed one by one, drawn by the seed.
+        warm_start: optimizer steps before step 0, at which all processes start.
+        start_from: start to use instead of the initial weights, for example from a stored state.
+        stop_at_loss: each process ends after the first step with a loss at or below it.
+        coordinates: number of weights that are recorded individually; the seed determines which.
         examples: inputs on which the network's outputs are recorded, if any.
-        accuracy_every: steps between measurements of the accuracy, where the targets are class labels; 0 for never.
-        test: test inputs and their class labels, for the accuracy on them.
+        accuracy_every: steps between measurements of the accuracy, if the targets are class labels; 0 for never.
+        test: test inputs and their class labels, for the test accuracy.
         spectrum, central, stable, stationary: settings, as in the configuration.
-        seed: of the eigen-solver's first guess.
+        seed: of the eigen-solver's initial guess and of the choice of coordinates.
 
     Raises:
-        ValueError: initial weights of another size, or a count below its least.
-        TypeError: an optimizer or settings of another type.
+        ValueError: the initial weights have another size, or a count is below its minimum.
+        TypeError: the optimizer or settings have a wrong type.
     """
 
     objective: Objective
@@ -122,10 +122,10 @@ class Experiment:
     def run(
         self, processes: str | Iterable[str] = ("discrete", "midpoint", "stable", "central")
     ) -> dict[str, xr.Dataset]:
-        """Run processes in memory; one Dataset each, with the variables of `trajectory.PROCESSES`.
+        """Run processes in memory and return one Dataset each, with the variables of `trajectory.PROCESSES`.
 
         The weights at every step are kept (`weights`). A process that reaches one of its limits ends early, and its
-        attribute `stopped` says why.
+        attribute `stopped` gives the reason.
         """
         processes = (processes,) if isinstance(processes, str) else tuple(processes)
         unknown = set(processes) - PROCESSES.keys()
@@ -150,7 +150,7 @@ class Experiment:
         return {process: found[process] for process in processes if process in found}
 
     def check(self) -> dict[str, float]:
-        """Errors of the derivatives near the initial weights, all small.
+        """Return the errors of the derivatives near the initial weights; all of them are small.
 
         Raises:
             Diverged: weights, data, or the loss there are not finite.
@@ -168,23 +168,23 @@ class Experiment:
                 raise Diverged(f"the {name} hold values that are not finite")
         if not all(torch.isfinite(x).all() for x in value_and_gradient(objective, self.initial_weights)):
             raise Diverged("the loss or its gradient is not finite at the initial weights, before any step")
-        return probe(objective, self.initial_weights)
+        return check_derivatives(objective, self.initial_weights)
 
     @cached_property
     def start(self) -> Start:
-        """Where all processes start."""
+        """The start of all processes."""
         first = self.start_from or first_start(self.objective, self.optimizer, self.initial_weights)
         return advance(self.objective, self.optimizer, first, self.warm_start)
 
     @cached_property
     def subspace(self) -> Subspace:
-        """Where flows and midpoints are followed: `span.coordinates` of weights, and `span.weights` of coordinates."""
+        """The subspace in which flows and midpoints are followed, with its coordinates."""
         return subspace_of(self.objective, self.optimizer, self.start.w)
 
     def discrete(
         self, *, midpoints: bool = True, resume_state: DiscreteResumeState | None = None
     ) -> Iterator[tuple[Record, Record | None]]:
-        """Records of the discrete run and of its midpoints, from the start or from the `position` of a record on."""
+        """Yield the records of the discrete run and of its midpoints, from the start or from a resume state."""
         tracker, subspace = (self.tracker(), self.subspace) if midpoints else (None, None)
         observers = self._observer("discrete"), self._observer("midpoint", subspace)
         return discrete_trajectory(
@@ -206,8 +206,10 @@ class Experiment:
         *,
         resume_state: FlowResumeState | None = None,
     ) -> Iterator[Record]:
-        """Records of a flow beside the discrete run where its weights are known; from the start, or from
-        the `position` of a record on."""
+        """Yield the records of a flow, from the start or from a resume state.
+
+        `discrete_weights` returns the discrete iterate at a step if it is known; records then compare the flow with it.
+        """
         config = self.config_of(process)
         problem = DerivativeEvaluator(self.subspace.objective), self.optimizer, self.start.first_step
         flow, integrator = config.build(process, self.spectrum, *problem)
@@ -244,18 +246,20 @@ class Experiment:
 
     @property
     def microbatch_sizes(self) -> tuple[int, int]:
-        """Examples per slice now, of the objective and where flows are followed: where memory has run out, fewer than at
-        first."""
+        """Current examples per microbatch, of the objective and of its restriction to the subspace of the flows.
+
+        They are smaller than at first if memory has run out.
+        """
         return self.objective.microbatch_size, self.subspace.objective.microbatch_size
 
     def set_microbatch_size(self, sizes: tuple[int, int]) -> None:
-        """Go on with slices of so many examples, as `microbatch_sizes` tells them, where their number may adapt."""
+        """Set the microbatch sizes to values of `microbatch_sizes`, if they may adapt."""
         if self.objective.adapts:
             self.objective.set_microbatch_size(sizes[0])
             self.subspace.objective.set_microbatch_size(sizes[1])
 
     def shape(self, process: str, *, weights_stride: int = 1) -> Shape:
-        """Sizes of a process's trajectory."""
+        """Return the sizes of a process's trajectory."""
         return Shape(
             process,
             self.steps,
@@ -276,7 +280,7 @@ class Experiment:
 
     @cached_property
     def _coordinates(self) -> Int64[ndarray, " c"]:
-        """The weights that are followed one by one: the same ones in every process."""
+        """Indices of the weights that are recorded individually, the same in every process."""
         count = min(self.coordinates, self.objective.p)
         return np.sort(np.random.default_rng(self.seed).choice(self.objective.p, size=count, replace=False))
 
@@ -301,28 +305,28 @@ class Experiment:
         )
 
     def _outputs(self, w: Tensor) -> Tensor:
-        """Network outputs on the recorded examples `[examples, outputs]`."""
+        """Return the network outputs on the recorded examples `[examples, outputs]`."""
         return self.objective.predictions(w, self.examples).reshape(len(self.examples), -1)
 
     def tracker(self, threshold: float | None = None) -> EigenTracker:
-        """A tracker of eigenvalues with this experiment's settings."""
+        """Return an eigen-tracker with this experiment's settings."""
         settings = self.spectrum
         threshold = settings.threshold if threshold is None else threshold
         return EigenTracker(threshold, settings.minimum, settings.maximum, settings.tolerance, threshold, self.seed)
 
     def hessian_tracker(self) -> EigenTracker:
-        """A tracker of eigenvalues of the Hessian itself, which have no threshold."""
+        """Return an eigen-tracker of the Hessian itself, whose eigenvalues have no threshold."""
         return replace(self.tracker(threshold=math.inf), exact_from=-math.inf)
 
     def _shown(self, process: str, records: Iterable) -> Iterator:
         return progress(records, total=self.steps, name=process)
 
     def _collected(self, records: Iterable) -> _Collected:
-        """All records in memory, and why they ended if they did so early."""
+        """Return all records in memory, and the reason if they ended early."""
         kept, attrs = [], {}
         try:
             for record in records:
-                # Positions hold eigenvectors and more; in memory nothing goes on from one.
+                # Resume states hold eigenvectors and more; nothing resumes from them in memory.
                 pair = record if type(record) is tuple else (record,)
                 bare = tuple(part and part._replace(resume_state=None) for part in pair)
                 kept.append(bare if type(record) is tuple else bare[0])

@@ -1,8 +1,8 @@
-r"""What all flows share: the velocity as a pure function of (time, state, frame).
+"""The interface of all flows: the velocity as a pure function of (time, state, frame).
 
-A flow's state is $y = (w, s)$: weights and optimizer state. Its frame holds what stays fixed between two solves of the
-spectrum: orthonormal eigenvectors $V$ of $P^{-1/2} H P^{-1/2}$. Each velocity also returns a `Snapshot` of what it
-learned on its way, so that recording costs nothing extra.
+A flow's state is $y = (w, s)$: weights and optimizer state. Its frame holds the quantities that stay fixed between two
+solves of the spectrum, among them orthonormal eigenvectors $V$ of $P^{-1/2} H P^{-1/2}$. Each velocity also returns a
+`Snapshot` of the quantities it computed, so that recording needs no extra evaluations.
 """
 
 from __future__ import annotations
@@ -27,15 +27,16 @@ Time = float | int | Tensor  # in optimizer steps
 
 
 class Frame(NamedTuple):
-    """What stays fixed between two solves of the spectrum.
+    """The quantities that stay fixed between two solves of the spectrum.
 
     Attributes:
         values: effective eigenvalues at the solve `[m]`, largest first.
         vectors: orthonormal eigenvectors `[p, m]` of the symmetrised effective Hessian.
-        expansion: of the critical modes about the point of the solve; None where there are none, or where each
+        expansion: critical expansion about the point of the solve; None if there are no critical modes, or if each
             velocity evaluates their derivatives itself.
-        refinement: how many times shorter the central flow's steps and relaxation time are than usual.
-        chebyshev_steps: steps that the stable flow took in the last unit of time, where it chooses them itself.
+        refinement: factor by which the central flow's steps and relaxation time are shortened.
+        chebyshev_steps: steps per unit of time at the stable flow's present step length, if it chooses the length
+            itself.
     """
 
     values: Float[Tensor, " m"]
@@ -46,7 +47,7 @@ class Frame(NamedTuple):
 
 
 class Snapshot(NamedTuple):
-    """What a velocity learned on its way: the gradient, diag(P) `[p]` or `[1]`, and the oscillation if there is one."""
+    """Quantities computed along with a velocity: the gradient, diag(P) `[p]` or `[1]`, and the oscillation or None."""
 
     gradient: Float[Tensor, " p"]
     preconditioner: Float[Tensor, " *p"]
@@ -59,7 +60,7 @@ class Flow(ABC):
 
     Attributes:
         evaluator: derivatives of the objective.
-        optimizer: whose average trajectory the flow describes.
+        optimizer: the optimizer whose average trajectory the flow describes.
         first_step: the optimizer's step counter at time 0; the counter advances by 1 per unit of time.
     """
 
@@ -68,8 +69,8 @@ class Flow(ABC):
     first_step: int = 1
 
     name: ClassVar[str]
-    averages: ClassVar[bool] = False  # whether it predicts the time averages of the discrete run
-    follows_modes: ClassVar[bool] = True  # whether modes above the tracking threshold act on it
+    averages: ClassVar[bool] = False  # whether the flow predicts time averages of the discrete run
+    follows_modes: ClassVar[bool] = True  # whether the flow depends on modes above the tracking threshold
 
     @classmethod
     @abstractmethod
@@ -84,8 +85,8 @@ class Flow(ABC):
         """Return the flow and the integrator that a configuration describes.
 
         Args:
-            config: of the process.
-            spectrum: which eigenvalues are tracked along it.
+            config: settings of the process.
+            spectrum: settings of the eigenvalues tracked along it.
             evaluator, optimizer, first_step: as for the flow.
 
         Raises:
@@ -93,26 +94,26 @@ class Flow(ABC):
         """
 
     def step(self, time: Time) -> Tensor:
-        """The optimizer's step counter at a time, as float64."""
+        """Return the optimizer's step counter at a time, as float64."""
         return torch.as_tensor(time, dtype=torch.float64) + self.first_step
 
     def preconditioner(self, time: Time, w: Tensor, state: State) -> Tensor:
         return self.optimizer.preconditioner(self.step(time), state).to(w)
 
     def settle(self, time: Time, w: Tensor, state: State, tracker: EigenTracker) -> tuple[State, Spectrum]:
-        """The state that a unit of time starts from, and the spectrum there."""
+        """Return the state from which a unit of time starts, and the spectrum there."""
         return state, tracker.update(self.evaluator.at(w), self.preconditioner(time, w, state))
 
     def frame(self, time: float, w: Tensor, state: State, spectrum: Spectrum, before: Frame | None = None) -> Frame:
-        """What stays fixed from this solve of the spectrum to the next, given the frame of the unit of time before."""
+        """Return the quantities held from this solve of the spectrum to the next, given the previous unit's frame."""
         return Frame(spectrum.values, spectrum.vectors)
 
     @abstractmethod
     def velocity(self, time: Time, w: Tensor, state: State, frame: Frame) -> tuple[Tensor, State, Snapshot]:
-        """(dw/dt, ds/dt, snapshot) at a time [optimizer steps]."""
+        """Return (dw/dt, ds/dt, snapshot) at a time [optimizer steps]."""
 
     def _smooth_velocity(self, time: Time, w: Tensor, state: State) -> tuple[Tensor, State, Snapshot]:
-        """The velocity where nothing oscillates."""
+        """Return the velocity without oscillations."""
         gradient = self.evaluator.gradient(w)
         preconditioner = self.preconditioner(time, w, state)
         drift = self.optimizer.drift(self.step(time), state, gradient)

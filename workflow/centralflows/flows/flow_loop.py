@@ -1,4 +1,4 @@
-"""A flow over time: its spectrum is solved once per unit of time (one optimizer step), then an integrator goes on."""
+"""The loop of a flow over time: it solves the spectrum once per unit of time (one optimizer step), then integrates."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from .observer import Observer, oscillation_values
 
 
 class FlowResumeState(NamedTuple):
-    """What a flow goes on from: before `step`, coordinates in its span and state there, and what was known of the unit of
-    time before.
+    """The state from which a flow resumes before `step`.
 
-    `stop` says why it does not go on, if it does not.
+    It holds the coordinates in the flow's subspace, the optimizer state, the frame of the previous unit of time, and
+    the states of both eigen-trackers. `stop` is the reason why the flow must not be continued, or None.
     """
 
     step: int
@@ -49,23 +49,24 @@ def flow_trajectory(
     stop_at_sharpness: float = math.inf,
     stop_at_loss: float = -math.inf,
 ) -> Iterator[Record]:
-    """Integrates a flow; yields its record at t = 0 ... steps - 1.
+    """Yield the records of a flow at t = 0 ... steps - 1.
 
     Args:
         observer: measures the flow.
-        integrator: how each unit of time is divided.
-        start: weights and state at t = 0; `flow.first_step` is its own.
-        tracker: of the effective eigenvalues, solved for once per unit of time.
-        position: of a record of the same flow, to go on from it.
-        discrete_weights: the discrete iterate at a step, or None where it is not known.
-        span: where the flow moves; in all weights without. `start` and `discrete_weights` are in all weights in any case.
-        stop_at_sharpness: largest effective sharpness that the flow is followed to.
-        stop_at_loss: the flow ends after the first step whose loss L(w) is not above it.
+        integrator: integrates each unit of time.
+        start: weights and state at t = 0; its step counter must be `flow.first_step`.
+        tracker: tracks the effective eigenvalues, solved once per unit of time.
+        resume_state: resume state from a record of the same flow, to continue from it.
+        discrete_weights: returns the discrete iterate at a step, or None if it is not known.
+        subspace: where the flow moves; all of weight space by default. `start` and `discrete_weights` always refer to
+            all weights.
+        stop_at_sharpness: the flow ends before the first step with a larger effective sharpness.
+        stop_at_loss: the flow ends after the first step with L(w) at or below it.
 
     Raises:
-        Diverged: something is not finite.
-        Unsolved: the complementarity problem was not (see `complementarity`).
-        Stopped: a limit was reached, or a unit of time took more evaluations than the integrator allows.
+        Diverged: a quantity is not finite.
+        Unsolved: the complementarity problem has no solution (see `complementarity`).
+        Stopped: the flow reached a limit, or a unit of time took more evaluations than the integrator allows.
     """
     subspace = subspace or Subspace(flow.evaluator.objective)
     if resume_state is None:

@@ -9,8 +9,11 @@ from torch import Tensor
 
 
 def gram(a: Float[Tensor, "p j"], b: Float[Tensor, "p k"]) -> Float[ndarray, "j k"]:
-    """a' b with blocks of 1024 rows summed in float64: rounding of one long float32 sum would make the complementarity
-    problem lose its monotonicity, and on a CPU a float64 copy of both costs more than the product."""
+    """Return a' b, with blocks of 1024 rows summed in float64.
+
+    The rounding of one long float32 sum would make the complementarity problem lose its monotonicity. On a CPU, float64
+    copies of both matrices cost more than the product.
+    """
     whole = 0 if a.is_cuda or not a.dtype == b.dtype == torch.float32 else len(a) - len(a) % 1024
     total = (a[whole:].double().T @ b[whole:].double()).cpu()
     if whole:
@@ -20,7 +23,7 @@ def gram(a: Float[Tensor, "p j"], b: Float[Tensor, "p k"]) -> Float[ndarray, "j 
 
 
 def weighted_gram(a: Float[Tensor, "p q"], preconditioner: Float[Tensor, " *p"]) -> Float[ndarray, "q q"]:
-    """a' P^{-1} a, summed like `gram`."""
+    """Return a' P^{-1} a, summed as in `gram`."""
     if len(preconditioner) == 1:
         return gram(a, a) / preconditioner.item()
     weighted = a / preconditioner.sqrt()[:, None]

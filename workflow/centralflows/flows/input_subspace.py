@@ -1,10 +1,11 @@
-r"""The subspace that the weights move in, where the examples make it smaller than the space of all weights.
+r"""The subspace in which the weights move, where the examples make it smaller than weight space.
 
-A linear first layer sees its inputs $X$ `[n, d]` through $X W'$ alone. With fewer examples than inputs, only the part of $W$
-in their span matters, and gradients lie in it: with $Q$ `[d, r]` an orthonormal basis of the span, $W = W_\perp + Z Q'$ and
-$X W' = (X Q) Z'$. So the loss is that of the same network with inputs $X Q$ and the smaller matrix $Z$. Lengths and angles
-are kept, so an optimizer to which all directions are alike (`Optimizer.isotropic`) moves $Z$ just as it moves $W$: flows,
-spectra and third derivatives are the same, in vectors that may be ten times shorter.
+A linear first layer depends on its inputs $X$ `[n, d]` through $X W'$ alone. If there are fewer examples than inputs,
+only the component of $W$ in the span of the inputs matters, and gradients lie in that span. With $Q$ `[d, r]` an
+orthonormal basis of the span, $W = W_\perp + Z Q'$ and $X W' = (X Q) Z'$. The loss is thus that of the same network
+with inputs $X Q$ and the smaller matrix $Z$. The map keeps lengths and angles. An isotropic optimizer
+(`Optimizer.isotropic`) therefore moves $Z$ just as it moves $W$: flows, spectra and third derivatives are the same, in
+vectors that can be ten times shorter.
 
 Source: derived here.
 """
@@ -22,11 +23,13 @@ from ..derivatives.point import Function, value_and_gradient
 from ..optimizers.optimizer import Optimizer
 from ..problems.objective import Objective
 
-WORTHWHILE = 0.5  # examples per input of the first layer up to which the way there and back is repaid
+WORTHWHILE = 0.5  # largest ratio of examples to inputs at which the conversion between coordinates pays off
 
 
 class Subspace:
-    """Where weights move, with coordinates in it: here, all of weight space, and the coordinates are the weights.
+    """A subspace in which the weights move, with its coordinates.
+
+    This class is all of weight space, with the weights as coordinates.
 
     Attributes:
         objective: the loss as a function of the coordinates `[c]`.
@@ -36,30 +39,31 @@ class Subspace:
         self.objective = objective
 
     def coordinates(self, w: Float[Tensor, " p"]) -> Float[Tensor, " c"]:
-        """Of weights, or of a direction in weight space: a linear map."""
+        """Return the coordinates of weights or of a direction in weight space; this map is linear."""
         return w
 
     def directions(self, z: Float[Tensor, " c"]) -> Float[Tensor, " p"]:
-        """In weight space, of a direction: the transposed map, which keeps lengths."""
+        """Return the direction in weight space with the given coordinates: the transposed map, which keeps lengths."""
         return z
 
     def weights(self, z: Float[Tensor, " c"]) -> Float[Tensor, " p"]:
-        """Where a point with these coordinates is."""
+        """Return the weights with the given coordinates."""
         return z
 
 
 class InputSubspace(Subspace):
-    """Weights whose first layer moves in the span of its inputs, through a point.
+    """The weights whose first layer differs from that of a given point within the span of its inputs.
 
     Args:
         objective: of all weights.
         first: index of the first layer in its network.
-        rows: what the layer sees `[..., d]`, not all of it zero.
+        rows: inputs of that layer `[..., d]`, not all of them zero.
         w: the point `[p]`.
     """
 
     def __init__(self, objective: Objective, first: int, rows: Float[Tensor, "... d"], w: Float[Tensor, " p"]):
-        # Once per trajectory, on the host and in float64, so that the basis is orthonormal to the last bit of the weights.
+        # In float64, so that the basis is orthonormal to the last bit of the weights; on the host, as this runs once
+        # per trajectory.
         inputs = rows.flatten(0, -2).double().cpu()
         basis = _basis(inputs)
         self._basis = basis.to(w)
@@ -97,9 +101,12 @@ class InputSubspace(Subspace):
 
 
 def subspace_of(objective: Objective, optimizer: Optimizer, w: Float[Tensor, " p"]) -> Subspace:
-    """The smallest one known in which an optimizer moves from a point `w` on: that of the examples, where the network begins
-    with a linear layer that has at least twice as many inputs as it sees examples; else all of weight space."""
-    known = type(objective) is Objective and optimizer.isotropic  # a subclass may add to the loss
+    """Return the smallest known subspace in which an optimizer moves from a point `w` on.
+
+    It is the input subspace if the network begins with a linear layer that has at least twice as many inputs as there
+    are examples, and all of weight space otherwise.
+    """
+    known = type(objective) is Objective and optimizer.isotropic  # a subclass may add terms to the loss
     found = _first_layer(objective) if known else None
     if found is None:
         return Subspace(objective)
@@ -108,7 +115,7 @@ def subspace_of(objective: Objective, optimizer: Optimizer, w: Float[Tensor, " p
 
 
 def _first_layer(objective: Objective) -> tuple[int, Tensor] | None:
-    """Index of a linear first layer with few examples for its inputs, and what it sees; None where there is none."""
+    """Return the index and the inputs of a linear first layer with few examples for its inputs, or None."""
     network, rows = objective.network, objective.inputs
     if type(network) is not nn.Sequential or not len(network) or not rows.is_floating_point():
         return None
@@ -122,8 +129,11 @@ def _first_layer(objective: Objective) -> tuple[int, Tensor] | None:
 
 
 def _basis(rows: Float[Tensor, "n d"]) -> Float[Tensor, "d r"]:
-    """An orthonormal basis of the span of some rows. Those that depend on rows before them are left out: rounding alone
-    would choose a direction for them, and on another machine another one."""
+    """Return an orthonormal basis of the span of some rows.
+
+    Rows that depend linearly on earlier rows are left out: rounding alone would determine their direction, which would
+    then differ between machines.
+    """
     basis, triangle = torch.linalg.qr(rows.T)
     scales = triangle.diagonal().abs()
     independent = scales > 1e-10 * scales.max()
@@ -131,10 +141,11 @@ def _basis(rows: Float[Tensor, "n d"]) -> Float[Tensor, "d r"]:
 
 
 def _agree(objective: Objective, smaller: InputSubspace, w: Tensor) -> bool:
-    """Whether loss and gradient are the same in the smaller span, as a network can be more than its layers.
+    """Return whether loss and gradient are the same in the smaller subspace.
 
-    Compared a little away from `w`, where weights that start at zero hide nothing; the tolerances are far from rounding, and
-    from what does differ.
+    They can differ because a network may do more than its layers do. The comparison is made at a distance from `w`, as
+    weights that start at zero could hide a difference. The tolerances lie far above rounding and far below actual
+    differences.
     """
     z = smaller.coordinates(w)
     shift = torch.randn(z.shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64).to(z)
@@ -144,7 +155,7 @@ def _agree(objective: Objective, smaller: InputSubspace, w: Tensor) -> bool:
         own_loss, own_gradient = value_and_gradient(smaller.objective, z)
     except UserError:
         raise
-    except Exception:  # whatever a network says that cannot do with a smaller layer
+    except Exception:  # any error of a network that does not work with a smaller layer
         return False
     inside = smaller.coordinates(gradient)
     apart = torch.stack([(inside - own_gradient).norm(), (gradient - smaller.directions(inside)).norm()])

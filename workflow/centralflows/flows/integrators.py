@@ -1,6 +1,6 @@
-r"""Integrators of a flow over one unit of time (one optimizer step): methods of torchdiffeq, and two of our own.
+"""Integrators of a flow over one unit of time (one optimizer step): methods of torchdiffeq and two others.
 
-torchdiffeq keeps every state that it is asked for in memory, so each call covers one unit, and the loop is ours.
+torchdiffeq keeps every requested state in memory, so each call covers one unit of time.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ from .runge_kutta_chebyshev import chebyshev_step, moved, stages_for, step_error
 Velocity = Callable[[Tensor | float, State], State]
 
 END = 1 - 1e-6
-"""Where the last velocity of a unit of time is evaluated: at its very end the next learning rate already holds."""
+"""Time of the last velocity in a unit: at the very end of the unit, the next learning rate already holds."""
 
 
 @dataclass(frozen=True)
 class Integrator(ABC):
-    """A method that takes a flow through one unit of time.
+    """A method that integrates a flow over one unit of time.
 
     Attributes:
         method: its name in the configuration.
@@ -45,14 +45,14 @@ class Integrator(ABC):
 
     @classmethod
     def from_config(cls, config: IntegrationConfig, **options: Any) -> Integrator:
-        """Return the integrator with what a configuration says of its attributes, and with further ones."""
+        """Return the integrator with the attributes that a configuration holds, and the given further ones."""
         known = {field.name: getattr(config, field.name) for field in fields(cls) if hasattr(config, field.name)}
         return cls(**known | options)
 
     def advance(
         self, flow: Flow, time: float, w: Tensor, state: State, frame: Frame
     ) -> tuple[Tensor, State, Snapshot, Frame]:
-        """Return (w, s) one unit of time later, the snapshot at the start of the unit, and the frame as it ends.
+        """Return (w, s) one unit of time later, the snapshot at the start of the unit, and the frame at its end.
 
         Raises:
             Stopped: the unit takes more than `evaluations` velocities.
@@ -77,19 +77,19 @@ class Integrator(ABC):
 
     @abstractmethod
     def _unit(self, flow: Flow, velocity: Velocity, time: float, y: State, frame: Frame) -> tuple[State, Frame]:
-        """The state one unit of time later, and the frame."""
+        """Return the state one unit of time later, and the frame."""
 
 
 @dataclass(frozen=True)
 class FixedStep(Integrator):
-    """Equal steps of a method of torchdiffeq. Euler with 4 substeps is the published discretisation.
+    """Equal steps of a torchdiffeq method. Euler with 4 substeps is the published discretisation.
 
     Attributes:
-        substeps: least number of steps per unit of time.
-        substeps_per_sharpness: further steps as the flow grows stiff, per unit of effective sharpness. Euler and Heun are
-            stable from 1/2 on; 0.6 allows for growth by a fifth within the unit.
-        proportional: `substeps` holds at the edge of stability; below it fewer are taken and above it more, in proportion to
-            the sharpness, as the error depends on its product with the length of a step.
+        substeps: smallest number of steps per unit of time.
+        substeps_per_sharpness: steps per unit of effective sharpness, where this gives more. Euler and Heun are stable
+            from 1/2 on; 0.6 allows for growth by a fifth within the unit.
+        proportional: take `substeps` at the edge of stability, fewer below it and more above it, in proportion to the
+            sharpness. The error depends on the product of the sharpness and the step length.
     """
 
     substeps: int = 4
@@ -103,7 +103,7 @@ class FixedStep(Integrator):
         """Return the number of steps in the unit of time of a frame."""
         sharpness = float(frame.values[0])
         if self.proportional:
-            # At the edge the sharpness is 2 up to rounding, which may not cost another step: hence nine tenths.
+            # At the edge, the sharpness is 2 up to rounding. The factor 0.9 keeps rounding from adding a step.
             return frame.refinement * max(1, math.ceil(0.9 * self.substeps * sharpness / 2))
         return max(self.substeps, math.ceil(self.substeps_per_sharpness * sharpness))
 
@@ -115,9 +115,9 @@ class FixedStep(Integrator):
 class Jameson(FixedStep):
     r"""Equal steps of three stages, each from the beginning of the step, over 1/4, 1/2 and all of it.
 
-    On $y' = \lambda y$ the factor is $1 + z + z^2/2 + z^3/8$. It is of second order, errs by less than 0.14 down to $z = -2$,
-    vanishes there, and is stable to -3.07. Where steps are proportional, a flow far below the edge takes steps of Heun's
-    method, which has one velocity less and no larger an error there.
+    On $y' = \lambda y$ the factor is $1 + z + z^2/2 + z^3/8$. The method is of second order, errs by less than 0.14
+    down to $z = -2$, has a zero factor there, and is stable to -3.07. If steps are proportional, a flow far below the
+    edge of stability takes steps of Heun's method: it needs one velocity less and its error there is no larger.
 
     Source: A. Jameson, W. Schmidt, E. Turkel, AIAA paper 81-1259 (1981).
     """
@@ -125,7 +125,7 @@ class Jameson(FixedStep):
     methods: ClassVar[tuple[str, ...]] = ("jameson3",)
 
     heun_below: ClassVar[float] = 1.2
-    """Effective sharpness below which Heun's method errs no more than this one does at the edge."""
+    """Effective sharpness below which Heun's method errs no more than this method does at the edge of stability."""
 
     def _unit(self, flow, velocity, time, y, frame):
         step = 1.0 / self.count(frame)
@@ -142,7 +142,7 @@ class Jameson(FixedStep):
 
 @dataclass(frozen=True)
 class AdaptiveStep(FixedStep):
-    """Steps of a method of torchdiffeq that chooses their length; the first is as long as one of the equal steps.
+    """Steps of a torchdiffeq method that chooses their length; the first has the length of `FixedStep`.
 
     Attributes:
         rtol, atol: error tolerances of each step, relative and absolute.
@@ -161,13 +161,15 @@ class AdaptiveStep(FixedStep):
 
 @dataclass(frozen=True)
 class Chebyshev(Integrator):
-    """Stabilised Runge-Kutta-Chebyshev steps that are halved where their error asks for it, and doubled where they can be,
-    also from one unit of time to the next. The number of stages follows from the sharpness.
+    """Stabilised Runge-Kutta-Chebyshev steps of adaptive length.
+
+    A step is halved where its error is too large, and doubled where possible; the length carries over to the next unit
+    of time. The sharpness determines the number of stages.
 
     Attributes:
-        substeps_per_sharpness: half the product of step and stiffness, per unit of effective sharpness, for which each step is
-            stable; at least 1/2.
-        tolerance: on the error of a step, relative to how far it goes.
+        substeps_per_sharpness: half the product of step and stiffness for which each step is stable, per unit of
+            effective sharpness; at least 1/2.
+        tolerance: on the error of a step, relative to the length of its move.
     """
 
     substeps_per_sharpness: float = 0.6
@@ -176,9 +178,9 @@ class Chebyshev(Integrator):
     methods: ClassVar[tuple[str, ...]] = ("rkc2",)
 
     shortest: ClassVar[Fraction] = Fraction(1, 4096)
-    """Step whose error is accepted whatever it is [optimizer steps]."""
+    """Step length whose error is always accepted [optimizer steps]."""
     fast: ClassVar[int] = 20
-    """Directions that may be as stiff as the stiffest."""
+    """Number of directions that may be as stiff as the stiffest."""
 
     def __post_init__(self):
         if self.substeps_per_sharpness < 0.5:
@@ -186,9 +188,9 @@ class Chebyshev(Integrator):
 
     def _unit(self, flow, velocity, time, y, frame):
         stiffness = 2 * self.substeps_per_sharpness * max(0.0, float(frame.values[0]))
-        step, done = Fraction(1, frame.chebyshev_steps), Fraction(0)  # exact, so that the last step ends with the unit
-        # What the last bits of the weights make of a rate: all that is left of it at a minimum. Each weight is rounded on its
-        # own, so that of all this the few fast directions hold as much as others do.
+        step, done = Fraction(1, frame.chebyshev_steps), Fraction(0)  # exact: the last step ends with the unit
+        # The rate that rounding of the weights causes; at a minimum there is no other. Each weight is rounded
+        # independently, so the few fast directions get their share of the total and no more.
         bits = 4 * torch.finfo(y[0].dtype).eps * torch.linalg.vector_norm(y[0]).item()
         fast = min(1.0, self.fast / len(y[0])) ** 0.5
         rates = velocity(time, y)
@@ -197,7 +199,7 @@ class Chebyshev(Integrator):
             ahead = moved(y, move)
             done += step
             if done == 1:
-                flow.evaluator.at(ahead[0])  # the next unit of time begins with the graph of this gradient
+                flow.evaluator.at(ahead[0])  # the next unit of time starts with this gradient's graph
             rates_ahead = velocity(time + float(done), ahead)
             rounding = bits * (1 + fast * stiffness * float(step))
             error = step_error(move[0], rates[0], rates_ahead[0], float(step), rounding)
@@ -212,15 +214,15 @@ class Chebyshev(Integrator):
 
 
 def _solved(velocity: Velocity, time: float, y: State, *, method: str, **settings: Any) -> State:
-    """The state one unit of time later, by torchdiffeq."""
+    """Return the state one unit of time later, integrated by torchdiffeq."""
     times = torch.tensor([time, time + 1.0], dtype=torch.float64, device=y[0].device)
     paths = odeint(velocity, y, times, method=method, **settings)
-    # Copies, aligned in memory as those are that a later process reads: rounding may depend on it.
+    # Copies have the memory alignment of states that a resumed process reads. Rounding may depend on it.
     return tuple(path[-1].clone() for path in paths)
 
 
 INTEGRATORS = {name: kind for kind in (FixedStep, Jameson, AdaptiveStep, Chebyshev) for name in kind.methods}
-"""The class of each method."""
+"""The integrator class of each method."""
 
 
 def make_integrator(method: str = "euler", *args: Any, **options: Any) -> Integrator:
@@ -228,7 +230,7 @@ def make_integrator(method: str = "euler", *args: Any, **options: Any) -> Integr
 
     Args:
         method: a key of `INTEGRATORS`.
-        args, options: those of its class.
+        args, options: arguments of its class.
 
     Raises:
         ValueError: there is no such method.

@@ -1,4 +1,4 @@
-"""The configured experiment."""
+"""The experiment that a configuration describes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def make_experiment(
     """Return the experiment that a configuration describes, on a device.
 
     Args:
-        start_from: where it starts, if the configuration says that it starts from another run.
+        start_from: the start, if the configuration says that the run starts from another run.
     """
     network = make_network(run.model, dataset, seed=run.seed)
     inputs, labels = torch.from_numpy(dataset.inputs), torch.from_numpy(dataset.labels)

@@ -1,4 +1,4 @@
-"""What every process measures at a point: the entries of a `trajectory.Record`."""
+"""The measurements of every process at a point: the entries of a `trajectory.Record`."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ from .oscillation import Oscillation
 
 
 class Observer:
-    """Measures one process.
+    """The measurements of one process.
 
     Args:
         process: its name, for messages.
-        outputs: the network outputs to record at weights w, `[examples, outputs]`; None for none.
-        coordinates: weights that are followed one by one.
-        span: where gradients and oscillations that it is given lie.
-        hessian: tracker of the eigenvalues of the Hessian itself, where they are not those of the effective one times a
-            number; solved for every `hessian_every` steps (0: never).
-        accuracies: by the names that they are recorded under, fractions of labels that the network gets right at weights
-            w; measured every `accuracy_every` steps (0: never).
+        outputs: function that returns the network outputs to record at weights w, `[examples, outputs]`; None for none.
+        coordinates: indices of the weights that are recorded individually.
+        subspace: where the given gradients and oscillations lie; all of weight space by default.
+        hessian: eigen-tracker of the Hessian itself, if its eigenvalues are not a multiple of the effective ones;
+            solved every `hessian_every` steps (0: never).
+        accuracies: by recorded name, functions that return the fraction of labels that the network predicts correctly
+            at weights w; measured every `accuracy_every` steps (0: never).
     """
 
     def __init__(
@@ -56,7 +56,7 @@ class Observer:
 
     @property
     def resume_state(self) -> EigenTrackerState | None:
-        """What the tracker of the Hessian goes on from."""
+        """The resume state of the Hessian's eigen-tracker, or None."""
         return None if self.hessian is None else self.hessian.resume_state
 
     def resume(self, resume_state: EigenTrackerState | None) -> None:
@@ -65,7 +65,7 @@ class Observer:
 
     @contextmanager
     def at(self, step: int) -> Iterator[None]:
-        """Errors of the mathematics in this block say which process and which step they belong to."""
+        """Add the process and the step to the messages of arithmetic errors raised in this block."""
         try:
             yield
         except UserError as error:
@@ -74,9 +74,10 @@ class Observer:
             raise
 
     def check(self, w: Tensor, loss: Tensor, gradient: Tensor) -> None:
-        """Raise `Diverged`, with the first quantity that is not finite, unless all are."""
+        """Raise `Diverged` with the first quantity that is not finite, unless all are finite."""
         for name, quantity in (("weights are", w), ("loss is", loss), ("gradient is", gradient)):
-            # A sum is not finite if a term is not, and takes one pass; one that overflows is looked at again.
+            # A sum with a term that is not finite is not finite, and takes one pass. A sum can also overflow, so a
+            # second test decides.
             if not math.isfinite(quantity.sum()) and not torch.isfinite(quantity).all():
                 raise Diverged(f"the {name} not finite; try a smaller learning rate")
 
@@ -92,7 +93,7 @@ class Observer:
         point: Point | None = None,
         oscillation: Oscillation | None = None,
     ) -> Record:
-        """The record of a step whose quantities have been checked."""
+        """Return the record of a step whose quantities have been checked."""
         values: dict[str, Any] = {
             "loss": loss.item(),
             "gradient_norm_squared": torch.linalg.vector_norm(gradient, dtype=torch.float64).item() ** 2,
@@ -134,11 +135,11 @@ def _array(x: Tensor) -> ndarray:
 def oscillation_values(
     oscillation: Oscillation | None, values: dict[str, Any], preconditioner: Tensor, offset: Tensor | None
 ) -> dict[str, Any]:
-    """Predictions of a central flow at a point, and the offset (discrete minus central) in the basis of Sigma.
+    """Return a central flow's predictions at a point, and the offset (discrete minus central) in the basis of Sigma.
 
     Args:
         values: `loss` and `gradient_norm_squared` of the flow itself.
-        offset: `[p]`, or None where the discrete weights are not known.
+        offset: `[p]`, or None if the discrete weights are not known.
     """
     if oscillation is None:
         return {

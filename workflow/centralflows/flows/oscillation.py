@@ -1,4 +1,4 @@
-"""The oscillation that a central flow averages over, and what it adds to loss and gradient."""
+"""The oscillation that a central flow averages over, and its contributions to loss and gradient."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Oscillation(NamedTuple):
     Attributes:
         basis: $U$ `[p, k]`, the critical eigenvectors with $U' P U = I$.
         products: $H U$ `[p, k]`.
-        curvatures: $U' H U$ `[k, k]`, symmetric, effective eigenvalues on its diagonal.
+        curvatures: $U' H U$ `[k, k]`, symmetric, with effective eigenvalues on its diagonal.
         solution: $X$ with its certificate.
     """
 
@@ -31,23 +31,26 @@ class Oscillation(NamedTuple):
 
     @property
     def loss(self) -> float:
-        r"""What the oscillations add to the loss: $\tfrac12 \langle H, \Sigma \rangle = \mathrm{tr} X$ at the edge, where
-        $U' H U = 2$."""
+        r"""Contribution of the oscillations to the loss, $\tfrac12 \langle H, \Sigma \rangle$.
+
+        It is $\mathrm{tr} X$ at the edge of stability, where $U' H U = 2$.
+        """
         return float(np.trace(self.solution.x))
 
     @property
     def gradient_norm_squared(self) -> float:
-        r"""$\mathrm{tr}(H \Sigma H)$, what they add to $|\nabla L|^2$."""
+        r"""Contribution of the oscillations to $|\nabla L|^2$: $\mathrm{tr}(H \Sigma H)$."""
         return float(np.sum(gram(self.products, self.products) * self.solution.x))
 
     @property
     def rank(self) -> int:
-        """Rank of Sigma, without the variances that are rounding beside the largest."""
+        """Rank of Sigma, without variances that are mere rounding relative to the largest."""
         variances = np.linalg.eigvalsh(self.solution.x)
         return int((variances > 1e-6 * max(variances[-1], 1e-300)).sum())
 
     def principal(self) -> tuple[Float[ndarray, " k"], Float[Tensor, "p k"]]:
-        """Variances in P-normalised units, largest first, and their directions: columns d with d' P d = 1."""
+        """Return the variances in P-normalised units, largest first, and their directions, columns d with d' P d =
+        1."""
         variances, rotation = np.linalg.eigh(self.solution.x)
         rotation = torch.as_tensor(rotation[:, ::-1].copy(), dtype=self.basis.dtype, device=self.basis.device)
         return np.maximum(variances[::-1], 0.0), self.basis @ rotation

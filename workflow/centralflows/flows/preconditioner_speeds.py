@@ -1,7 +1,8 @@
-r"""How fast three preconditioners let the loss fall along a stored central flow: $|\nabla L|^2_{P^{-1}}$.
+r"""The rate of loss decrease $|\nabla L|^2_{P^{-1}}$ of three preconditioners along a stored central flow.
 
-Beside the optimizer's own P, whose state has its history: $\bar P(w)$ at the stationary value of the state, $\hat P(w)$ that
-knows of the curvature alone, and plain gradient descent at its edge of stability, $P = S/2$ with the sharpness S.
+They are compared with the optimizer's own P, whose state depends on its history: $\bar P(w)$ at the stationary value of
+the state, $\hat P(w)$ from the curvature alone, and plain gradient descent at its edge of stability, $P = S/2$ with the
+sharpness S.
 
 Source: arXiv:2410.24206, the comparison of preconditioners.
 """
@@ -42,18 +43,20 @@ VARIABLES = {
 
 
 def steps_along(central: Path, every: int) -> list[int]:
-    """Return the stored steps of a central flow that are multiples of a number, as far as the flow went."""
+    """Return the stored steps of a central flow that are multiples of a number, up to the end of the flow."""
     store = open_trajectory(central)
     known = store.loss.notnull().values
     return [int(step) for step in store.saved_step.values if step % every == 0 and known[step]]
 
 
 def compare(experiment: Experiment, points: Iterator[tuple[int, Start]], *, tolerance: float) -> xr.Dataset:
-    """The three preconditioners at points of a trajectory; the stationary state itself beside the stored one.
+    """Return a comparison of the preconditioners, and of the stationary state with the stored one, at points of a
+    trajectory.
 
     Args:
-        experiment: whose objective and optimizer these are.
-        points: the trajectory's step, and weights, state and step count there, in order of time.
+        experiment: provides the objective and the optimizer.
+        points: for each point, the trajectory's step and the start there (weights, state and step count), in order of
+            time.
         tolerance: on the residuals.
 
     Returns:
@@ -107,7 +110,7 @@ def _cosine(a: State, b: State) -> float:
 
 
 def _gap(optimizer: Any, step: Tensor, gradient: Tensor, found: Stationary) -> float:
-    """The certificate, for the rules whose convex program is known."""
+    """Return the duality gap of a stationary state, or NaN for rules whose convex program is not known."""
     if not isinstance(optimizer, SquaredGradientAverage):
         return np.nan
     lr = optimizer.learning_rate(step)

@@ -1,12 +1,12 @@
-r"""Stabilised Runge-Kutta steps, for flows that grow stiff.
+"""Stabilised Runge-Kutta steps, for flows that grow stiff.
 
-Euler steps of a flow are stable up to a product of step and sharpness of 2 each. The stability polynomial of s stages can be
-a Chebyshev polynomial, shifted and scaled so that it stays below one on a much longer interval, up to about $s^2 / 2$; the
-stages then follow from the recurrence of these polynomials. The method is of second order.
+Euler steps of a flow are stable up to a product of step and sharpness of 2. The stability polynomial of s stages can be
+a Chebyshev polynomial, shifted and scaled so that it stays below one on a much longer interval, up to about $s^2 / 2$.
+The stages then follow from the recurrence of these polynomials. The method is of second order.
 
 Source: J. G. Verwer, "Explicit Runge-Kutta methods for parabolic partial differential equations", Appl. Numer. Math. 22
-(1996); B. P. Sommeijer, L. F. Shampine, J. G. Verwer, "RKC: an explicit solver for parabolic PDEs", J. Comput. Appl. Math.
-88 (1998).
+(1996); B. P. Sommeijer, L. F. Shampine, J. G. Verwer, "RKC: an explicit solver for parabolic PDEs", J. Comput. Appl.
+Math. 88 (1998).
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ from torch import Tensor
 from ..optimizers.optimizer import State
 
 DAMPING = 2.0
-"""The usual 2/13 reaches a fifth further, but errors in fast directions, which it shrinks by a twentieth at each step, then
-ring on; these shrink by a third."""
+"""Damping of the stability polynomial. The usual 2/13 gives a stable interval longer by a fifth, but shrinks errors in
+fast directions by only a twentieth per step, so that they ring. This value shrinks them by a third."""
 
 
 class Scheme(NamedTuple):
@@ -35,9 +35,9 @@ class Scheme(NamedTuple):
     $$Y_j = (1 - \mu_j - \nu_j) y + \mu_j Y_{j-1} + \nu_j Y_{j-2} + \tilde\mu_j h F_{j-1} + \tilde\gamma_j h F_0.$$
 
     Attributes:
-        reach: largest product of step and sharpness for which it is stable.
-        times: of the stages, in steps `[s + 1]`.
-        mu, nu, mu_slope, first_slope: $\mu$, $\nu$, $\tilde\mu$ and $\tilde\gamma$, likewise; zero where there are none.
+        reach: largest product of step and sharpness at which the method is stable.
+        times: times of the stages, in steps `[s + 1]`.
+        mu, nu, mu_slope, first_slope: $\mu$, $\nu$, $\tilde\mu$ and $\tilde\gamma$ of the stages, zero where undefined.
     """
 
     reach: float
@@ -50,7 +50,7 @@ class Scheme(NamedTuple):
 
 @lru_cache(maxsize=64)
 def scheme(stages: int) -> Scheme:
-    """The method with so many stages, two or more."""
+    """Return the method with a number of stages, which must be two or more."""
     w0 = 1 + DAMPING / stages**2
     polynomials = [Chebyshev.basis(j) for j in range(stages + 1)]
     value, first, second = (np.array([p.deriv(order)(w0) for p in polynomials]) for order in range(3))
@@ -68,8 +68,8 @@ def scheme(stages: int) -> Scheme:
 
 
 def stages_for(stiffness: float) -> int:
-    """The fewest stages that are stable for a product of step and sharpness."""
-    stages = max(2, int((1.5 * max(stiffness, 0.0)) ** 0.5))  # no method of s stages reaches further than 2/3 s^2
+    """Return the smallest number of stages that is stable for a product of step and sharpness."""
+    stages = max(2, int((1.5 * max(stiffness, 0.0)) ** 0.5))  # no method of s stages is stable beyond 2/3 s^2
     while scheme(stages).reach < stiffness:
         stages += 1
     return stages
@@ -78,18 +78,19 @@ def stages_for(stiffness: float) -> int:
 def chebyshev_step(
     velocity: Callable[[float, State], State], time: float, state: State, begin: State, step: float, stages: int
 ) -> State:
-    """How far the state moves in one step.
+    """Return the change of the state in one step.
 
     Args:
-        velocity: the rate of each part of the state, given a time and a state; called once for each stage but the first.
-        time: at the beginning [optimizer steps].
+        velocity: returns the rate of each part of the state, given a time and a state; called once for each stage but
+            the first.
+        time: at the beginning of the step [optimizer steps].
         state: tensors of any shape.
-        begin: their rates there.
+        begin: their rates at the beginning.
         step: length of the step [optimizer steps].
         stages: two or more (see `stages_for`).
     """
     method = scheme(stages)
-    # The recurrence of what the stages add to the state, as their sum with it would be rounded at every stage.
+    # The recurrence runs on the changes of the state. On the states themselves it would round at every stage.
     last = tuple((method.mu_slope[1] * step) * rate for rate in begin)
     before = tuple(map(torch.zeros_like, last))
     for j in range(2, stages + 1):
@@ -104,18 +105,20 @@ def chebyshev_step(
 
 
 def moved(state: State, by: State) -> State:
-    """A state, moved."""
+    """Return a state plus a change."""
     return tuple(part + more for part, more in zip(state, by, strict=True))
 
 
 def step_error(move: Tensor, begin: Tensor, end: Tensor, step: float, rounding: float = 0.0) -> float:
-    """Error of a step, relative to how far it goes: the defect of the trapezoidal rule, which is of the same order.
+    """Return the error of a step relative to the length of its move.
+
+    The error is the defect of the trapezoidal rule, which has the same order.
 
     Args:
-        move: how far, as a vector.
-        begin, end: rates before and after it.
+        move: change of the vector in the step.
+        begin, end: rates before and after the step.
         step: its length [optimizer steps].
-        rounding: a defect that means nothing [that of `move`].
+        rounding: largest defect that counts as rounding, in the units of `move`; the error is then 0.
     """
     defect = torch.add(begin, end).mul_(step / 2).sub_(move)
     error, length = torch.stack([torch.linalg.vector_norm(x) for x in (defect, move)]).tolist()

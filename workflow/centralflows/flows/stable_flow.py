@@ -1,4 +1,4 @@
-"""The stable flow: gradient flow, for gradient descent."""
+"""The stable flow, which is gradient flow for gradient descent."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ from .integrators import INTEGRATORS
 
 @dataclass(frozen=True)
 class StableFlow(Flow):
-    r"""$dw/dt = -P^{-1} \nabla L(w)$, $ds/dt$ the optimizer's own drift: gradient flow, for gradient descent.
+    r"""The stable flow: $dw/dt = -P^{-1} \nabla L(w)$, with $ds/dt$ the optimizer's own drift.
+
+    For gradient descent it is gradient flow.
 
     Source: arXiv:2410.24206, the stable flow.
     """
@@ -26,9 +28,8 @@ class StableFlow(Flow):
 
     def frame(self, time, w, state, spectrum, before=None):
         frame = super().frame(time, w, state, spectrum)
-        return (
-            frame if before is None else frame._replace(chebyshev_steps=before.chebyshev_steps)
-        )  # steps go on at this length
+        # The step length carries over from the unit of time before.
+        return frame if before is None else frame._replace(chebyshev_steps=before.chebyshev_steps)
 
     def velocity(self, time, w, state, frame):
         return self._smooth_velocity(time, w, state)

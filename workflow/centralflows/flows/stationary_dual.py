@@ -1,4 +1,4 @@
-r"""The convex program that a stationary preconditioner solves (see `stationary`), by a road of its own, and a certificate.
+r"""The convex program of a stationary preconditioner (see `stationary_state`): an independent solver and a certificate.
 
 $\min_P \sum c(P)$ subject to $H \preceq 2P$, with P diagonal or a multiple of the identity.
 """
@@ -21,7 +21,7 @@ class Program(NamedTuple):
     r"""The convex program: $s$, and the hyperparameters of an EMA's preconditioner.
 
     Attributes:
-        square: $s$, `[p]` for a preconditioner of one number per weight, `[1]` for one number in all.
+        square: $s$, `[p]` for a preconditioner with one number per weight, `[1]` for a single number.
         lr, eps: $\eta$ and $\epsilon$.
     """
 
@@ -30,33 +30,34 @@ class Program(NamedTuple):
     eps: float = 0.0
 
     def cost(self, preconditioner: Float[Tensor, " *p"]) -> float:
-        """The objective, the sum of c over the entries."""
+        """Return the objective: the sum of c over the entries of P."""
         p, lr, eps = preconditioner, self.lr, self.eps
         return 0.5 * (lr**2 * p - 2 * lr * eps * p.log() + (self.square - eps**2) / p).sum().item()
 
     def diagonal(self, factor: Float[Tensor, "p r"]) -> Float[Tensor, " *p"]:
-        r"""$\mathrm{sq}(V V')$."""
+        r"""Return $\mathrm{sq}(V V')$."""
         rows = factor.square().sum(1)
         return rows if len(self.square) == len(rows) else rows.sum().reshape(1)
 
     def minimiser(self, z: Float[Tensor, " *p"]) -> Float[Tensor, " *p"]:
-        r"""The P that minimises $c(P) - 2 z P$, for $0 \le z < \eta^2/4$: where $z(P) = z$."""
+        r"""Return the P that minimises $c(P) - 2 z P$, for $0 \le z < \eta^2/4$; it satisfies $z(P) = z$."""
         lr, eps = self.lr, self.eps
         root = (lr**2 * self.square + 4 * z * (eps**2 - self.square)).clamp_min(0).sqrt()
         return (lr * eps + root) / (lr**2 - 4 * z)
 
     def dual(self, factor: Float[Tensor, "p r"], products: Float[Tensor, "p r"]) -> float:
-        r"""A lower bound on the cost of every feasible P, from $\Sigma = V V'$ with $V$ and $H V$ given."""
+        r"""Return a lower bound on the cost of every feasible P, from $\Sigma = V V'$ with $V$ and $H V$ given."""
         z = self.diagonal(factor)
         best = self.minimiser(z)
         return self.cost(best) - 2 * (best * z).sum().item() + (factor * products).sum().item()
 
 
 def duality_gap(program: Program, found: Stationary) -> float:
-    r"""How far a stationary state can be from the solution of the convex program, relative to its cost; at least 0.
+    r"""Return a bound, at least 0, on the relative distance of a stationary state from the convex program's optimal
+    cost.
 
-    P is scaled up until $H \preceq 2P$, and $\Sigma$ down into the dual's domain; weak duality does the rest. It holds for a
-    spectrum whose largest eigenvalue is right, at any size of the network.
+    P is scaled up until $H \preceq 2P$, and $\Sigma$ is scaled down into the domain of the dual. Weak duality then
+    gives the bound. It holds if the spectrum's largest eigenvalue is right, at any size of the network.
     """
     preconditioner = found.preconditioner.double() * max(1.0, found.spectrum.values[0].item() / 2)
     factor = products = found.preconditioner.new_zeros(len(found.spectrum.vectors), 1).double()
@@ -79,13 +80,14 @@ def solve(
     iterations: int = 5000,
     seed: int = 0,
 ) -> tuple[Float[Tensor, " *p"], float]:
-    r"""(P, gap): the solution of the convex program through its dual, with $\Sigma = V V'$ of low rank.
+    r"""Return the solution P of the convex program and its duality gap, from the dual with $\Sigma = V V'$ of low rank.
 
-    The dual, $\max_{\Sigma \succeq 0} \; \min_P [\sum c(P) - \langle \Sigma, 2P \rangle] + \langle \Sigma, H \rangle$, needs
-    Hessian-vector products only. $V = \tfrac\eta2 Y / \sqrt{1 + \mathrm{sq}(YY')}$ stays in its domain
-    $\mathrm{sq}(\Sigma) < \eta^2/4$ for every $Y$, and L-BFGS climbs in $Y$. A local maximum is a global one where the rank
-    exceeds that of the solution (Burer and Monteiro, 2003). It is slow where $s$ spans many orders of magnitude (as that of
-    large networks does); the gap tells, as it counts the violation of $H \preceq 2P$ on the span of $V$.
+    The dual, $\max_{\Sigma \succeq 0} \; \min_P [\sum c(P) - \langle \Sigma, 2P \rangle] + \langle \Sigma, H \rangle$,
+    needs Hessian-vector products only. $V = \tfrac\eta2 Y / \sqrt{1 + \mathrm{sq}(YY')}$ stays in its domain
+    $\mathrm{sq}(\Sigma) < \eta^2/4$ for every $Y$, and L-BFGS maximises over $Y$. A local maximum is a global one if
+    the rank exceeds that of the solution (Burer and Monteiro, 2003). The solver is slow if $s$ spans many orders of
+    magnitude, as in large networks. The gap shows this, as it includes the violation of $H \preceq 2P$ on the span of
+    $V$.
 
     Args:
         hessian_product: $H$ applied to columns, float64.
@@ -93,7 +95,8 @@ def solve(
         rank: columns of $V$.
 
     Returns:
-        P, `[p]` or `[1]`, scaled up to satisfy the constraint on the span of $V$, and the duality gap relative to its cost.
+        P, `[p]` or `[1]`, scaled up to satisfy the constraint on the span of $V$, and the duality gap relative to its
+        cost.
 
     Source: arXiv:2410.24206 for the program; its dual and the treatment of $\epsilon$ are derived here.
     """
@@ -108,7 +111,7 @@ def solve(
         v, bound = factors(y)
         products = hessian_product(v)
         best = program.minimiser(program.diagonal(v))
-        by_v = 2 * (products - 2 * best[:, None] * v)  # envelope theorem: P does not move, to first order
+        by_v = 2 * (products - 2 * best[:, None] * v)  # envelope theorem: P is constant to first order
         along = (by_v * v).sum(1)
         along = (along if len(best) == p else along.sum()) / bound
         by_y = half * by_v / bound.sqrt()[:, None] - along[:, None] * y

@@ -21,10 +21,11 @@ from .stationary_state import relaxed, settle
 
 @dataclass(frozen=True)
 class StationaryFlow(Flow):
-    r"""$dw/dt = -\bar P(w)^{-1} [\nabla L + \tfrac12 \nabla_w \langle H, \bar\Sigma(w) \rangle]$: the weights alone.
+    r"""The flow of the weights alone,
+    $dw/dt = -\bar P(w)^{-1} [\nabla L + \tfrac12 \nabla_w \langle H, \bar\Sigma(w) \rangle]$.
 
-    The state is at its stationary value at all times, as if it adapted at once, and $\bar\Sigma$ is the covariance that
-    holds it there. Effective eigenvalues are at most 2 by construction. Within a unit of time the eigenvectors are held, as
+    The state has its stationary value at all times, as if it adapted at once. $\bar\Sigma$ is the covariance that holds
+    it there. Effective eigenvalues are at most 2 by construction. Within a unit of time the eigenvectors are held, as
     in the central flow.
 
     Attributes:
@@ -54,7 +55,7 @@ class StationaryFlow(Flow):
     def velocity(self, time, w, state, frame):
         point, step, optimizer = self.evaluator.at(w), self.step(time), self.optimizer.asymptotic()
         vectors = frame.vectors[:, frame.values > SETTLED]
-        held = tuple(torch.zeros_like(part) for part in state)  # the loop settles it again
+        held = tuple(torch.zeros_like(part) for part in state)  # the flow loop settles the state again
         state, oscillation, _ = relaxed(
             point,
             optimizer,
@@ -70,7 +71,7 @@ class StationaryFlow(Flow):
         return -push / preconditioner, held, Snapshot(point.gradient, preconditioner, oscillation)
 
     def _penalty(self, point: Point, oscillation: Oscillation) -> Float[Tensor, " p"]:
-        r"""$\tfrac12 \nabla_w \langle H, \bar\Sigma \rangle$ with $\bar\Sigma$ held."""
+        r"""Return $\tfrac12 \nabla_w \langle H, \bar\Sigma \rangle$ with $\bar\Sigma$ held."""
         variances, directions = oscillation.principal()
         active = variances > 1e-9 * variances[0]
         root = directions[:, active] * torch.as_tensor(variances[active]).sqrt().to(directions)
@@ -80,7 +81,7 @@ class StationaryFlow(Flow):
 
 @dataclass(frozen=True)
 class StationaryAblatedFlow(StationaryFlow):
-    r"""$dw/dt = -\bar P(w)^{-1} \nabla L$: the stationary flow without the curvature penalty.
+    r"""The stationary flow without the curvature penalty: $dw/dt = -\bar P(w)^{-1} \nabla L$.
 
     Source: arXiv:2410.24206, the ablation of the stationary flow.
     """

@@ -1,29 +1,30 @@
-r"""Stationary states: where an optimizer's state settles while the weights stand still, and the flow of the weights alone.
+r"""Stationary states: the fixed point of an optimizer's state while the weights are held.
 
-With $w$ held, the averaged drift of an EMA is $\dot\nu \propto s + \mathrm{sq}(H \Sigma H) - \nu$, where $s$ is the squared
-gradient and $\mathrm{sq}$ the diagonal (RMSProp) or the trace (Scalar RMSProp). At its fixed point, $H \Sigma = 2 P \Sigma$
-turns this into
+With $w$ held, the averaged drift of an EMA is $\dot\nu \propto s + \mathrm{sq}(H \Sigma H) - \nu$, where $s$ is the
+squared gradient and $\mathrm{sq}$ the diagonal (RMSProp) or the trace (Scalar RMSProp). At its fixed point,
+$H \Sigma = 2 P \Sigma$ turns this into
 
 $$\bar\nu = s + 4 P^2 \, \mathrm{sq}(\Sigma), \qquad P = (\sqrt{\bar\nu} + \epsilon) / \eta, \qquad
 0 \preceq \Sigma \perp 2P - H \succeq 0.$$
 
 Solved for $\mathrm{sq}(\Sigma)$, entry by entry, that is $\mathrm{sq}(\Sigma) = z(P)$ with
-$z(P) = ((\eta P - \epsilon)^2 - s) / 4P^2$, whose derivative $(\epsilon(\eta P - \epsilon) + s) / 2P^3$ is not negative. So
-these are the optimality conditions of a convex program,
+$z(P) = ((\eta P - \epsilon)^2 - s) / 4P^2$, whose derivative $(\epsilon(\eta P - \epsilon) + s) / 2P^3$ is not
+negative. These are therefore the optimality conditions of a convex program,
 
 $$\bar P = \arg\min_P \sum_i c_i(P_i) \quad \text{subject to } H \preceq 2P, \qquad c'(P) = 2 z(P), \quad
 c(P) = \tfrac12 \left[\eta^2 P - 2 \eta \epsilon \log P + (s - \epsilon^2) / P\right],$$
 
-with $\Sigma$ the multiplier of the constraint: for $\epsilon = 0$, $\tfrac12 \eta^2$ times the paper's
+with $\Sigma$ the multiplier of the constraint. For $\epsilon = 0$, the objective is $\tfrac12 \eta^2$ times the paper's
 $\mathrm{tr} P + \eta^{-2} |\nabla L|^2_{P^{-1}}$. Without the gradient ($s = 0$) the same holds for $\hat P$. `settle`
-takes the first road, `convex_program.solve` the second; they share no step.
+finds the fixed point, and `stationary_dual.solve` solves the convex program; they share no step.
 
-For Scalar RMSProp $P$ is one number, and it is the larger of the two that satisfy one of the conditions:
+For Scalar RMSProp, $P$ is one number: the larger of the two values that satisfy one of the conditions each. Hence
 $\bar\nu = \max(|\nabla L|^2, (\eta S / 2 - \epsilon)^2)$ with the sharpness $S$. Its stationary flow is
-$\dot w = -\tfrac2S [\nabla L + \tfrac12 (\tfrac{\eta^2}4 - |\nabla L|^2 / S^2) \nabla S]$ at the edge, for $\epsilon = 0$.
+$\dot w = -\tfrac2S [\nabla L + \tfrac12 (\tfrac{\eta^2}4 - |\nabla L|^2 / S^2) \nabla S]$ at the edge of stability, for
+$\epsilon = 0$.
 
-Source: arXiv:2410.24206, the stationary EMA and the preconditioner that it belongs to; the treatment of $\epsilon$ is derived
-here.
+Source: arXiv:2410.24206, the stationary EMA and the preconditioner that it belongs to; the treatment of $\epsilon$ is
+derived here.
 """
 
 from __future__ import annotations
@@ -50,18 +51,18 @@ from .oscillation import Oscillation
 
 
 class Unsettled(UserError, ArithmeticError):
-    """The state found no stationary value."""
+    """The state did not converge to a stationary value."""
 
 
 class Stationary(NamedTuple):
-    """An optimizer's state at its stationary value, and what holds it there.
+    r"""An optimizer's state at its stationary value, with its spectrum and oscillation.
 
     Attributes:
-        state: the state; bias correction plays no part in it.
+        state: the state, without bias correction.
         preconditioner: diag(P) `[p]` or `[1]`.
         spectrum: of the effective Hessian with this preconditioner.
-        oscillation: $\\Sigma$, None where nothing oscillates.
-        residual: what is left of the drift, relative to the state and per its memory.
+        oscillation: $\Sigma$, or None if nothing oscillates.
+        residual: the remaining drift times the state's memory, relative to the state.
     """
 
     state: State
@@ -82,16 +83,18 @@ def settle(
     tolerance: float = 1e-4,
     iterations: int = 300,
 ) -> Stationary:
-    r"""The stationary state at a point: the fixed point of the state's averaged dynamics with $w$ and $\eta$ held.
+    r"""Return the stationary state at a point, the fixed point of the state's averaged dynamics with $w$ and $\eta$
+    held.
 
-    Euler steps of half the state's memory, under the complementarity problem with the same relaxation time, until the
-    residual is below the tolerance. They converge by a factor of two each, from any state that is positive.
+    It is found by Euler steps of half the state's memory, under the complementarity problem with that relaxation time,
+    until the residual is below the tolerance. Each step halves the error, from any positive state.
 
     Args:
         step: the optimizer's step counter, for its learning rate.
-        state: where to start.
+        state: initial guess.
         tracker: of the effective eigenvalues; its eigenvectors carry over from call to call.
-        gradient: the point's own, or zeros for the preconditioner $\hat P$, which knows of the curvature only.
+        gradient: that of the point by default; zeros for the preconditioner $\hat P$, which depends on the curvature
+            only.
 
     Raises:
         Unsettled: the residual stays above the tolerance, or the optimizer has no state.
@@ -125,7 +128,9 @@ def relaxed(
     tolerance: float,
     iterations: int,
 ) -> tuple[State, Oscillation | None, float]:
-    """The state where `_relax` ends, the oscillation there, and the residual; `vectors` are asked for at every diag(P).
+    """Return the state at which `_relax` converges, the oscillation there, and the residual.
+
+    `vectors` returns the held eigenvectors for a diag(P), and is called before every step.
 
     Raises:
         Unsettled: the residual stays above the tolerance.
@@ -142,7 +147,10 @@ def relaxed(
 
 
 def _feasible(point: Point, optimizer: Optimizer, step: Tensor, state: State, tracker: EigenTracker) -> State:
-    """The state, or a multiple of it at which no effective eigenvalue is far above 2: from below, the way is long."""
+    """Return the state, or a multiple of it, such that no effective eigenvalue is far above 2.
+
+    From a state that is far too small, convergence takes many steps.
+    """
     preconditioner = optimizer.preconditioner(step, state).to(point.w)
     vectors = None if tracker.vectors is None else tracker.vectors[:, :2]
     top = replace(tracker, threshold=torch.inf, minimum=1, modes=1, vectors=vectors, tolerance=1e-3)
@@ -164,7 +172,7 @@ def _relax(
     gradient: Float[Tensor, " p"],
     vectors: Float[Tensor, "p m"],
 ) -> tuple[State, Oscillation | None, float]:
-    """(state, oscillation, residual): half a memory of the state's averaged dynamics, $w$ and the vectors held."""
+    """Return (state, oscillation, residual) after half a memory of averaged dynamics, with $w$ and the vectors held."""
     preconditioner = optimizer.preconditioner(step, state).to(point.w)
     drift = optimizer.drift(step, state, gradient)
     memory = _memory(optimizer, step, state, gradient)
@@ -179,12 +187,14 @@ def _relax(
 
         curvatures = gram(basis, products)
         curvatures = (curvatures + curvatures.T) / 2
-        # Where it oscillates, H U = 2 P U in the end; with that put in at once, B is symmetric and monotone on the way.
+        # At convergence, H U = 2 P U in oscillating directions. Using this from the first step makes B symmetric and
+        # monotone.
         edge_products = 2 * preconditioner[:, None] * basis
         drift_x = optimizer.drift_curvature(step, state, gradient, edge_products)
         rate_x = [slack_rate(tuple(d[..., a] for d in drift_x)) for a in range(drift_x[0].shape[-1])]
         slack = 2 * np.eye(len(curvatures)) - curvatures + tau * smat(slack_rate(drift))
-        # What is left over is made up for at the next step: the residual decides in the end, not this tolerance.
+        # The next step corrects the remaining error. The residual decides about convergence, and this tolerance does
+        # not.
         solution = solve_sdcp(slack, tau * np.stack(rate_x, axis=1), tolerance=1e-2)
         x = torch.as_tensor(svec(solution.x)).to(gradient)
         drift = tuple(d + d_x @ x for d, d_x in zip(drift, drift_x, strict=True))
@@ -194,7 +204,7 @@ def _relax(
 
 
 def _memory(optimizer: Optimizer, step: Tensor, state: State, gradient: Tensor) -> float:
-    """How long a state lasts under its own drift [optimizer steps]: |s| over the derivative of the drift along s."""
+    """Return the time scale of a state's own drift [optimizer steps]: |s| over the derivative of the drift along s."""
     _, decay = torch.func.jvp(lambda *s: optimizer.drift(step, s, gradient), state, state)
     return _norm(state) / max(_norm(decay), torch.finfo(gradient.dtype).tiny)
 

@@ -1,4 +1,4 @@
-"""A stored trajectory as flows go on from it: its weights by step, and where a process starts."""
+"""A stored trajectory as the input of flows: its weights by step, and the start of a process."""
 
 from __future__ import annotations
 
@@ -15,13 +15,17 @@ from .experiment import Experiment
 
 
 def beside(experiment: Experiment, discrete: Path) -> tuple[Experiment, Callable[[int], Tensor | None]]:
-    """Return the experiment that starts where a stored discrete run does, and the weights of that run by step."""
+    """Return the experiment with the start of a stored discrete run, and that run's weights as a function of the
+    step."""
     start = stored_state(discrete, experiment.optimizer.state_names)
     return replace(experiment, start_from=start, warm_start=0), stored_weights(discrete)
 
 
 def stored_weights(path: Path) -> Callable[[int], Tensor | None]:
-    """The weights of a stored trajectory by step, None where they were not kept; read a block of rows at a time."""
+    """Return a function from a step to the stored weights, or to None if they were not kept.
+
+    It reads a block of rows at a time.
+    """
     store = open_trajectory(path)
     row_of = {int(step): row for row, step in enumerate(store.saved_step.values)}
     block = store.weights.encoding["chunks"][0]
@@ -37,13 +41,13 @@ def stored_weights(path: Path) -> Callable[[int], Tensor | None]:
             rows = store.weights.isel(saved_step=slice(index * block, (index + 1) * block)).values
             held[index] = torch.from_numpy(rows)
         weights = held[index][row - index * block]
-        return weights if torch.isfinite(weights[0]) else None  # a run that was stopped has none from there on
+        return weights if torch.isfinite(weights[0]) else None  # missing after a run was stopped
 
     return at
 
 
 def stored_state(path: Path, state_names: tuple[str, ...], step: int = 0) -> Start:
-    """Weights and optimizer state of a stored trajectory at the last step up to `step` at which they were kept."""
+    """Return the weights and optimizer state of a stored trajectory at the last kept step up to `step`."""
     store = open_trajectory(path)
     row = store.sel(saved_step=step, method="pad")
     state = tuple(torch.from_numpy(row[name].values) for name in state_names)

@@ -1,4 +1,4 @@
-"""Where a run begins that starts from the stored state of another one."""
+"""The start of a run that starts from the stored state of another run."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from .stored_run import stored_state
 
 
 class NoStart(UserError):
-    """The run to start from has no such step."""
+    """The other run has no step that meets the configured condition."""
 
 
 def stored_start(
     settings: TrajectoryConfig, dataset: Dataset, device: torch.device, discrete: Path, midpoint: Path
 ) -> Start:
-    """Return where a run begins that starts from another one, whose stores these are.
+    """Return the start of a run that starts from another run, given the other run's stores.
 
-    The other run's own optimizer goes the last steps from where its state was kept, so any step can be reached.
+    The other run's own optimizer takes the last steps from the last stored state, so any step can be reached.
 
     Raises:
         NoStart: the other run has no such step.

@@ -1,0 +1,1 @@
+"""What the scripts of Snakemake rules call: a job with its log, lock, checkpoints and manifest."""

@@ -1,4 +1,4 @@
-"""Calls of the workflow that are at work at once: whose locks are stale, and who makes what."""
+"""Several calls of Snakemake at the same time: which locks are stale, and which call makes which output."""
 
 from __future__ import annotations
 
@@ -6,26 +6,30 @@ import fcntl
 import json
 import os
 from collections.abc import Collection, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TextIO
 
 from ..common.errors import UserError
-from .lock import Locked, named, read, taken, this
+from .lock import Locked, file_lock, holder_of, is_held, named, this_process
 
 
 class Overtaken(UserError, RuntimeError):
-    """Another call made an output while this one was planning to."""
+    """Another call made an output while this call was planning to make it."""
 
 
 def attend(folder: Path) -> TextIO:
-    """Be counted among the Snakemakes of a `.snakemake` folder, for as long as the returned file is open.
+    """Count this call among those that use a `.snakemake` folder, until the returned file is closed.
 
-    Whoever finds itself the only one removes the locks there that dead ones left, which would stop it.
+    A call that finds no other alive removes the locks that dead calls left in the folder; they would stop it.
     """
     folder.mkdir(exist_ok=True)
     file = (folder / "attending").open("a")
-    if taken(file, fcntl.LOCK_EX):  # else another one is alive, and the locks may be its own
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        pass  # another call is alive, and the locks may be its own
+    else:
         for stale in (folder / "locks").glob("*.lock"):
             stale.unlink()
     fcntl.flock(file, fcntl.LOCK_SH)
@@ -34,25 +38,24 @@ def attend(folder: Path) -> TextIO:
 
 @contextmanager
 def announce(folder: Path, outputs: Collection[str], *, since: float) -> Iterator[None]:
-    """A context in which no other call makes the outputs of this one.
+    """Hold a context in which no other call makes the outputs of this call.
 
-    Snakemake's own locks stand in the folder where it was called, and it removes what a job is to make before the job can
-    look for others at work: calls from two checkouts that share a results folder would remove each other's outputs.
+    Snakemake keeps its own locks in the folder where it was called. It also removes an output before the job that makes it
+    can look for other writers. So two checkouts that share a results folder would remove each other's outputs.
 
     Args:
-        folder: where all that make the outputs say so; shared as they are, on a file system whose locks are, too.
-        outputs: paths, spelled alike by all.
-        since: when this call began to plan, seconds since the epoch.
+        folder: where all calls that make the outputs announce them. Its file system must have locks.
+        outputs: paths, spelled alike by all calls.
+        since: when this call began to plan [seconds since the epoch].
 
     Raises:
-        Locked: another call is at work on one of them; the message names both.
-        Overtaken: one of them was made since.
+        Locked: another call is making one of the outputs. The message names both calls.
+        Overtaken: one of the outputs was made after `since`.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    mine = this()
+    mine = this_process()
     plan = folder.absolute() / f"{mine['host']}-{mine['pid']}.json"  # Snakemake may have left its folder at the end
-    with (folder / "turn").open("a") as turn:
-        fcntl.flock(turn, fcntl.LOCK_EX)
+    with file_lock(folder / "turn"):
         for other in _plans(folder):
             if both := sorted(set(outputs) & set(other["outputs"])):
                 raise Locked(
@@ -61,25 +64,23 @@ def announce(folder: Path, outputs: Collection[str], *, since: float) -> Iterato
                 )
         if late := sorted(output for output in outputs if _made(output) > since):
             raise Overtaken(f"{late[0]}: another call made this output{_more(late)} meanwhile; start again")
-        file = plan.open("w")
-        fcntl.flock(file, fcntl.LOCK_EX)
-        json.dump(mine | {"outputs": sorted(outputs)}, file)
-        file.flush()
+        held = file_lock(plan)
+        held.acquire()
+        plan.write_text(json.dumps(mine | {"outputs": sorted(outputs)}))
     try:
         yield
     finally:
         plan.unlink(missing_ok=True)
-        file.close()
+        held.release()
 
 
 def _plans(folder: Path) -> Iterator[dict[str, Any]]:
-    """What the living are making; plans of the dead are removed."""
+    """What other calls that are alive are making. Plans of dead calls are removed."""
     for plan in folder.glob("*.json"):
-        with suppress(FileNotFoundError), plan.open() as file:
-            if taken(file, fcntl.LOCK_SH):
-                plan.unlink()
-            else:
-                yield read(file)
+        if not is_held(plan):
+            plan.unlink(missing_ok=True)
+        elif found := holder_of(plan):
+            yield found
 
 
 def _made(output: str) -> float:

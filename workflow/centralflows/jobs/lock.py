@@ -1,4 +1,4 @@
-"""One writer at a time: a lock beside an output, held by the system for as long as its process lives."""
+"""File locks: one writer for each output. The operating system holds a lock for as long as its process lives."""
 
 from __future__ import annotations
 
@@ -7,10 +7,19 @@ import fcntl
 import json
 import os
 import platform
+from contextlib import suppress
 from pathlib import Path
-from typing import IO, Any, NamedTuple
+from typing import Any, NamedTuple
+
+from filelock import FileLock, Timeout
 
 from ..common.errors import UserError
+
+Holder = dict[str, Any]
+"""A process that holds a lock: its host, its number, and when it took the lock."""
+
+PATIENCE = 0.2
+"""How long to try [s]: another process may be asking who holds the lock, or removing its file."""
 
 
 class Locked(UserError, RuntimeError):
@@ -20,102 +29,95 @@ class Locked(UserError, RuntimeError):
 class Lock:
     """A context in which no other process writes an output.
 
-    A lock that a dead process left is free, as the system lets go of it; `left` is then what that process wrote into it.
-    The results folder must be on a file system whose locks hold across machines (NFS 4, Lustre with `-o flock`).
+    A lock whose process died is free. The results folder must be on a file system whose locks hold across machines (NFS 4,
+    Lustre with `-o flock`).
 
     Args:
-        output: what is written; the lock stands beside it.
+        output: what is written. The lock file stands beside it.
+
+    Attributes:
+        path: the lock file.
+        left: the holder that died without releasing the lock, if there was one.
 
     Raises:
-        Locked: another process has it; the message names both.
+        Locked: another process holds the lock. The message names both.
     """
 
     def __init__(self, output: Path):
         self.path = output.with_name(f".{output.name}.lock")
-        self.left: dict[str, Any] | None = None
+        self.left: Holder | None = None
 
     def __enter__(self) -> Lock:
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        while True:
-            self._file = self.path.open("a+")
-            if not taken(self._file, fcntl.LOCK_EX):
-                holder = read(self._file)
-                self._file.close()
-                raise Locked(
-                    f"{self.path}: {named(holder)} is writing this output; {named(this())} does not. "
-                    "Wait until it ends, or end it."
-                )
-            if self._stands():
-                break
-            self._file.close()  # its holder removed it meanwhile
-        self.left = read(self._file)
-        self._file.truncate(0)
-        self._file.write(json.dumps(this()))
-        self._file.flush()
+        self._lock = file_lock(self.path)
+        try:
+            self._lock.acquire(timeout=PATIENCE)
+        except Timeout:
+            raise Locked(
+                f"{self.path}: {named(holder_of(self.path))} is writing this output; {named(this_process())} does not. "
+                "Wait until it ends, or end it."
+            ) from None
+        self.left = holder_of(self.path)
+        self.path.write_text(json.dumps(this_process()))
         return self
 
     def __exit__(self, *error: object) -> None:
         self.path.unlink(missing_ok=True)
-        self._file.close()
-
-    def _stands(self) -> bool:
-        """Whether the file that is locked is the one that others find."""
-        try:
-            return os.path.samestat(os.fstat(self._file.fileno()), self.path.stat())
-        except FileNotFoundError:
-            return False
+        self._lock.release()
 
 
-class Mark(NamedTuple):
-    """A lock that stands beside an output.
+class LockState(NamedTuple):
+    """A lock file that stands beside an output.
 
     Attributes:
         held: whether its process lives.
-        holder: what that wrote into it.
+        holder: the process that wrote it.
     """
 
     held: bool
-    holder: dict[str, Any] | None
+    holder: Holder | None
 
 
-def mark(output: Path) -> Mark | None:
-    """The lock beside an output, None where nobody writes it or was killed over it.
-
-    To ask is to take it for a moment, where it is free.
-    """
-    try:
-        with Lock(output).path.open() as file:
-            return Mark(not taken(file, fcntl.LOCK_SH), read(file))
-    except FileNotFoundError:
+def lock_state(output: Path) -> LockState | None:
+    """Return the state of the lock beside an output, None if there is no lock file."""
+    path = Lock(output).path
+    if not path.is_file():
         return None
+    holder = holder_of(path)
+    return LockState(is_held(path), holder)
 
 
-def taken(file: IO[str], kind: int) -> bool:
-    """Whether a lock of this kind (`fcntl.LOCK_EX` or `fcntl.LOCK_SH`) on a file was to be had, and is held now."""
-    try:
-        fcntl.flock(file, kind | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
+def is_held(path: Path) -> bool:
+    """Return whether a process holds the lock of a file. Reading rights are enough; a free lock is shared for a moment."""
+    with suppress(FileNotFoundError), path.open() as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
 
 
-def this() -> dict[str, Any]:
-    """This process, as a lock says who holds it."""
+def file_lock(path: Path) -> FileLock:
+    """Return the lock of a lock file. It never falls back to a lock that outlives its process."""
+    return FileLock(path, poll_interval=0.01, fallback_to_soft=False)
+
+
+def this_process() -> Holder:
+    """Return this process as the holder of a lock."""
     started = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     return {"host": platform.node(), "pid": os.getpid(), "started": started}
 
 
-def read(file: Any) -> dict[str, Any] | None:
-    """What the holder of a lock wrote into it."""
-    file.seek(0)
+def holder_of(path: Path) -> Holder | None:
+    """Return the holder that is written in a lock file, None if none is."""
     try:
-        return dict(json.loads(file.read()))
-    except (ValueError, TypeError):  # its process died, or is just about to write it
+        return dict(json.loads(path.read_text()))
+    except (OSError, ValueError, TypeError):  # its process died, or is just about to write it
         return None
 
 
-def named(holder: dict[str, Any] | None) -> str:
-    """A holder in words."""
+def named(holder: Holder | None) -> str:
+    """Return a holder in words."""
     if holder is None:
         return "another process"
     return f"process {holder.get('pid')} on {holder.get('host')} (started {holder.get('started')})"

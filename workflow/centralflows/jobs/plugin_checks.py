@@ -16,7 +16,7 @@ from ..common.errors import UserError
 from ..config import plugins
 from ..config.datasets import AnyDataset
 from ..config.run import RunConfig
-from ..derivatives.derivative_check import EXAMPLES, probe
+from ..derivatives.derivative_check import EXAMPLES, check_derivatives
 from ..optimizers import optimizer_contract
 from ..optimizers.make_optimizer import make_optimizer
 from ..problems import criteria
@@ -158,4 +158,4 @@ def _probed(
     network: nn.Module, inputs: Tensor, labels: Tensor, criterion: Criterion, microbatch_size: int | str
 ) -> dict[str, float]:
     objective = Objective(network, inputs, labels, criterion, microbatch_size=microbatch_size)
-    return probe(objective, objective.initial_weights)
+    return check_derivatives(objective, objective.initial_weights)

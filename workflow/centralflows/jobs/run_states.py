@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ..common.hashing import source_digest
+from ..config.job_settings import trajectory_jobs
 from ..config.profile import Config
-from ..config.resources import jobs
 from ..provenance import record_differences
 from ..provenance.manifest import ManifestError, manifest_path, read_manifest
-from . import lock
+from .lock import lock_state
 from .checkpoint import Damaged, read_commit
 
 DONE, RUNNING, INTERRUPTED, FAILED, WAITING = "done", "running", "interrupted", "failed", "waiting"
@@ -81,7 +81,7 @@ def statuses(profile: Config, results: Path) -> Iterator[Status]:
         results: the folder `results`, with `logs` beside it.
     """
     for name, run in profile.runs.items():
-        for process in jobs(run):
+        for process in trajectory_jobs(run):
             output = results / profile.profile / name / f"{process}.zarr"
             log = results.parent / "logs" / profile.profile / name / f"{process}.log"
             yield status(Place(name, process, output, log), profile)
@@ -92,18 +92,18 @@ def status(place: Place, profile: Config) -> Status:
     run = profile.runs[place.run]
     steps = len(range(0, run.steps, run.stationary_every)) if place.process == "speeds" else run.steps
     log = place.log.read_text(errors="replace") if place.log.is_file() else ""
-    told, mark = partial(Status, place.run, place.process), lock.mark(place.output)
-    if mark and mark.held:
+    told, lock = partial(Status, place.run, place.process), lock_state(place.output)
+    if lock and lock.held:
         said = _STEP.findall(log)
         step, total, rate, left = map(float, said[-1]) if said else (_kept(place, profile)[0], steps, None, None)
-        return told(RUNNING, int(step), int(total), rate, left, mark.holder)
+        return told(RUNNING, int(step), int(total), rate, left, lock.holder)
     if place.output.is_dir() and manifest_path(place.output).is_file():
         state, note = _made(place.output, profile)
         return told(state, steps if state == DONE else 0, steps, note=note)
     step, note = _kept(place, profile)
     if error := _ERROR.findall(log):
         return told(FAILED, step, steps, note=error[-1])
-    if mark or note or _SIGNAL.search(log):
+    if lock or note or _SIGNAL.search(log):
         return told(INTERRUPTED, step, steps, note=note or ANEW)
     return told(WAITING, 0, steps)
 

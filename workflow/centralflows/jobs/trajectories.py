@@ -16,6 +16,7 @@ from ..flows.flow import Frame
 from ..flows.flow_loop import FlowResumeState
 from ..flows.make_experiment import make_experiment
 from ..problems.data import dataset
+from ..provenance.environment import variables
 from .checkpoint_folder import CheckpointFolder
 from .job import Job
 from .store_trajectories import store_discrete, store_flow
@@ -79,5 +80,5 @@ def flow(job: Job) -> None:
 def checkpoints(job: Job, output: str, device: torch.device) -> CheckpointFolder:
     """Return the folder of a job's checkpoints, keyed by all that its outputs depend on, to the last bit."""
     versions = {package: metadata.version(package) for package in ("torch", "numpy")}
-    key = {"attrs": job.attrs(), "device": device.type, "versions": versions}
+    key = {"attrs": job.attrs(), "device": device.type, "versions": versions, "variables": variables()}
     return CheckpointFolder(job.output(output), key, KINDS, job.log)

@@ -1,0 +1,1 @@
+"""Optimizers, each a rule in its own file behind one interface."""

@@ -1,11 +1,11 @@
-r"""Exponential moving averages of squared gradients: what Scalar RMSProp and RMSProp share.
+r"""Exponential moving averages of squared gradients, the common base of Scalar RMSProp and RMSProp.
 
-The discrete average is $\nu_t = \beta_2 \nu_{t-1} + (1 - \beta_2) s_t$ with $s_t$ the square of the gradient at $w_t$, and
-the step from $w_t$ already uses $\nu_t$. In terms of $\nu_t$ itself,
+The discrete average is $\nu_t = \beta_2 \nu_{t-1} + (1 - \beta_2) s_t$ with $s_t$ the square of the gradient at $w_t$.
+The step from $w_t$ already uses $\nu_t$. In terms of $\nu_t$ itself,
 
-$$\nu_t - \nu_{t-1} = (1 - \beta_2)(s_t - \nu_{t-1}) = \frac{1 - \beta_2}{\beta_2} (s_t - \nu_t),$$
+$$\nu_t - \nu_{t-1} = (1 - \beta_2)(s_t - \nu_{t-1}) = \frac{1 - \beta_2}{\beta_2} (s_t - \nu_t).$$
 
-so the drift of the flow, whose $\nu$ stands for the $\nu_t$ that its weights move with, is the right-hand side.
+The $\nu$ of a flow corresponds to the $\nu_t$ with which the weights move, so its drift is the right-hand side.
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ from .optimizer import Optimizer, Schedule, State, as_schedule
 
 @dataclass(frozen=True)
 class SquaredGradientAverage(Optimizer):
-    r"""$P = (\sqrt{\hat\nu} + \epsilon) / \eta(t)$ with $\hat\nu = \nu$, or $\nu / (1 - \beta_2^t)$ with bias correction.
+    r"""An optimizer with $P = (\sqrt{\hat\nu} + \epsilon) / \eta(t)$.
+
+    $\hat\nu$ is $\nu$, or $\nu / (1 - \beta_2^t)$ with bias correction. The average $\nu$ starts at 0.
 
     Args:
         lr: learning rate, or a function of the step counter (a float64 tensor) that returns one.
-        beta2: how much of the average is kept at each step, in (0, 1).
+        beta2: fraction of the average that is kept at each step, in (0, 1).
         eps: added outside the root [gradient].
         bias_correction: divide the average by its total weight so far. The step counter of a flow is continuous, so the
-            correction is that of the discrete optimizer at whole steps and its interpolation between them.
-
-    The average starts at 0.
+            correction equals that of the discrete optimizer at whole steps and interpolates between them.
     """
 
     lr: float | Schedule
@@ -53,7 +53,7 @@ class SquaredGradientAverage(Optimizer):
 
     @abstractmethod
     def square(self, gradient: Float[Tensor, " p"]) -> Float[Tensor, " *p"]:
-        """What is averaged, the shape of the state."""
+        """Return the averaged quantity, in the shape of the state."""
 
     def initial_state(self, w: Tensor) -> State:
         return (torch.zeros_like(self.square(w)),)
@@ -79,7 +79,7 @@ class SquaredGradientAverage(Optimizer):
         return ((1 - self.beta2) / self.beta2 * torch.stack(squares).T,)
 
     def _slope(self, step: Tensor, nu: Tensor) -> Tensor:
-        """dP / dnu."""
+        """Return dP / dnu."""
         weight = 1 - self.beta2**step if self.bias_correction else 1.0
         tiny = torch.finfo(nu.dtype).tiny
         slope = torch.where(nu > tiny * weight, 0.5 * (weight * nu.clamp_min(tiny)).rsqrt(), 0.0)
@@ -112,6 +112,6 @@ class SquaredGradientAverage(Optimizer):
         (nu,) = state
         if self.bias_correction:
             nu = nu / (1 - self.beta2**step)
-        # A weight that never had a gradient has nu = 0, where the root has no derivative and P may not vanish.
+        # A weight that never had a gradient has nu = 0. There the root has no derivative, and P must stay positive.
         root = nu.clamp_min(torch.finfo(nu.dtype).tiny).sqrt_()
         return (root + self.eps if self.eps else root) / as_schedule(self.lr)(step)

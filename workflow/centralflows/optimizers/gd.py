@@ -12,7 +12,7 @@ from .optimizer import Optimizer, Schedule, State, as_schedule
 
 @dataclass(frozen=True)
 class GradientDescent(Optimizer):
-    r"""$w \leftarrow w - \eta(t) \nabla L(w)$: the preconditioner is $1/\eta(t)$ and there is no state.
+    r"""Gradient descent, $w \leftarrow w - \eta(t) \nabla L(w)$, with the preconditioner $1/\eta(t)$ and no state.
 
     Args:
         lr: learning rate, or a function of the step counter (a float64 tensor) that returns one.

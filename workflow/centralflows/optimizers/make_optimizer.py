@@ -1,4 +1,4 @@
-"""The configured optimizer."""
+"""The optimizer that a configuration describes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ def make_optimizer(config: AnyOptimizer) -> Optimizer:
     """Return the configured optimizer.
 
     Raises:
-        PluginError: one of the user's own cannot be made, or is no optimizer.
+        PluginError: a plugin cannot be made, or is no optimizer.
     """
     lr = _learning_rate(config)
     if not isinstance(config, OptimizerPluginConfig):

@@ -1,8 +1,8 @@
-r"""What the flows need to know of an optimizer, and all that they may know.
+r"""The interface of an optimizer, which is all that the flows depend on.
 
-An optimizer is preconditioned descent $w \leftarrow w - P(t, s)^{-1} \nabla L(w)$ with a diagonal preconditioner $P$ and
-a state $s$ of its own. `step` is the optimizer's step counter $t$: 1 at the first update, and in a flow it advances by 1
-per unit of time.
+An optimizer is preconditioned descent $w \leftarrow w - P(t, s)^{-1} \nabla L(w)$ with a diagonal preconditioner $P$
+and an optimizer state $s$. `step` is the optimizer's step counter $t$: it is 1 at the first update, and in a flow it
+advances by 1 per unit of time.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ class Optimizer(ABC):
     Subclasses are frozen dataclasses of hyperparameters. A state is a tuple of tensors named by `state_names`.
 
     Attributes:
-        isotropic: whether all directions of weight space are alike to the optimizer: P is a multiple of the identity, and the
-            state learns nothing of a gradient but its length, not even how many weights there are. Then flows may leave out
-            weights that cannot matter (`span`).
+        isotropic: whether the optimizer treats all directions of weight space alike: P is a multiple of the identity,
+            and the state depends on the length of a gradient only, not even on the number of weights. Flows may then
+            leave out weights that have no effect (`input_subspace`).
     """
 
     state_names: ClassVar[tuple[str, ...]] = ()
@@ -39,34 +39,36 @@ class Optimizer(ABC):
 
     @abstractmethod
     def initial_state(self, w: Float[Tensor, " p"]) -> State:
-        """The state before the first step."""
+        """Return the state before the first step."""
 
     @abstractmethod
     def update(self, step: Tensor, state: State, gradient: Float[Tensor, " p"]) -> State:
-        """The state that the discrete optimizer uses at `step`, from the one before it and the gradient."""
+        """Return the state that the discrete optimizer uses at `step`, from the state before it and the gradient."""
 
     @abstractmethod
     def preconditioner(self, step: Tensor, state: State) -> Float[Tensor, " *p"]:
-        """diag(P) `[p]`, or `[1]` where P is a multiple of the identity; positive [gradient / weight]."""
+        """Return diag(P) `[p]`, or `[1]` if P is a multiple of the identity; positive [gradient / weight]."""
 
     @abstractmethod
     def drift(self, step: Tensor, state: State, gradient: Float[Tensor, " p"]) -> State:
-        r"""$ds/dt$ of the stable flow, at a smooth gradient."""
+        """Return $ds/dt$ of the stable flow, at a smooth gradient."""
 
     def asymptotic(self) -> Optimizer:
-        """The optimizer late in a run, the learning rate as it is: without what only its first steps feel."""
+        """Return the optimizer late in a run, without effects of its first steps and with the same learning rate."""
         return self
 
     def state_with(self, step: Tensor, preconditioner: Float[Tensor, " *p"]) -> State:
-        """The state that has a given preconditioner, of the shape of `preconditioner`; needed only to start there.
+        """Return the state that has a given preconditioner, of the shape of `preconditioner`.
+
+        Only a start with a given preconditioner needs it.
 
         Raises:
-            ValueError: there is none.
+            ValueError: there is no such state, or the optimizer does not implement this.
         """
         raise ValueError(f"{type(self).__name__} does not say which state has a given preconditioner")
 
     def drift_curvature(self, step: Tensor, state: State, gradient: Tensor, products: Float[Tensor, "p k"]) -> State:
-        r"""What oscillations add to the drift, per coordinate of $X$.
+        r"""Return the contribution of oscillations to the drift, per coordinate of $X$.
 
         An oscillation of covariance $\Sigma = U X U'$ gives the gradient the covariance $(HU) X (HU)'$, and to second
         order $E[f(s, g)] = f(s, g) + \tfrac12 \langle \nabla_g^2 f, (HU) X (HU)' \rangle$.
@@ -92,18 +94,22 @@ class Optimizer(ABC):
         return tuple(torch.stack(parts, dim=-1) * half for parts in zip(*terms, strict=True))
 
     def preconditioner_rate(self, step: Tensor, state: State, step_rate: float, state_rate: State) -> Tensor:
-        r"""$dP/dt$ along a change of step counter and state, the shape of `preconditioner`."""
+        """Return $dP/dt$ along a change of step counter and state, in the shape of `preconditioner`."""
         rate = torch.full_like(step, step_rate)
         return torch.func.jvp(lambda t, *s: self.preconditioner(t, s), (step, *state), (rate, *state_rate))[1]
 
     def preconditioner_rates(self, step: Tensor, state: State, state_rates: State) -> Float[Tensor, "*p q"]:
-        r"""$dP/dt$ along several changes of the state, the columns of `[size, q]`, with the step counter held."""
+        """Return $dP/dt$ along several changes of the state, the columns of `[size, q]`, with the step counter held."""
         columns = zip(*(rates.unbind(-1) for rates in state_rates), strict=True)
         return torch.stack([self.preconditioner_rate(step, state, 0.0, rates) for rates in columns], dim=-1)
 
 
 def as_schedule(lr: float | Schedule) -> Schedule:
-    """A learning rate as a function of the step counter."""
+    """Return a learning rate as a function of the step counter.
+
+    Raises:
+        ValueError: a constant learning rate is not a positive number.
+    """
     if callable(lr):
         return lambda step: torch.as_tensor(lr(step), dtype=step.dtype, device=step.device)
     if not isinstance(lr, Real | Tensor) or not 0 < lr < math.inf:

@@ -1,6 +1,7 @@
-r"""What the flows rely on in an optimizer, as numbers: checked before every experiment, and by the tests for each rule.
+"""Numerical checks of the properties that the flows require of an optimizer.
 
-An optimizer whose drift does not belong to its update would give a central flow that follows nothing, without a sign.
+They are made before every experiment, and by the tests for each optimizer. If an optimizer's drift did not match its
+update, its central flow would silently describe nothing.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from ..store.trajectory import VARIABLES
 from .optimizer import Optimizer, State
 
 P, STEP = 7, 1e-4
-RATE_STEP = 1e-2  # resolved in float32 too, by a schedule that computes in it
+RATE_STEP = 1e-2  # large enough for a schedule that computes in float32
 RESERVED = {*VARIABLES, "weights", "step", "saved_step", "mode", "coordinate", "parameter"}
 
 
@@ -26,7 +27,7 @@ def check(optimizer: Optimizer, *, steps: int = 12) -> None:
     """Check an optimizer on a short run of random gradients in float64.
 
     Raises:
-        BrokenContract: lists every requirement that it does not meet.
+        BrokenContract: the optimizer fails requirements; the message lists each of them.
     """
     w = _vector(0, P)
     state = optimizer.initial_state(w)
@@ -68,7 +69,7 @@ def _preconditioner(optimizer: Optimizer, step: Tensor, state: State) -> list[st
 
 
 def _isotropy(optimizer: Optimizer, step: Tensor, state: State, following: State, gradient: Tensor) -> list[str]:
-    """A gradient of the same length has the same effect in another direction, and among more weights."""
+    """Return a complaint unless a gradient of equal length in another direction and dimension has the same effect."""
     if len(optimizer.preconditioner(step, following)) != 1 or any(len(part) != 1 for part in following):
         return ["isotropic, but its preconditioner or its state is not one number"]
     turned = _vector(104, P + 2)
@@ -81,7 +82,10 @@ def _isotropy(optimizer: Optimizer, step: Tensor, state: State, following: State
 
 
 def _drift(optimizer: Optimizer, step: Tensor, state: State, following: State, gradient: Tensor) -> list[str]:
-    """The drift at the state that a step moves to is that move, to first order in its size; and its sign and scale."""
+    """Return a complaint unless the drift after a step equals the change in that step, to first order in its size.
+
+    This also tests the sign and scale of the drift.
+    """
     drift = optimizer.drift(step, following, gradient)
     if [part.shape for part in drift] != [part.shape for part in state]:
         return ["drift has not the shapes of the state"]
@@ -113,7 +117,7 @@ def _drift_curvature(optimizer: Optimizer, step: Tensor, state: State, gradient:
 
 def _preconditioner_rate(optimizer: Optimizer, step: Tensor, state: State) -> list[str]:
     if not torch.isfinite(optimizer.preconditioner(step, state)).all():
-        return []  # a learning rate that has come to zero
+        return []  # a learning rate that has reached zero
     rates = tuple(part * _vector(103, *part.shape) for part in state)
 
     def moved(s: float) -> Tensor:
@@ -123,7 +127,7 @@ def _preconditioner_rate(optimizer: Optimizer, step: Tensor, state: State) -> li
     difference = (moved(RATE_STEP) - moved(-RATE_STEP)) / (2 * RATE_STEP)
     try:
         agree = _close([optimizer.preconditioner_rate(step, state, 1.0, rates)], [difference])
-    except RuntimeError:  # of torch, where a schedule leaves it
+    except RuntimeError:  # torch raises it for a schedule that computes outside torch
         agree = False
     if not agree:
         return [
@@ -134,7 +138,10 @@ def _preconditioner_rate(optimizer: Optimizer, step: Tensor, state: State) -> li
 
 
 def _close(found: list[Tensor], expected: list[Tensor]) -> bool:
-    """Differences of length STEP err by STEP^2 of a third derivative, and by rounding over STEP^2."""
+    """Return whether two results agree up to the errors of differences.
+
+    Differences with step STEP err by STEP^2 times a third derivative, and by rounding over STEP^2.
+    """
     return all((a - b).norm() <= 1e-3 * (b.norm() + a.norm()) + 1e-7 for a, b in zip(found, expected, strict=True))
 
 

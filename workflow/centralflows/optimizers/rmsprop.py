@@ -11,8 +11,10 @@ from .ema import SquaredGradientAverage
 
 @dataclass(frozen=True)
 class RMSProp(SquaredGradientAverage):
-    r"""$w \leftarrow w - \eta \nabla L / (\sqrt{\nu} + \epsilon)$ with $\nu$ an average of $\nabla L \odot \nabla L$, each
-    weight on its own. Arguments: see `SquaredGradientAverage`."""
+    r"""RMSProp, $w \leftarrow w - \eta \nabla L / (\sqrt{\nu} + \epsilon)$, with one step size for each weight.
+
+    $\nu$ is an average of $\nabla L \odot \nabla L$. For the arguments see `SquaredGradientAverage`.
+    """
 
     def square(self, gradient: Tensor) -> Tensor:
         return gradient * gradient

@@ -12,8 +12,10 @@ from .ema import SquaredGradientAverage
 
 @dataclass(frozen=True)
 class ScalarRMSProp(SquaredGradientAverage):
-    r"""$w \leftarrow w - \eta \nabla L / (\sqrt{\nu} + \epsilon)$ with $\nu$ an average of $|\nabla L|^2$: one step size
-    for all weights. Arguments: see `SquaredGradientAverage`."""
+    r"""Scalar RMSProp, $w \leftarrow w - \eta \nabla L / (\sqrt{\nu} + \epsilon)$, with one step size for all weights.
+
+    $\nu$ is an average of $|\nabla L|^2$. For the arguments see `SquaredGradientAverage`.
+    """
 
     isotropic: ClassVar[bool] = True
 

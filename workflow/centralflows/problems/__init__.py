@@ -1,0 +1,1 @@
+"""Training problems: datasets, networks and loss criteria, and the objective that combines them."""

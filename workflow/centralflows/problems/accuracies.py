@@ -1,4 +1,4 @@
-"""Accuracies on the training and the test examples, as functions of the weights."""
+"""Accuracies on the training and test examples, as functions of the weights."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from .objective import Objective
 
 
 def accuracies(objective: Objective, test: tuple[Tensor, Tensor] | None = None) -> dict[str, Callable[[Tensor], float]]:
-    """Functions of the weights `[p]`, by the names that their values [1] are recorded under.
+    """Return the accuracies [1] by recorded name, each as a function of the weights `[p]`.
 
-    They are evaluated over the slices of the objective. Where labels are no classes there is no accuracy.
+    They are evaluated over the microbatches of the objective. If the labels are not classes, there is no accuracy.
 
     Args:
         objective: network, training examples and their labels.
-        test: test inputs and labels, on any device; only that of the training examples without.
+        test: test inputs and labels, on any device; None for the training accuracy alone.
 
     Raises:
-        ValueError: there are not as many labels as inputs.
+        ValueError: the numbers of labels and inputs differ.
     """
     labelled = {"accuracy": (objective.inputs, objective.targets)}
     if test is not None:
@@ -43,5 +43,5 @@ def _accuracy(objective: Objective, inputs: Tensor, labels: Tensor, w: Tensor) -
 
 
 def _are_classes(labels: Tensor, outputs: Tensor) -> bool:
-    """Whether labels are classes, one for each vector of the outputs of an example."""
+    """Return whether labels are classes, one for each output vector of an example."""
     return not labels.is_floating_point() and outputs.ndim > 1 and outputs.shape[1:-1] == labels.shape[1:]

@@ -1,7 +1,7 @@
-r"""Loss criteria `(outputs, labels) -> loss`: means over the labels that are not masked.
+"""Loss criteria `(outputs, labels) -> loss`: means over the labels that are not masked.
 
-Outputs are `[..., units]` and labels integers `[...]`. One unit stands for two classes with labels 0 and 1, more units for
-as many classes; label -1 masks a position.
+Outputs are `[..., units]` and labels integers `[...]`. A single unit separates two classes with labels 0 and 1;
+otherwise there is one unit for each class. Label -1 masks a position.
 """
 
 from __future__ import annotations
@@ -21,19 +21,20 @@ from ..config.criterion import AnyCriterion
 
 @dataclass(frozen=True)
 class MaskedMean:
-    """The mean of losses over the labels that count; 0 where none does.
+    """The mean of losses over the labels that are not masked; 0 if all are masked.
 
     Attributes:
-        losses: `(outputs, labels) -> losses`, one for each label, those of masked labels (given as 0) to be left out.
+        losses: `(outputs, labels) -> losses`, one for each label; masked labels are given as 0, and their losses are
+            left out.
     """
 
     losses: Callable[[Tensor, Tensor], Tensor]
 
     def __call__(self, outputs: Tensor, labels: Tensor) -> Tensor:
-        """The loss.
+        """Return the loss.
 
         Raises:
-            UnusableData: labels that are no classes, or not one for each vector of outputs.
+            UnusableData: the labels are not classes, or there is not one for each output vector.
         """
         if labels.is_floating_point():
             raise UnusableData(
@@ -49,7 +50,7 @@ class MaskedMean:
         return losses.sum() / self.weight(labels).clamp_min(1).to(outputs.dtype)
 
     def weight(self, labels: Tensor) -> Tensor:
-        """How many labels count: what a mean over a slice of the examples weighs in the mean over all."""
+        """Return the number of counted labels: the weight of a microbatch's mean in the mean over all examples."""
         return counted(labels).sum()
 
 
@@ -58,12 +59,12 @@ def _listed(shape: torch.Size) -> str:
 
 
 def counted(labels: Tensor) -> Tensor:
-    """Which labels are not masked."""
+    """Return a mask of the labels that count."""
     return labels >= 0
 
 
 def squared_errors(outputs: Tensor, labels: Tensor) -> Tensor:
-    r"""$\tfrac12 |f - y|^2$, y one-hot, or $\pm 1$ for a single unit."""
+    r"""Return $\tfrac12 |f - y|^2$ with y one-hot, or $\pm 1$ for a single unit."""
     if outputs.shape[-1] == 1:
         targets = _signs(outputs, labels)[..., None]
     else:
@@ -72,10 +73,11 @@ def squared_errors(outputs: Tensor, labels: Tensor) -> Tensor:
 
 
 def log_losses(outputs: Tensor, labels: Tensor) -> Tensor:
-    r"""$-\log p(y)$ with p the softmax of the outputs, or $\log(1 + e^{-y f})$ with y = $\pm 1$ for a single unit."""
+    r"""Return $-\log p(y)$, p the softmax of the outputs, or $\log(1 + e^{-y f})$ with y = $\pm 1$ for a single
+    unit."""
     if outputs.shape[-1] == 1:
         return -functional.logsigmoid(_signs(outputs, labels) * outputs[..., 0])
-    # A product with one-hot labels rather than a gather: its derivatives are deterministic on every device.
+    # A product with one-hot labels replaces a gather: its derivatives are deterministic on every device.
     one_hot = functional.one_hot(labels, outputs.shape[-1]).to(outputs.dtype)
     return -(outputs.log_softmax(-1) * one_hot).sum(-1)
 
@@ -91,10 +93,10 @@ CRITERIA = {"mse": mean_squared_error, "cross-entropy": cross_entropy}
 
 
 def make_criterion(criterion: AnyCriterion) -> Callable[[Tensor, Tensor], Tensor]:
-    """Return the configured criterion. One of the user's own keeps its `weight(labels)`, if it has one.
+    """Return the configured criterion. A plugin keeps its `weight(labels)`, if it has one.
 
     Raises:
-        PluginError: one of the user's own cannot be had.
+        PluginError: a plugin cannot be loaded.
     """
     if isinstance(criterion, str):
         return CRITERIA[criterion]
@@ -108,7 +110,10 @@ def make_criterion(criterion: AnyCriterion) -> Callable[[Tensor, Tensor], Tensor
 
 
 def accuracy(outputs: Tensor, labels: Tensor) -> Tensor:
-    """The fraction of the labels that count which the largest output names (a single unit: its sign); 0 if none counts."""
+    """Return the fraction of counted labels that the outputs predict; 0 if none counts.
+
+    The prediction is the largest output, or the sign of a single unit.
+    """
     named = (outputs[..., 0] > 0).long() if outputs.shape[-1] == 1 else outputs.argmax(-1)
     kept = counted(labels)
     right = ((named == labels) & kept).sum()

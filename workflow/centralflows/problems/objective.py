@@ -1,6 +1,6 @@
-r"""The training objective $L(w)$ as a function of one flat weight vector.
+"""The training objective $L(w)$ as a function of one flat weight vector.
 
-This is the only file that knows both a `torch.nn.Module` and the flat vector that all the mathematics works on.
+Only this file handles both a `torch.nn.Module` and the flat vector that all other code uses.
 """
 
 from __future__ import annotations
@@ -25,37 +25,37 @@ Criterion = Callable[[Tensor, Tensor], Tensor]
 
 
 class NotSeparable(UserError, ValueError):
-    """The loss over all examples is not the sum of what slices of them contribute."""
+    """The loss over all examples is not the sum of the contributions of microbatches."""
 
 
 class Objective:
-    r"""Full-batch objective $L(w) = \mathrm{criterion}(\mathrm{network}(\mathrm{inputs}; w), \mathrm{targets})$.
+    r"""The full-batch objective $L(w) = \mathrm{criterion}(\mathrm{network}(\mathrm{inputs}; w), \mathrm{targets})$.
 
     Args:
-        network: any module that is a deterministic function of its trainable parameters and of `inputs`;
-            parameters with `requires_grad=False` and buffers stay as they are. It is copied, and so never modified.
+        network: any module that is a deterministic function of its trainable parameters and of `inputs`; parameters
+            with `requires_grad=False` and buffers stay constant. It is copied and therefore never modified.
         inputs: all training inputs, examples along the first axis.
-        targets: what the criterion compares the outputs with.
-        criterion: `(outputs, targets) -> loss`, a scalar, differentiable three times. It may average over examples, but not
-            depend on their number or on the network otherwise: the derivative probe calls it on the first few.
-        microbatch_size: examples per slice. The loss is then the sum of `parts`, and its derivatives (`derivatives`) hold the
-            graph of one slice at a time. A criterion that averages over something else than examples, such as unmasked
-            labels, must say how much of it there is: an attribute `weight(targets)`, a number. By default all examples are
-            one slice, and slices are halved where memory runs out.
-        batched: whether derivatives along several vectors are taken in one pass, through the batching rules of torch. It
-            helps networks of many small operations (fully connected, recurrent), and on a GPU most. The default is the
-            attribute `batched` of the network, False without one.
+        targets: targets with which the criterion compares the outputs.
+        criterion: `(outputs, targets) -> loss`, a scalar, differentiable three times. It may average over examples, but
+            must not otherwise depend on their number or on the network: the derivative check calls it on the first few.
+        microbatch_size: examples per microbatch. The loss is then the sum of `parts`, and its derivatives
+            (`derivatives`) hold the graph of one microbatch at a time. A criterion that averages over something other
+            than examples, such as unmasked labels, must have an attribute `weight(targets)` that returns its amount, a
+            number. By default all examples are one microbatch, and microbatches are halved if memory runs out.
+        batched: whether derivatives along several vectors are taken in one pass, by torch's batching rules. This is
+            faster for networks of many small operations (fully connected, recurrent), mostly on a GPU. The default is
+            the network's attribute `batched`, or False if it has none.
 
     Attributes:
         p: number of weights.
-        microbatch_size: examples per slice now.
-        adapts: whether slices may be halved.
+        microbatch_size: current number of examples per microbatch.
+        adapts: whether microbatches may be halved.
         initial_weights: the network's own weights as one vector `[p]`, in the order of `named_parameters()`.
 
     Raises:
-        ValueError: the network has no trainable parameter, its parameters differ in dtype or device, or are of less than
-            float32; a slice would hold less than one example.
-        TypeError: when it is evaluated, if the criterion does not return a scalar tensor.
+        ValueError: the network has no trainable parameter, or its parameters differ in dtype or device or have less
+            than float32 precision, or a microbatch would hold less than one example.
+        TypeError: on evaluation, if the criterion does not return a scalar tensor.
     """
 
     def __init__(
@@ -97,46 +97,47 @@ class Objective:
         self._begin(len(inputs) if self.adapts else microbatch_size)
 
     def _begin(self, microbatch_size: int) -> None:
-        """With the network, examples and criterion of now."""
+        """Set the initial weights and microbatches from the current network, examples and criterion."""
         weights = [value for value in self.network.parameters() if value.requires_grad]
         if weights[0].is_cuda:
-            replace_convolutions(self.network)  # on a CPU those of torch are as fast
+            replace_convolutions(self.network)  # on a CPU, torch's own are as fast
         self.initial_weights: Float[Tensor, " p"] = torch.cat([value.detach().reshape(-1) for value in weights])
         self.set_microbatch_size(microbatch_size)
 
     def unflatten(self, w: Float[Tensor, " p"]) -> dict[str, Tensor]:
-        """The named parameters that the flat vector `w` holds (views, differentiable)."""
+        """Return the named parameters that the flat vector `w` holds (views, differentiable)."""
         parts = w.split(self._sizes)
         return {name: part.view(shape) for part, (name, shape) in zip(parts, self._shapes.items(), strict=True)}
 
     def outputs(self, w: Float[Tensor, " p"], inputs: Tensor | None = None) -> Tensor:
-        """Network outputs at weights `w`, on the training inputs or on the `inputs` given."""
-        # The fused attention kernels have no second derivative; the math backend has all of them.
+        """Return the network outputs at weights `w`, on the training inputs or on the given `inputs`."""
+        # The fused attention kernels have no second derivative; the math backend has all derivatives.
         with sdpa_kernel(SDPBackend.MATH):
-            # Each module once, under one name: torch would swap the weights of one that is used twice in and not out again.
+            # Without tied weights: torch would swap in the weights of a module that is used twice, and not swap them
+            # out again.
             return torch.func.functional_call(
                 self.network, self._tied(w), (self.inputs if inputs is None else inputs,), tie_weights=False
             )
 
     def _tied(self, w: Float[Tensor, " p"]) -> dict[str, Tensor]:
-        """`unflatten`, under all names of parameters that several modules share."""
+        """Return `unflatten` under all names of parameters that several modules share."""
         values = self.unflatten(w)
         return {name: values[own] for name, own in self._names.items()}
 
     def predictions(self, w: Float[Tensor, " p"], inputs: Tensor) -> Tensor:
-        """Network outputs at weights `w` on any inputs, without a graph, slice by slice."""
+        """Return the network outputs at weights `w` on any inputs, without a graph, one microbatch at a time."""
         with torch.no_grad():
             return torch.cat([self.outputs(w, part) for part in inputs.split(self.microbatch_size)])
 
     def __call__(self, w: Float[Tensor, " p"]) -> Float[Tensor, ""]:
-        """The loss at weights `w`, differentiable in `w`."""
+        """Return the loss at weights `w`, differentiable in `w`."""
         if self._slices:
             return torch.stack([part(w) for part in self.parts]).sum()
         return self._loss(self.outputs(w), self.targets)
 
     @property
     def parts(self) -> tuple[Callable[[Tensor], Tensor], ...]:
-        """Functions of `w` that add up to the loss, one for each slice of the examples."""
+        """Functions of `w` that add up to the loss, one for each microbatch."""
         return tuple(partial(self._part, *each) for each in self._slices) or (self,)
 
     def _part(self, inputs: Tensor, targets: Tensor, fraction: float, w: Tensor) -> Tensor:
@@ -150,16 +151,16 @@ class Objective:
         return loss
 
     def set_microbatch_size(self, size: int) -> None:
-        """Cut the examples into slices of so many."""
+        """Split the examples into microbatches of the given size."""
         self.microbatch_size = min(size, len(self.inputs))
         self._slices = self._sliced(size) if size < len(self.inputs) else []
 
     def halve_microbatches(self) -> None:
-        """Go on with slices of half the size, and say so in a warning.
+        """Halve the microbatch size, with a warning.
 
         Raises:
-            OutOfMemory: the size of slices was given, or a slice is one example.
-            NotSeparable: the loss is not a sum over slices.
+            OutOfMemory: the microbatch size was given, or a microbatch is one example.
+            NotSeparable: the loss is not a sum over microbatches.
         """
         if not self.adapts:
             raise OutOfMemory(
@@ -176,7 +177,7 @@ class Objective:
         self.set_microbatch_size(size)
 
     def check_microbatches(self, w: Float[Tensor, " p"], examples: int = 8) -> None:
-        """Compare the loss of the first few examples at once with the sum over slices of different sizes, in float64.
+        """Compare the loss of the first few examples with the sum over microbatches of unequal sizes, in float64.
 
         Raises:
             NotSeparable: they differ.
@@ -195,34 +196,34 @@ class Objective:
             )
 
     def _sliced(self, size: int) -> list[tuple[Tensor, Tensor, float]]:
-        """Inputs and targets of each slice, and the fraction of the whole mean that it makes."""
+        """Return the inputs and targets of each microbatch, and its fraction of the whole mean."""
         if len(self.targets) != len(self.inputs):
             raise NotSeparable(f"{len(self.inputs)} inputs cannot be cut into slices with {len(self.targets)} targets")
         weight = getattr(self.criterion, "weight", None)
-        weight = weight if callable(weight) else len  # losses of torch have a `weight` that is a tensor or None
+        weight = weight if callable(weight) else len  # torch's losses have a `weight` that is a tensor or None
         slices = list(zip(self.inputs.split(size), self.targets.split(size), strict=True))
         weights = [float(weight(targets)) for _, targets in slices]
-        whole = sum(weights) or 1.0  # where nothing counts, the loss is zero
-        # A slice without weight adds nothing, and the criterion of a user may have no mean for it.
+        whole = sum(weights) or 1.0  # if no label counts, the loss is zero
+        # A microbatch without weight contributes nothing, and a user's criterion may have no mean for it.
         kept = [(*each, part / whole) for each, part in zip(slices, weights, strict=True) if part]
         return kept or [(*slices[0], 0.0)]
 
     def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> Objective:
-        """A copy on another device or in another floating dtype; integer inputs and targets keep theirs."""
+        """Return a copy on another device or with another floating dtype; integer inputs and targets keep theirs."""
 
         def move(x: Tensor) -> Tensor:
             return x.to(device=device, dtype=dtype if x.is_floating_point() else None)
 
         moved = copy.copy(self)
         moved.network = copy.deepcopy(self.network).to(device=device, dtype=dtype)  # `Module.to` works in place
-        if isinstance(self.criterion, nn.Module):  # it may hold tensors, such as weights of classes
+        if isinstance(self.criterion, nn.Module):  # it may hold tensors, such as class weights
             moved.criterion = copy.deepcopy(self.criterion).to(device=device, dtype=dtype)
         moved.inputs, moved.targets = move(self.inputs), move(self.targets)
         moved._begin(len(self.inputs) if self.adapts else self.microbatch_size)
         return moved
 
     def head(self, examples: int) -> Objective:
-        """The objective on the first `examples` examples only (the derivative probe needs no more)."""
+        """Return the objective on the first `examples` examples only, as the derivative check needs."""
         first = copy.copy(self)
         first.network = copy.deepcopy(self.network)
         first.inputs, first.targets, first.adapts = self.inputs[:examples], self.targets[:examples], True

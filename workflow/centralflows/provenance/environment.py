@@ -1,4 +1,4 @@
-"""What things are made with, as it is now: packages, numerical libraries, machine, GPU, commit. Imports no torch."""
+"""The present environment: packages, numerical libraries, machine, GPU, commit. Imports no torch."""
 
 from __future__ import annotations
 
@@ -16,13 +16,16 @@ from threadpoolctl import threadpool_info
 
 @cache
 def software() -> dict[str, str]:
-    """Versions of Python and of every installed package, by name."""
+    """Return the versions of Python and of every installed package, by name."""
     packages = {found.name.lower().replace("_", "-"): found.version for found in metadata.distributions()}
     return packages | {"python": platform.python_version()}
 
 
 def libraries() -> dict[str, Any]:
-    """The numerical libraries that this process has loaded; results depend on the processor they have chosen code for."""
+    """Return the numerical libraries that this process has loaded.
+
+    Results depend on the processor for which a library has chosen its code.
+    """
     loaded = [
         {key: library[key] for key in ("internal_api", "version", "architecture", "num_threads") if key in library}
         for library in threadpool_info()
@@ -35,8 +38,18 @@ def libraries() -> dict[str, Any]:
     return {"loaded": loaded, "torch": built, "instructions": torch.backends.cpu.get_cpu_capability()}
 
 
+_NUMERICAL = (
+    "ATEN_", "BLIS_", "CUBLAS_", "CUDNN_", "DNNL_", "MKL_", "NVIDIA_", "OMP_", "ONEDNN_", "OPENBLAS_", "PYTORCH_", "TORCH_",
+)  # fmt: skip
+
+
+def variables() -> dict[str, str]:
+    """Return the environment variables that numerical libraries read: they can change the last bits of a result."""
+    return {name: value for name, value in sorted(os.environ.items()) if name.startswith(_NUMERICAL)}
+
+
 def machine() -> dict[str, Any]:
-    """The computer, and the number of the cluster's job if this runs in one."""
+    """Return a description of the computer, with the number of the SLURM job if there is one."""
     return {
         "host": platform.node(),
         "system": platform.platform(),
@@ -47,7 +60,7 @@ def machine() -> dict[str, Any]:
 
 
 def gpu() -> dict[str, Any] | None:
-    """The GPU that this process has used, with its driver and libraries."""
+    """Return a description of the GPU that this process has used, with its driver and libraries; None without one."""
     torch = _torch()
     if torch is None or not torch.cuda.is_initialized():
         return None
@@ -60,7 +73,7 @@ def gpu() -> dict[str, Any] | None:
 
 
 def commit(repository: Path) -> dict[str, Any]:
-    """The commit that a repository stands at, and whether its files differ from it; an unpacked archive has none."""
+    """Return the current commit of a repository, None for an unpacked archive, and whether its files differ from it."""
     git = ("git", "-C", str(repository))
     return {
         "commit": _output(*git, "rev-parse", "HEAD"),
@@ -69,20 +82,20 @@ def commit(repository: Path) -> dict[str, Any]:
 
 
 def _torch() -> Any:
-    """torch, where this process has loaded it."""
+    """Return torch if this process has loaded it, else None."""
     return sys.modules.get("torch")
 
 
 def processor() -> str:
-    """Its name, as the system gives it."""
-    names = Path("/proc/cpuinfo")  # elsewhere than on Linux platform knows better
+    """Return the name of the processor, as the system reports it."""
+    names = Path("/proc/cpuinfo")  # exists on Linux only
     lines = names.read_text().splitlines() if names.exists() else []
     models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return models[0] if models else platform.processor() or platform.machine()
 
 
 def _output(*command: str) -> str | None:
-    """What a command prints; None where it is not there or fails."""
+    """Return the output of a command, or None if it does not exist or fails."""
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=True)
     except (OSError, subprocess.CalledProcessError):

@@ -1,7 +1,7 @@
-"""Lineage: from the manifest of a thing through the manifests of its inputs, back to the data, everything verified on the way.
+"""Lineage: the chain of manifests from an output through its inputs back to the data, each verified on the way.
 
-What was made stays as it was made, so whatever is missing, edited or replaced since *breaks* the lineage. That software,
-code or configuration have moved on since does not; see `changes`.
+A file that is missing, or was edited or replaced since the output was made, *breaks* the lineage. Later changes of
+software, code or configuration do not; see `record_differences`.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from .manifest import Manifest, ManifestError, identifier, manifest_path, read_m
 
 
 class NoLineage(UserError):
-    """Nothing says where a file comes from."""
+    """A file of unknown origin."""
 
 
 @dataclass
@@ -30,9 +30,9 @@ class Link:
     """One manifest in a lineage.
 
     Attributes:
-        name: its outputs, as a reader would name them.
-        manifest: None where it cannot be read.
-        breaks: what is not as it was made, of the outputs themselves and of how they hang on their inputs.
+        name: names of its outputs, for a reader.
+        manifest: the manifest, or None if it cannot be read.
+        breaks: deviations of the outputs and of their inputs from the record.
         inputs: links to the recorded inputs, by their names in the record.
     """
 
@@ -46,7 +46,7 @@ class Link:
         return self.manifest.made if self.manifest else {}
 
     def walk(self) -> Iterator[Link]:
-        """This link and all that it was made from, each once."""
+        """Yield this link and all links that it depends on, each once."""
         seen, pending = set(), [self]
         while pending:
             link = pending.pop(0)
@@ -57,10 +57,10 @@ class Link:
 
 
 class Tracer:
-    """Follows manifests; each is read and verified once.
+    """A reader of lineages, which reads and verifies each manifest once.
 
     Args:
-        results: the folder `results`; figures lie beside it.
+        results: the folder `results`; the folder `figures` is beside it.
     """
 
     def __init__(self, results: Path):
@@ -68,7 +68,7 @@ class Tracer:
         self._links: dict[Path, Link] = {}
 
     def locate(self, path: str) -> Path:
-        """Where a path of a record is now: in the results, beside them, or in the repository."""
+        """Return the present location of a path in a record: in the results, beside them, or in the repository."""
         parts = Path(path).parts
         if parts[0] == "results":
             return self.results.joinpath(*parts[1:])
@@ -76,7 +76,7 @@ class Tracer:
         return here if here.exists() else REPOSITORY / path
 
     def link(self, manifest: Path) -> Link:
-        """The lineage that begins at a manifest."""
+        """Return the lineage that begins at a manifest."""
         if manifest not in self._links:
             self._links[manifest] = self._traced(manifest)
         return self._links[manifest]
@@ -104,7 +104,10 @@ class Tracer:
 
 
 def _replaced(pin: dict[str, str], manifest: Manifest | None) -> list[str]:
-    """Whether an input is another one than was used; one that cannot be read is a break of its own link."""
+    """Return a finding if an input was made again since it was used.
+
+    A manifest that cannot be read breaks the link of the input instead.
+    """
     if manifest is None or manifest.identity == pin["manifest"]:
         return []
     return [f"{pin['path']}: made again since" + ("" if manifest.digest == pin["digest"] else ", with other content")]
@@ -117,7 +120,10 @@ def _edited(pin: dict[str, str], path: Path) -> list[str]:
 
 
 def contradictions(manifest: Manifest) -> list[str]:
-    """How a record differs from what its outputs say of themselves: it is not the record of how these were made."""
+    """Return the contradictions between a record and the metadata inside its outputs.
+
+    With any of them, the record does not belong to these outputs.
+    """
     made = manifest.made
     found = []
     if "modules" in made and digest(made["modules"]) != made.get("source_digest"):
@@ -138,7 +144,7 @@ def _of(made: dict[str, Any], key: str) -> Any:
 
 
 def _said(output: Path) -> dict[str, Any]:
-    """What an output says of how it was made, as far as it does."""
+    """Return the metadata inside an output about how it was made, if there are any."""
     if output.suffix == ".zarr":
         attrs = json.loads((output / "zarr.json").read_text())["attributes"]
         said = {key: json.loads(attrs[key]) for key in ("config", "inputs") if key in attrs}
@@ -148,7 +154,7 @@ def _said(output: Path) -> dict[str, Any]:
 
 
 def identifier_of(figure: Path) -> str | None:
-    """The identifier in a figure's metadata."""
+    """Return the identifier in a figure's metadata, or None."""
     if figure.suffix == ".svg":
         found = re.search(r"<dc:identifier>(\w+)</dc:identifier>", figure.read_text(encoding="utf-8", errors="replace"))
         return found[1] if found else None
@@ -160,18 +166,18 @@ def identifier_of(figure: Path) -> str | None:
 
 
 def manifest_of(artifact: Path, results: Path) -> Path:
-    """The manifest of an output; of a figure that lies elsewhere, that of the figure with its identifier.
+    """Return the path of an output's manifest; for a copy of a figure, that of the figure with the same identifier.
 
     Raises:
-        NoLineage: there is none.
+        NoLineage: there is no such manifest.
     """
     for manifest in sorted(artifact.parent.glob("*.manifest.json")):
         if artifact.name in _outputs(manifest):
             return manifest
     figures = results.parent / "figures"
     made_here = artifact.is_relative_to(results) or artifact.is_relative_to(figures)
-    if made_here and artifact.parent != figures / "gallery":  # where copies are, without manifests
-        return _expected(artifact)  # damaged or gone: a broken link
+    if made_here and artifact.parent != figures / "gallery":  # it holds copies, without manifests
+        return _expected(artifact)  # a damaged or missing manifest is a broken link
     identifier = _readable_identifier(artifact)
     if identifier is None:
         raise NoLineage(
@@ -187,7 +193,7 @@ def manifest_of(artifact: Path, results: Path) -> Path:
 
 
 def _expected(artifact: Path) -> Path:
-    """Where its manifest should be; the pictures of one figure share one."""
+    """Return the path that an output's manifest should have; the pictures of one figure share one."""
     return artifact.with_suffix(".manifest.json") if artifact.suffix in (".svg", ".png") else manifest_path(artifact)
 
 
@@ -208,10 +214,10 @@ def _readable_identifier(artifact: Path) -> str | None:
 
 
 def trace(artifact: Path, results: Path) -> Link:
-    """The lineage of an output, or of a copy of a figure that lies elsewhere.
+    """Return the lineage of an output, or of a copy of a figure in another folder.
 
     Raises:
-        NoLineage: nothing says where it comes from.
+        NoLineage: its origin is unknown.
     """
     manifest = manifest_of(artifact, results)
     link = Tracer(results).link(manifest)
@@ -222,10 +228,10 @@ def trace(artifact: Path, results: Path) -> Link:
 
 
 def trace_all(results: Path, profile: str) -> list[Link]:
-    """The lineages of everything of a profile, sharing their links.
+    """Return the lineages of all outputs of a profile, which share links.
 
     Raises:
-        NoLineage: nothing of it was made.
+        NoLineage: the profile has no outputs.
     """
     folders = [results / profile, results.parent / "figures" / profile]
     manifests = [manifest for folder in folders for manifest in sorted(folder.rglob("*.manifest.json"))]
@@ -236,13 +242,13 @@ def trace_all(results: Path, profile: str) -> list[Link]:
 
 
 def intact(results: Path, manifests: Iterable[Path]) -> list[Link]:
-    """Everything that things were made from, and these themselves, each once; all of it is whole.
+    """Return the links of outputs and of everything that they depend on, each once, after a check that none is broken.
 
     Args:
-        manifests: of the things.
+        manifests: manifests of the outputs.
 
     Raises:
-        ManifestError: lists every break.
+        ManifestError: there are breaks; the message lists all.
     """
     tracer = Tracer(results)
     links = list({id(link): link for manifest in manifests for link in tracer.link(manifest).walk()}.values())

@@ -1,9 +1,9 @@
-"""Where everything comes from: digests of sources and files, manifests, and the record of how a thing was made.
+"""Manifests: the digests of an output's files, and the record of how the output was made.
 
-A *manifest* is a JSON file beside a job's output. It holds the sha256 of every file of the output, one digest over them
-all, a record of how the output was made, and its own digest, by which the records of what is made from the output name
-it. Whoever reads the output verifies the manifest first: Snakemake never looks inside a directory, and Zarr reads a missing
-chunk as NaN.
+A *manifest* is a JSON file beside a job's output. It holds the sha256 of every file of the output, one digest over all
+of them, a record of how the output was made, and a digest of itself. Records of dependent outputs refer to it by this
+digest. Every reader of the output verifies the manifest first, because Snakemake never looks inside a directory, and
+Zarr reads a missing chunk as NaN.
 """
 
 from __future__ import annotations
@@ -20,29 +20,29 @@ from ..common.hashing import digest, sha256
 from ..common.paths import REPOSITORY
 from . import environment
 
-CALL = "CENTRALFLOWS_CALL"  # environment variable by which jobs know how snakemake was called: JSON, for their records
-_IGNORED = {".snakemake_timestamp"}  # Snakemake writes it into every directory that is an output
+CALL = "CENTRALFLOWS_CALL"  # environment variable that gives jobs the call of snakemake for their records, as JSON
+_IGNORED = {".snakemake_timestamp"}  # Snakemake writes it into every output directory
 
 
 class ManifestError(UserError, ValueError):
-    """Files are not what their manifest says; the message lists every finding."""
+    """Files that differ from their manifest; the message lists every finding."""
 
 
 def manifest_path(output: Path) -> Path:
-    """The manifest of an output: `x.zarr` has `x.zarr.manifest.json`."""
+    """Return the path of the manifest of an output: `x.zarr.manifest.json` for `x.zarr`."""
     return output.with_name(output.name + ".manifest.json")
 
 
 class Manifest(NamedTuple):
-    """What a manifest says.
+    """The content of a manifest.
 
     Attributes:
-        path: its own file.
+        path: file of the manifest.
         digest: one digest over all files of the outputs.
-        files: sha256 of each, by path relative to the manifest's folder.
-        outputs: names of the outputs, which stand beside the manifest.
-        made: the record of how they were made.
-        identity: digest of all the above but the path: whatever is edited in the manifest, it is another one.
+        files: sha256 of each file, by path relative to the manifest's folder.
+        outputs: names of the outputs, which are beside the manifest.
+        made: record of how the outputs were made.
+        identity: digest of all the above except the path; any edit of the manifest changes it.
     """
 
     path: Path
@@ -53,7 +53,7 @@ class Manifest(NamedTuple):
     identity: str
 
     def findings(self) -> list[str]:
-        """How the files differ from what the manifest says; nothing where all is well."""
+        """Return the differences between the files and the manifest."""
         found, expected = _digests(self.path.parent, self.outputs), self.files
         listed = [f"{name}: missing" for name in expected.keys() - found.keys()]
         listed += [f"{name}: not in the manifest" for name in found.keys() - expected.keys()]
@@ -62,10 +62,10 @@ class Manifest(NamedTuple):
 
 
 def write_manifest(manifest: Path, outputs: Sequence[Path], record: Mapping[str, Any]) -> None:
-    """Manifest outputs that stand beside the manifest. It appears whole or not at all.
+    """Write the manifest of outputs in the same folder, atomically.
 
     Raises:
-        FileNotFoundError: an output is not there.
+        FileNotFoundError: an output is missing.
     """
     if missing := [str(output) for output in outputs if not output.exists()]:
         raise FileNotFoundError(f"nothing to manifest: {', '.join(missing)}")
@@ -78,10 +78,10 @@ def write_manifest(manifest: Path, outputs: Sequence[Path], record: Mapping[str,
 
 
 def read_manifest(path: Path) -> Manifest:
-    """A manifest that is, byte for byte, as it was written.
+    """Return a manifest after a check that it is byte for byte as it was written.
 
     Raises:
-        ManifestError: it is missing, unreadable or edited.
+        ManifestError: the manifest is missing, unreadable or edited.
     """
     try:
         text = path.read_text()
@@ -98,7 +98,7 @@ def read_manifest(path: Path) -> Manifest:
 
 
 def verify_manifest(path: Path) -> Manifest:
-    """The manifest of outputs whose files are exactly those that it lists.
+    """Return a manifest after a check that the files of its outputs are exactly those that it lists.
 
     Raises:
         ManifestError: the manifest is missing or unreadable, or files are missing, changed or new.
@@ -116,7 +116,7 @@ def _text(content: Mapping[str, Any]) -> str:
 
 
 def _digests(folder: Path, names: Sequence[str]) -> dict[str, str]:
-    """sha256 of the named files, and of every file below the named directories, by path relative to the folder."""
+    """Return the sha256 of the named files and of all files in the named directories, by path relative to `folder`."""
     files: list[Path] = []
     for name in names:
         output = folder / name
@@ -125,25 +125,29 @@ def _digests(folder: Path, names: Sequence[str]) -> dict[str, str]:
 
 
 def script_of(rule: str) -> str:
-    """The script of a rule; rules with one figure each, `figure_gd_eos`, share one."""
+    """Return the path of a rule's script; the rules of single figures, such as `figure_gd_eos`, share one."""
     return f"workflow/scripts/{rule.partition('_')[0]}.py"
 
 
 def identifier(config: Any, source: str, inputs: Mapping[str, str]) -> str:
-    """What identifies a thing made from inputs of these digests by this code, whenever and wherever that was."""
+    """Return the identifier of an output of these settings, code and inputs, which is independent of time and machine."""
     return digest({"config": config, "source_digest": source, "inputs": dict(inputs)})
 
 
 def portable(path: Path) -> str:
-    """A path relative to the repository where it lies inside it, so that it is found in another copy."""
+    """Return a path as text, relative to the repository if inside it, so that it is valid in another copy."""
     return str(path.relative_to(REPOSITORY) if path.is_relative_to(REPOSITORY) else path)
 
 
 def record(**more: Any) -> dict[str, Any]:
-    """How something is made now: software, machine, code; what is not deterministic stands here and nowhere else."""
+    """Return a record of how an output is made now: software, machine, code, and `more`.
+
+    All that is not deterministic is in this record only.
+    """
     return {
         "software": environment.software(),
         "libraries": environment.libraries(),
+        "variables": environment.variables(),
         "lock": lock_digest(),
         "machine": environment.machine(),
         "gpu": environment.gpu(),
@@ -153,6 +157,6 @@ def record(**more: Any) -> dict[str, Any]:
 
 
 def lock_digest() -> str:
-    """sha256 of the file that pins all software."""
+    """Return the sha256 of the file that pins all software."""
     with resources.as_file(resources.files(__package__) / "requirements.lock") as lock:  # a link to envs/
         return sha256(lock)

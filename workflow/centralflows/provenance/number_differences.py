@@ -1,4 +1,4 @@
-"""By how much the numbers of two outputs differ: stores, datasets, scorecards; of other files, whether they do."""
+"""Numerical differences between two stores, datasets or scorecards; for other files, whether they differ at all."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from ..store.npz import read_npz
 from ..store.trajectory import open_trajectory
 from .record_differences import ABSENT, differences
 
-BLOCK = 2**24  # numbers that are held in memory at a time
+BLOCK = 2**24  # numbers held in memory at a time
 
 
 class Gap(NamedTuple):
-    """How one quantity differs.
+    """The difference of one quantity between two outputs.
 
     Attributes:
-        name: of the quantity.
-        absolute: greatest difference; infinite where only one of the two is a number.
-        relative: that, relative to the greatest number of either.
-        where: in words, where they begin to differ or what they are.
+        name: name of the quantity.
+        absolute: largest difference; infinite if only one of two values is a number.
+        relative: largest difference, relative to the largest number in either output.
+        where: description of where the difference begins, or of both values.
     """
 
     name: str
@@ -36,7 +36,7 @@ class Gap(NamedTuple):
 
 
 def gaps(one: Path, other: Path) -> list[Gap]:
-    """The quantities in which two outputs of the same kind differ, the most different first."""
+    """Return the quantities in which two outputs of the same kind differ, the largest relative difference first."""
     if one.suffix == ".zarr":
         found = _stores(open_trajectory(one), open_trajectory(other))
     elif one.suffix == ".npz":
@@ -94,7 +94,7 @@ def _shapes(name: str, one: tuple[int, ...], other: tuple[int, ...]) -> Gap:
 
 
 def _gap(name: str, one: xr.DataArray, other: xr.DataArray) -> Iterator[Gap]:
-    """The gap of two arrays of one shape, which may be larger than memory; nothing where there is none."""
+    """Yield the gap between two arrays of the same shape, which may exceed the memory; nothing if they are equal."""
     absolute, largest, first = 0.0, 0.0, None
     for rows in _blocks(one):
         a, b = (np.atleast_1d(np.asarray(array[rows].values, dtype=float)) for array in (one, other))

@@ -1,4 +1,4 @@
-"""What differs between two records of how things were made, or between a record and now: software, code, configuration."""
+"""Differences in software, code and configuration between two records, or between a record and the present."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ ABSENT = "none"
 
 
 def differences(one: Any, other: Any, path: str = "") -> Differences:
-    """The values that differ between two nested mappings, by dotted key; what one of them lacks is `ABSENT`."""
+    """Return the values that differ between two nested mappings, by dotted key; a missing value is `ABSENT`."""
     if not (isinstance(one, Mapping) and isinstance(other, Mapping)):
         return {path: (one, other)} if one != other else {}
     found: Differences = {}
@@ -31,11 +31,11 @@ def differences(one: Any, other: Any, path: str = "") -> Differences:
 
 
 def between(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Differences]:
-    """What differs between two records, by kind."""
+    """Return the differences between two records, by kind."""
     kinds = {
         "config": ("config",),
         "code": ("commit", "dirty", "modules"),
-        "software": ("software", "lock", "libraries"),
+        "software": ("software", "lock", "libraries", "variables"),
         "machine": ("machine", "gpu", "device", "threads"),
     }
     return {
@@ -45,11 +45,11 @@ def between(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Diffe
 
 
 def since(made: Mapping[str, Any], locate: Callable[[str], Path]) -> Iterator[str]:
-    """What has moved on since something was made: it would be made otherwise now, but it is what it was.
+    """Yield the changes since an output was made; they do not affect the output, but a new one would be made differently.
 
     Args:
-        made: its record.
-        locate: finds the configuration file of a record.
+        made: record of the output.
+        locate: returns the present path of the configuration file in a record.
     """
     now = environment.software()
     for name, (then, version) in _known(made["software"], {name: now.get(name, ABSENT) for name in made["software"]}):
@@ -71,7 +71,7 @@ def _code(made: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _references(made: Mapping[str, Any]) -> tuple[str, ...]:
-    """The code that the settings in a record refer to, as far as it is still there."""
+    """Return the references to code in the settings of a record whose files still exist."""
     references = made["config"].get("code", ()) if isinstance(made["config"], Mapping) else ()
     return tuple(reference for reference in references if file_of(reference).is_file())
 
@@ -79,7 +79,7 @@ def _references(made: Mapping[str, Any]) -> tuple[str, ...]:
 def _config(made: Mapping[str, Any], file: Path) -> Iterator[str]:
     try:
         found = list(reset(made, _profile(file)))
-    except (ConfigError, UserError) as error:  # the latter of code that the file names
+    except (ConfigError, UserError) as error:  # the latter comes from plugins that the file names
         yield f"config: {str(error).removeprefix('ConfigError: ').splitlines()[0]}"
         return
     for key, (then, now) in found:
@@ -87,7 +87,7 @@ def _config(made: Mapping[str, Any], file: Path) -> Iterator[str]:
 
 
 def reset(made: Mapping[str, Any], profile: Config) -> Iterator[tuple[str, tuple[Any, Any]]]:
-    """The settings in a record that a profile has otherwise, by dotted key: what they were, and what they are."""
+    """Return the settings that differ between a record and a profile, by dotted key: the old and the present value."""
     return _known(made["config"], configured(made, profile))
 
 
@@ -97,7 +97,7 @@ def _profile(file: Path) -> Config:
 
 
 def configured(made: Mapping[str, Any], profile: Config) -> dict[str, Any]:
-    """What a profile says today of the settings in a record."""
+    """Return the present values of a record's settings in a profile."""
     rule, wildcards = made["rule"], made["wildcards"]
     for slug, figure in profile.figures.items():
         if rule == f"figure_{slug.replace('-', '_')}":
@@ -124,7 +124,7 @@ def configured(made: Mapping[str, Any], profile: Config) -> dict[str, Any]:
 
 
 def _known(then: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[tuple[str, tuple[Any, Any]]]:
-    """Differences in what both say something about."""
+    """Yield the differences in the keys that both mappings have."""
     shared = {key: then[key] for key in then.keys() & now.keys()}
     for key, values in differences(shared, {key: now[key] for key in shared}).items():
         if values[0] != ABSENT:

@@ -1,7 +1,7 @@
-"""Trajectories: what is recorded of each process, and the Dataset that records make. It knows no physics.
+"""Trajectories: the recorded variables of each process, and the Dataset made from records. It contains no physics.
 
-A trajectory is a sequence of `Record`s, one per optimizer step. In memory it becomes an xarray Dataset; `writer` writes the
-same Dataset as it grows.
+A trajectory is a sequence of `Record`s, one per optimizer step. In memory it becomes an xarray Dataset; `zarr_writer`
+writes the same Dataset as it grows.
 """
 
 from __future__ import annotations
@@ -107,9 +107,9 @@ PROCESSES: dict[str, tuple[str, ...]] = {
 
 
 class Record(NamedTuple):
-    """One step of a trajectory: the step, what was measured there, the weights `[p]` and the optimizer's state (numpy).
+    """One step of a trajectory: the step, the measured values, the weights `[p]` and the optimizer's state (numpy).
 
-    `position` is what the process goes on from after it.
+    `resume_state` is the state from which the process resumes after this step.
     """
 
     step: int
@@ -120,7 +120,7 @@ class Record(NamedTuple):
 
 
 class Column(NamedTuple):
-    """A variable of a table: dimensions, sizes, dtype and attributes; of each row."""
+    """A variable of a table: dimensions, sizes, dtype and attributes of each row."""
 
     dims: tuple[str, ...]
     sizes: tuple[int, ...]
@@ -135,24 +135,24 @@ class Table(NamedTuple):
     columns: dict[str, Column]
 
     def empty(self, rows: int) -> dict[str, ndarray]:
-        """Values of so many rows, none of them known: NaN, or -1 where they are whole numbers."""
+        """Return arrays of a number of rows without known values: NaN, or -1 for whole numbers."""
         return self.cleared({name: np.empty((rows, *c.sizes), c.dtype) for name, c in self.columns.items()})
 
     def cleared(self, arrays: dict[str, ndarray]) -> dict[str, ndarray]:
-        """The same arrays, none of whose values is known any more."""
+        """Return the same arrays, filled in place with the value for unknown: NaN, or -1 for whole numbers."""
         for array in arrays.values():
             array.fill(np.nan if array.dtype.kind == "f" else -1)
         return arrays
 
     def put(self, arrays: dict[str, ndarray], row: int, values: Mapping[str, Any]) -> None:
-        """Set what is known of a row; vectors may be shorter than their dimension."""
+        """Set the known values of a row; vectors may be shorter than their dimension."""
         for name, array in arrays.items():
             value = values.get(name)
             if value is not None:
                 array[(row, *(slice(n) for n in np.shape(value)))] = value
 
     def variables(self, arrays: Mapping[str, ndarray]) -> dict[str, Any]:
-        """The arrays with dimensions and attributes, as xarray takes them."""
+        """Return the arrays with dimensions and attributes, in the form that xarray takes."""
         return {name: ((self.axis, *c.dims), arrays[name], c.attrs) for name, c in self.columns.items()}
 
 
@@ -162,12 +162,12 @@ class Shape(NamedTuple):
     Attributes:
         process: a key of `PROCESSES`.
         steps: number of records, at steps 0 ... steps - 1.
-        modes: most eigenvalues that can be tracked.
+        modes: largest number of eigenvalues that can be tracked.
         outputs: `(examples, outputs per example)` recorded.
         p: number of weights.
-        weights_stride: weights and state are kept at every step that is a multiple of it; 0 keeps the first alone.
+        weights_stride: weights and state are kept at every step that is a multiple of it; 0 keeps those of step 0 only.
         weights_dtype: their dtype.
-        coordinates: weights that are followed one by one, as indices.
+        coordinates: indices of the weights that are recorded individually.
         states: names and sizes of the parts of the optimizer's state.
         accuracies: those of `accuracy` and `test_accuracy` that are measured.
     """
@@ -190,7 +190,7 @@ class Shape(NamedTuple):
 
     @property
     def variables(self) -> list[str]:
-        """Names of the variables over `step` that there are."""
+        """Names of the variables over `step` that this trajectory has."""
         full = any(size == self.p for _, size in self.states)
         absent = {"state_total": not self.states, "state_coordinates": not full}
         absent |= {name: name not in self.accuracies for name in _ACCURACY}
@@ -202,7 +202,7 @@ class Shape(NamedTuple):
 
     @property
     def series(self) -> Table:
-        """What is recorded at every step."""
+        """Table of the variables recorded at every step."""
         columns = {}
         for name in self.variables:
             variable = VARIABLES[name]
@@ -213,7 +213,7 @@ class Shape(NamedTuple):
 
     @property
     def kept(self) -> Table:
-        """What is kept at some steps only."""
+        """Table of the variables kept at some steps only."""
 
         def column(dim: str, size: int, units: str, long_name: str) -> Column:
             return Column((dim,), (size,), self.weights_dtype, {"units": units, "long_name": long_name})
@@ -225,12 +225,12 @@ class Shape(NamedTuple):
         return Table("saved_step", columns)
 
     def kept_values(self, record: Record) -> dict[str, ndarray]:
-        """What is kept of a record."""
+        """Return the values of a record that are kept at some steps only."""
         names = [name for name, _ in self.states]
         return {"weights": record.weights, **dict(zip(names, record.state, strict=False))}
 
     def coordinate_variables(self, steps: ndarray, saved: ndarray) -> dict[str, Any]:
-        """Coordinates of a Dataset with these steps and saved steps."""
+        """Return the coordinates of a Dataset with these steps and saved steps."""
         found: dict[str, Any] = {"step": ("step", steps, _STEP), "saved_step": ("saved_step", saved, _STEP)}
         used = {dim for name in self.variables for dim in VARIABLES[name].dims}
         if "mode" in used:
@@ -240,17 +240,20 @@ class Shape(NamedTuple):
         return found
 
     def keeps(self, step: int) -> bool:
-        """Whether weights and state are kept at a step."""
+        """Return whether weights and state are kept at a step."""
         return step % self.weights_stride == 0 if self.weights_stride else step == 0
 
     @property
     def saved(self) -> ndarray:
-        """The steps at which they are."""
+        """Steps at which weights and state are kept."""
         return np.arange(0, self.steps, self.weights_stride or self.steps)
 
 
 def to_dataset(records: Iterable[Record], shape: Shape) -> xr.Dataset:
-    """Records as a Dataset over `step`; vectors shorter than their dimension end in NaN. Weights and state as kept."""
+    """Return records as a Dataset over `step`, with weights and state at the steps at which they are kept.
+
+    Vectors shorter than their dimension end in NaN.
+    """
     records = list(records)
     kept = [record for record in records if shape.keeps(record.step)]
     series, weights = shape.series.empty(len(records)), shape.kept.empty(len(kept))
@@ -269,11 +272,11 @@ _COORDINATE = {"units": "1", "long_name": "index of a weight that is followed on
 
 
 def open_trajectory(path: Path | str) -> xr.Dataset:
-    """A published store, lazily.
+    """Open a published store lazily and return it.
 
     Raises:
-        FileNotFoundError: there is none.
-        UnusableData: another version of this project wrote it, or another program.
+        FileNotFoundError: there is no such store.
+        UnusableData: another version of this project, or another program, wrote it.
     """
     store = xr.open_zarr(path, consolidated=True)
     if (version := store.attrs.get("schema_version")) != SCHEMA_VERSION:
@@ -285,5 +288,5 @@ def open_trajectory(path: Path | str) -> xr.Dataset:
 
 
 def canonical(value: Any) -> str:
-    """Sorted JSON, as attributes and digests use it."""
+    """Return sorted JSON, the form used for attributes and digests."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"))

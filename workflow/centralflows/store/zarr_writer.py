@@ -1,8 +1,8 @@
 """Trajectories as chunked Zarr stores.
 
-A store grows in a folder of its own (`staging`) and is published by one rename, so that whatever stands under its final name
-is complete. Files are written once, when all of their rows are there, while the next rows are computed; rows on the way to that
-are part of what is committed.
+A store grows in its own folder (`staging`) and is published by one rename, so a store under its final name is always
+complete. A file is written once, when all of its rows are known, while the next rows are computed. Rows that wait for
+their file are part of the checkpoint.
 """
 
 from __future__ import annotations
@@ -24,19 +24,19 @@ from .trajectory import SCHEMA_VERSION, Record, Shape, Table
 
 CHUNK = 256  # steps per chunk of a time series
 SHARD = 16 * CHUNK  # steps per file of a time series
-WEIGHTS_CHUNK = 2**25  # bytes per chunk of weights, a file each: to assemble it of parts takes half as long again
+WEIGHTS_CHUNK = 2**25  # bytes per chunk of weights, one file each: assembling it from parts takes half as long again
 
-_COMPRESSORS = (ZstdCodec(level=1), Crc32cCodec())  # at level 3 the files are as large, and written more slowly
-_WEIGHTS_COMPRESSORS = (Crc32cCodec(),)  # zstd would take 8 per cent off weights, for twice the time
+_COMPRESSORS = (ZstdCodec(level=1), Crc32cCodec())  # at level 3 the files are as large, and take longer to write
+_WEIGHTS_COMPRESSORS = (Crc32cCodec(),)  # zstd would save 8 per cent of the weights' size, for twice the time
 
 
 class Rows:
-    """Consecutive rows of a table in a store, gathered until they fill a file.
+    """Consecutive rows of a table in a store, collected until they fill a file.
 
     Args:
         store: its path.
         table: their variables.
-        total: rows that there will be.
+        total: number of all rows.
         shard: rows in a file.
         background: writes full files, one at a time.
     """
@@ -49,6 +49,7 @@ class Rows:
         self._writing: Future | None = None
 
     def append(self, values: Mapping[str, Any]) -> None:
+        """Add a row, and start writing the file if it is full."""
         self.table.put(self.arrays, self.count, values)
         self.count += 1
         if self.count == self.size:
@@ -56,18 +57,18 @@ class Rows:
             self._writing = self.background.submit(self._write, self.store, self.start, self.arrays)
             self.start, self.count = self.start + self.count, 0
             if self.start < self.total:
-                # Two pieces of memory by turns: asking the system for it anew costs as much as filling it.
+                # Two buffers alternate: allocating one anew costs as much as filling it.
                 spare = self.table.empty(self.size) if self._spare is None else self.table.cleared(self._spare)
                 self.arrays, self._spare = spare, self.arrays
 
     def settle(self) -> None:
-        """Wait until files that were full are in the store, and raise what went wrong."""
+        """Wait until all full files are in the store, and raise any error of their writing."""
         if self._writing is not None:
             self._writing.result()
             self._writing = None
 
     def write(self, store: Path) -> None:
-        """Write what has been gathered since into a store."""
+        """Write the rows since the last full file into a store."""
         if self.count:
             self._write(store, self.start, {name: array[: self.count] for name, array in self.arrays.items()})
 
@@ -87,13 +88,13 @@ class Rows:
 
 
 class Writer:
-    """Writes one trajectory.
+    """A writer of one trajectory.
 
     Args:
-        store: where it grows.
+        store: folder in which the store grows.
         shape: its sizes.
-        attrs: what identifies the run; deterministic, as the store's bytes are.
-        position: of a writer of the same store, committed when its rows were as in the store now.
+        attrs: attributes that identify the run; they must be deterministic, as the store's bytes are.
+        resume_state: resume state of a writer of the same store, taken when the store had the rows that it has now.
     """
 
     def __init__(
@@ -117,15 +118,19 @@ class Writer:
             self._kept.append(self.shape.kept_values(record))
 
     def resume_state(self) -> dict[str, Any]:
-        """What is not in the store, once the files that were full are."""
+        """Return the rows that are not in the store, after all full files are written."""
         self._settle()
         return {"series": self._series.resume_state(), "kept": self._kept.resume_state()}
 
     def publish(self, target: Path, **attrs: Any) -> Path:
-        """Put a complete store under its final name, with closing attributes. What has been written stays as it is."""
+        """Publish a complete store under its final name, with closing attributes.
+
+        The files of the growing store stay unchanged.
+        """
         self._settle()
         copy = _temporary(target)
-        # Zarr replaces files and does not change them, so one that it writes anew is none of the linked ones any more.
+        # Zarr replaces a file instead of changing it, so a rewritten file no longer shares its data with the linked
+        # one.
         shutil.copytree(self.store, copy, copy_function=_link)
         self._series.write(copy)
         self._kept.write(copy)
@@ -151,9 +156,7 @@ class Writer:
             if not lead:
                 encoding[name]["shards"] = (shard, *variable.shape[1:])
                 if variable.dtype.kind == "i":
-                    encoding[name][
-                        "fill_value"
-                    ] = -1  # rows that are not known make no file, which would be replaced later
+                    encoding[name]["fill_value"] = -1  # unknown rows make no file, which would later be replaced
         template.to_zarr(self.store, mode="w", zarr_format=3, consolidated=False, encoding=encoding)
         for name, column in shape.kept.columns.items():
             zarr.create_array(
@@ -169,14 +172,17 @@ class Writer:
             )
 
     def _kept_rows(self) -> int:
-        """Rows of a chunk of what is kept at some steps only: chunks of one size, as the last is filled up to it."""
+        """Return the rows of a chunk of variables kept at some steps only.
+
+        Chunks have nearly equal sizes, because the last one is padded to the full size.
+        """
         most = max(1, WEIGHTS_CHUNK // (self.shape.p * np.dtype(self.shape.weights_dtype).itemsize))
         saved = len(self.shape.saved)
         return -(-saved // -(-saved // most))
 
 
 def write_dataset(target: Path, dataset: xr.Dataset) -> Path:
-    """Publish a small Dataset as a store of its own."""
+    """Publish a small Dataset as a separate store and return its path."""
     copy = _temporary(target)
     encoding = {name: {"compressors": _COMPRESSORS} for name in dataset.variables}
     dataset = dataset.drop_encoding().assign_attrs(schema_version=SCHEMA_VERSION)
@@ -185,14 +191,14 @@ def write_dataset(target: Path, dataset: xr.Dataset) -> Path:
 
 
 def _temporary(target: Path) -> Path:
-    """A name beside the target, free of what a killed process left under it."""
+    """Return a temporary path beside the target, after removing the remains of a killed process."""
     copy = target.with_name(f".{target.name}.publishing")
     shutil.rmtree(copy, ignore_errors=True)
     return copy
 
 
 def _publish(copy: Path, target: Path) -> Path:
-    """Gather the metadata of all arrays in that of the store, for readers that open it by that alone, and rename."""
+    """Consolidate the metadata of all arrays for readers that open the store by them alone, and rename the store."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Consolidated metadata is currently not part")
         zarr.consolidate_metadata(copy)
@@ -204,6 +210,6 @@ def _publish(copy: Path, target: Path) -> Path:
 def _link(source: str, copy: str) -> str:
     try:
         os.link(source, copy)
-    except OSError:  # a file system without links
+    except OSError:  # a file system without hard links
         shutil.copy2(source, copy)
     return copy

@@ -19,13 +19,13 @@ import torch
 
 from ...analysis.time_series import analyse
 from ...common.errors import Stopped, UserError
+from ...derivatives.counts import counted
 from ...figures.drawing import draw
 from ...figures.style import save
 from ...flows.experiment import Experiment
 from ...provenance import environment
 from ...store.zarr_writer import Writer
 from .benchmark_runs import FASTER, RUNS, clock, experiment, faster, gradient_time, timed
-from .derivative_counts import counted
 from .scaling import growth, memory
 from .textbook_flow import textbook_step
 

@@ -20,6 +20,7 @@ from numpy import ndarray
 
 from ...common.paths import REPOSITORY
 from ...config.processes import PUBLISHED_CENTRAL, PUBLISHED_STABLE, CentralConfig, StableConfig
+from ...derivatives.counts import counted
 from ...derivatives.eigen_tracker import EigenTracker
 from ...derivatives.evaluator import DerivativeEvaluator
 from ...flows.central_flow import CentralFlow
@@ -28,7 +29,6 @@ from ...flows.flow import Frame
 from ...flows.input_subspace import subspace_of
 from . import manual_tables
 from .benchmark_runs import FASTER, experiment, faster
-from .derivative_counts import counted
 
 MEASURED = REPOSITORY / "results" / "discretisation.json"
 MANUAL = REPOSITORY / "docs" / "numerics.md"

@@ -1,1 +1,1 @@
-"""What `python -m centralflows` can do: one module, one command."""
+"""The commands of `python -m centralflows`."""

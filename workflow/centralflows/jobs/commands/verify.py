@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ...provenance.lineage import Link, trace_all
 from .. import checkpoint
-from ..lock import mark
+from ..lock import lock_state
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -45,8 +45,8 @@ def resumable(folder: Path) -> Iterator[Path]:
     """Where jobs of a profile were interrupted; what a living process is writing is left to it."""
     for partial in sorted(folder.glob("*/.*.partial")):
         output = partial.with_name(partial.name.removeprefix(".").rpartition("-")[0])
-        held = mark(output)
-        if held is None or not held.held:
+        lock = lock_state(output)
+        if lock is None or not lock.held:
             yield partial
 
 

@@ -1,0 +1,1 @@
+"""Datasets as numpy arrays, with their sources and licences. It imports no torch."""

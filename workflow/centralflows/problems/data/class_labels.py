@@ -1,4 +1,4 @@
-"""Examples of classes, the same number of each: counts, output units, and a split into training and test examples."""
+"""Class labels with equal counts: counts, output units, and a split into training and test examples."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ...common.errors import UnusableData
 
 
 def uneven(classes: int, *, examples: int, test_examples: int) -> list[str]:
-    """A line for each count that is no positive multiple of the classes."""
+    """Return an error line for each count that is not a positive multiple of the number of classes."""
     return [
         f"  {name} must be a positive multiple of classes = {classes} (got {value})"
         for name, value in (("examples", examples), ("test_examples", test_examples))
@@ -19,10 +19,10 @@ def uneven(classes: int, *, examples: int, test_examples: int) -> list[str]:
 
 
 def output_units(classes: int, binary: bool) -> int:
-    """One output unit for each class; a single one for two classes where `binary`.
+    """Return the number of output units: one for each class, or a single one for two classes if `binary`.
 
     Raises:
-        UnusableData: a single unit for another number of classes.
+        UnusableData: `binary` with another number of classes than two.
     """
     if binary and classes != 2:
         raise UnusableData(f"binary: a single output unit tells 2 classes apart (got {classes})")
@@ -30,10 +30,10 @@ def output_units(classes: int, binary: bool) -> int:
 
 
 def first_of_each(labels: Int64[ndarray, " n"], *, classes: int, count: int) -> Int64[ndarray, " count"]:
-    """Rows of the first `count` examples of the first classes, the same number of each, ordered by class.
+    """Return the rows of the first `count` examples of the first classes, equally many of each, ordered by class.
 
     Raises:
-        UnusableData: a class has too few; says how many there are.
+        UnusableData: a class has too few; the message gives their number.
     """
     each = count // classes
     found = [np.flatnonzero(labels == label) for label in range(classes)]
@@ -56,17 +56,17 @@ def split(
     Shaped[ndarray, "test_examples ..."],
     Int64[ndarray, " test_examples"],
 ]:
-    """Draw training and test examples of the first classes, the same number of each; no row is drawn twice.
+    """Return training and test examples of the first classes, equally many of each; no row is drawn twice.
 
     Args:
-        examples, test_examples: drawn over all classes [count], multiples of `classes`.
+        examples, test_examples: number drawn over all classes [count], multiples of `classes`.
         seed: of numpy's default generator; the same arguments give the same rows.
 
     Returns:
-        inputs and labels for training, then for testing; ordered by class, and within one as drawn.
+        inputs and labels for training, then for testing; ordered by class, and within a class as drawn.
 
     Raises:
-        UnusableData: counts that are not positive multiples of `classes`, or more than there are.
+        UnusableData: a count is not a positive multiple of `classes`, or exceeds the available examples.
     """
     if mistakes := uneven(classes, examples=examples, test_examples=test_examples):
         raise UnusableData("\n".join(["cannot split the examples", *mistakes]))

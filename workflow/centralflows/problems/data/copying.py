@@ -1,4 +1,4 @@
-"""Sequences of tokens to be copied."""
+"""The copying task on sequences of tokens."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from .sequences import answered
 
 
 def copying(*, examples: int, test_examples: int, symbols: int = 4, length: int = 8, seed: int = 0) -> Dataset:
-    """Return sequences followed by themselves; all else as `answered`, with the sequences of the sorting task."""
+    """Return sequences followed by themselves; otherwise as `answered`, with the sequences of the sorting task."""
     return answered(
         "copying",
         lambda tokens: tokens,

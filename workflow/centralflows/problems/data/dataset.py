@@ -1,4 +1,4 @@
-"""What every dataset of this package is: arrays of examples, ready for an objective."""
+"""The form of every dataset: arrays of examples, ready for an objective."""
 
 from __future__ import annotations
 
@@ -15,30 +15,30 @@ MASKED = -1
 """Label of a position that no loss counts."""
 
 NO_LICENCE = "none needed: generated"
-"""Licence of numbers that nobody collected."""
+"""Licence of generated numbers."""
 
 
 class Dataset(NamedTuple):
-    """Training and test examples of one problem, and what they are.
+    """The training and test examples of one problem, with their description.
 
     Images are standardised float32 `[n, channels, size, size]` and points standardised float32 `[n, d]`, with labels
-    `[n]`; token sequences are int64 `[n, s]` with labels `[n, s]`, of which those equal to `MASKED` are not counted.
-    Class labels are int64. Labels of other problems, for a criterion of one's own, are float32 of any shape `[n, ...]`.
+    `[n]`. Token sequences are int64 `[n, s]` with labels `[n, s]`; labels equal to `MASKED` are not counted. Class
+    labels are int64. Labels of other problems, for a user's criterion, are float32 of any shape `[n, ...]`.
     """
 
     inputs: Shaped[ndarray, "n ..."]
     labels: Shaped[ndarray, "n ..."]
     test_inputs: Shaped[ndarray, "n_test ..."]
     test_labels: Shaped[ndarray, "n_test ..."]
-    classes: int  # output units of a model for it; class labels lie in 0..classes-1, or in 0..1 for a single unit
+    classes: int  # output units of a network; class labels lie in 0..classes-1, or in 0..1 for a single unit
     description: str  # one line for records and captions
-    source: str  # where the examples come from
-    licence: str  # on what terms
-    symbols: int = 0  # token sequences: size of the alphabet of the inputs, which lie in 0..symbols-1
+    source: str  # origin of the examples
+    licence: str  # terms of use
+    symbols: int = 0  # size of the alphabet of token sequences, whose inputs lie in 0..symbols-1
 
     @property
     def kind(self) -> Literal["images", "points", "tokens"] | None:
-        """What one example is, as networks tell them apart; None for another array of numbers."""
+        """Kind of an example, as networks distinguish them; None for an array of another shape."""
         if self.inputs.dtype.kind != "f":
             return "tokens"
         return {4: "images", 2: "points"}.get(self.inputs.ndim)
@@ -50,7 +50,7 @@ def save(file: Path, dataset: Dataset) -> None:
 
 
 def load(file: Path) -> Dataset:
-    """Read a dataset that `save` wrote."""
+    """Return a dataset that `save` wrote."""
     arrays = read_npz(file)
     numbers = {name: int(arrays[name]) for name in ("classes", "symbols")}
     texts = {name: str(arrays[name]) for name in ("description", "source", "licence")}

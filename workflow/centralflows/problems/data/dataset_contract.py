@@ -1,4 +1,4 @@
-"""What a dataset of the user's own must be, checked before anything is computed from it."""
+"""Checks of a user's dataset, made before anything is computed from it."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ TEXTS = ("description", "source", "licence")
 
 
 def faults(made: Any) -> list[str]:
-    """What is wrong with a dataset, `field: what` each; empty where nothing is."""
+    """Return the faults of a dataset as `field: fault` lines; empty if there are none."""
     if not isinstance(made, Dataset):
         return [f"must return a centralflows.Dataset (got {type(made).__name__})"]
     found = [*_numbers(made), *_texts(made), *_types(made)]
-    # Shapes are those of arrays, and values are compared with the numbers, so what is wrong there comes first.
+    # The later checks rely on arrays and on valid numbers, so faults of those come first.
     found = found or list(_shapes(made))
     return found or [*_inputs(made), *_labels(made)]
 

@@ -1,6 +1,6 @@
-"""Handwritten digits of 8x8 pixels, which come with scikit-learn: real images without a download.
+"""Handwritten digits of 8x8 pixels from scikit-learn: real images without a download.
 
-scikit-learn takes seconds to import, so it is imported where it is used.
+scikit-learn takes seconds to import, so the import is inside the function.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ LICENCE = "CC BY 4.0"
 def digits(*, classes: int = 10, examples: int, test_examples: int, seed: int = 0, binary: bool = False) -> Dataset:
     """Return images of the digits 0 ... classes - 1, equally many of each, standardised.
 
-    A pixel counts the inked ones among 4x4 pixels of the scan, 0 to 16. Its mean and standard deviation are those over
-    all pixels of all 1797 images, so that an image has the same pixels in every split: a pixel of its own would not do,
-    as some are 0 in every image.
+    A pixel is the number of inked pixels among 4x4 pixels of the scan, 0 to 16. Its mean and standard deviation are
+    those over all pixels of all 1797 images, so an image has the same pixels in every split. Statistics of each single
+    pixel would fail, because some pixels are 0 in every image.
 
     Args:
-        classes: how many digits, the first ones [count].
+        classes: number of digits, the first ones [count].
         examples, test_examples: images over all classes [count], multiples of `classes`; there are 174 or more of each.
         seed: of the split; the same arguments give the same arrays.
         binary: one output unit instead of two, for two classes.
@@ -37,7 +37,7 @@ def digits(*, classes: int = 10, examples: int, test_examples: int, seed: int = 
         inputs float32 `[n, 1, 8, 8]`, labels int64 `[n]`, ordered by class.
 
     Raises:
-        UnusableData: counts that are not positive multiples of `classes`, or more than there are.
+        UnusableData: a count is not a positive multiple of `classes`, or exceeds the available images.
     """
     from sklearn.datasets import load_digits
 
@@ -66,9 +66,9 @@ def digits(*, classes: int = 10, examples: int, test_examples: int, seed: int = 
 
 
 def standardise(images: Float64[ndarray, "n 8 8"]) -> Float32[ndarray, "n 1 8 8"]:
-    """Pixels in units of their standard deviation over all images, which are whole numbers up to 16.
+    """Return the pixels, whole numbers up to 16, in units of their standard deviation over all images.
 
-    The moments come from a histogram: integer sums, so that they do not depend on the order of summation.
+    The moments come from the integer sums of a histogram, which do not depend on the order of summation.
     """
     pixels = images.astype(np.int64)
     histogram = np.bincount(pixels.ravel(), minlength=17)

@@ -1,4 +1,4 @@
-"""The configured dataset, as numpy arrays. Imports no torch."""
+"""The dataset that a configuration describes, as numpy arrays. It imports no torch."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ def make_dataset(config: AnyDataset, files: Mapping[str, Path] | None = None) ->
     """Return the configured dataset.
 
     Args:
-        files: "cifar10", the full CIFAR-10 as an npz, needed where the subset in the repository is not enough; "train"
-            and "dev", those of SST-2, by default in the configured folder.
+        files: "cifar10", the full CIFAR-10 as an npz, needed if the subset in the repository is too small; "train" and
+            "dev", those of SST-2, by default in the configured folder.
 
     Raises:
-        UnusableData: the dataset cannot be had so, or is not what it should be; the message has the cure.
-        PluginError: one of the user's own cannot be made.
+        UnusableData: the dataset cannot be obtained or is malformed; the message has the cure.
+        PluginError: a plugin cannot be made.
     """
     if isinstance(config, DatasetPluginConfig):
         return _own(config)
@@ -30,7 +30,7 @@ def make_dataset(config: AnyDataset, files: Mapping[str, Path] | None = None) ->
 
 
 def _own(config: DatasetPluginConfig) -> Dataset:
-    """The dataset that a function of the user returns."""
+    """Return the dataset that a user's function makes."""
     made = plugins.make(config.name, **config.options)
     if found := faults(made):
         raise UnusableData("\n  ".join([f"{config.name} returns a dataset that cannot be used", *found]))

@@ -1,6 +1,6 @@
-"""DerivativeEvaluator in few dimensions, drawn by scikit-learn: moons, circles, and clusters at the corners of a hypercube.
+"""Points in few dimensions, drawn by scikit-learn: moons, circles, and clusters at the corners of a hypercube.
 
-scikit-learn takes seconds to import, so it is imported where it is used.
+scikit-learn takes seconds to import, so the imports are inside the functions.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def moons(*, examples: int, test_examples: int, noise: float = 0.1, seed: int = 
         inputs float32 `[n, 2]`, standardised; labels int64 `[n]`, ordered by class.
 
     Raises:
-        UnusableData: counts that are not positive and even.
+        UnusableData: a count is not positive and even.
     """
     from sklearn.datasets import make_moons
 
@@ -46,7 +46,7 @@ def circles(
     seed: int = 0,
     binary: bool = False,
 ) -> Dataset:
-    """Return a circle of radius 1 around another of radius `factor`, equally many points on each; else as `moons`."""
+    """Return a circle of radius 1 around another of radius `factor`, with equally many points; otherwise as `moons`."""
     from sklearn.datasets import make_circles
 
     each = _each("circles", 2, examples, test_examples)
@@ -72,9 +72,9 @@ def classification(
 
     Args:
         examples, test_examples: points over all classes [count], multiples of `classes`.
-        classes: how many [count].
+        classes: number of classes [count].
         dimensions: of the points [count].
-        informative: the first of them [count], in which the hypercube lies; the others are Gaussian noise.
+        informative: number of leading dimensions that the hypercube spans [count]; the others are Gaussian noise.
         clusters: of each class [count]; all clusters together are at most the 2^informative corners.
         separation: half the side of the hypercube [about the width of a cluster].
         seed: of the clusters, the points and the split; the same arguments give the same arrays.
@@ -84,7 +84,7 @@ def classification(
         inputs float32 `[n, dimensions]`, standardised; labels int64 `[n]`, ordered by class.
 
     Raises:
-        UnusableData: counts that do not fit together; lists all mistakes of a kind.
+        UnusableData: the counts are inconsistent; lists all mistakes of a kind.
     """
     from sklearn.datasets import make_classification
 
@@ -103,7 +103,7 @@ def classification(
         n_classes=classes,
         n_clusters_per_class=clusters,
         class_sep=separation,
-        flip_y=0.0,  # so that the classes stay equally many
+        flip_y=0.0,  # keeps the classes equally large
         shuffle=False,
         random_state=seed,
     )
@@ -114,7 +114,7 @@ def classification(
 
 
 def _each(name: str, classes: int, examples: int, test_examples: int) -> int:
-    """DerivativeEvaluator of each class, for training and testing together."""
+    """Return the number of points of each class, for training and testing together."""
     if mistakes := uneven(classes, examples=examples, test_examples=test_examples):
         raise UnusableData("\n".join([f"cannot make the {name} dataset", *mistakes]))
     return (examples + test_examples) // classes
@@ -132,16 +132,17 @@ def _dataset(
     seed: int,
     binary: bool,
 ) -> Dataset:
-    """Split, then standardise each coordinate by its mean and standard deviation over the training points.
+    """Return the split dataset, each coordinate standardised by its mean and standard deviation over the training
+    points.
 
-    Training and test points are one draw that is then split: two draws of scikit-learn place points without noise at
-    the same angles, and clusters at other corners.
+    Training and test points come from one draw that is then split. Two draws of scikit-learn would place points without
+    noise at the same angles, and clusters at different corners.
     """
     train, train_labels, test, test_labels = split(
         points, labels, classes=classes, examples=examples, test_examples=test_examples, seed=seed
     )
     mean, std = train.mean(axis=0), train.std(axis=0)
-    if std.min() < 1e-6:  # of points at distances of about 1: a few without noise can lie on a line
+    if std.min() < 1e-6:  # points have distances of about 1, but a few without noise can lie on a line
         raise UnusableData(f"{name}: a coordinate is the same in all {examples} training points; ask for more examples")
     return Dataset(
         ((train - mean) / std).astype(np.float32),

@@ -1,4 +1,4 @@
-"""Sequences of tokens followed by what is to be made of them: language-model problems that need no download."""
+"""Sequences of tokens followed by their answers: language-model problems that need no download."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ def answered(
     r"""Return sequences followed by their answers, with next tokens as labels.
 
     A row of tokens is $(x_1, \dots, x_L, y_1, \dots, y_L)$ with $x$ uniform over the symbols' sequences and $y$ its
-    answer. The inputs are the row without its last token, the labels the row without its first; the first L - 1 labels
-    are random tokens that nothing could predict, and are masked.
+    answer. The inputs are the row without its last token, and the labels are the row without its first. The first L - 1
+    labels are masked, because they are unpredictable random tokens.
 
-    All sequences are different, so that no test sequence is a training sequence.
+    All sequences are different, so no test sequence is a training sequence.
 
     Args:
         task: its name, for the description and for messages.
-        answer: from sequences `[n, L]` to answers `[n, L]` over the same symbols.
+        answer: maps sequences `[n, L]` to answers `[n, L]` over the same symbols.
         examples, test_examples: number of rows [count], at least 1 each.
         symbols: size of the alphabet [count], which is the number of classes.
         length: tokens of a sequence, L [count].
@@ -37,7 +37,7 @@ def answered(
         inputs and labels, int64 `[n, 2 * length - 1]`.
 
     Raises:
-        UnusableData: a count too small, or more rows asked than there are different sequences; lists all mistakes.
+        UnusableData: a count is too small, or there are fewer different sequences than rows; lists all mistakes.
     """
     rows = examples + test_examples
     least = (
@@ -52,12 +52,13 @@ def answered(
             f"  examples + test_examples = {rows} exceeds the {symbols**length} sequences of {length} tokens over"
             f" {symbols} symbols; ask for fewer examples, or raise length or symbols"
         )
-    if not mistakes and symbols**length >= 2**63:  # each sequence is numbered below
+    if not mistakes and symbols**length >= 2**63:  # each sequence gets an int64 number below
         mistakes.append(f"  symbols^length = {symbols}^{length} must be below 2^63; lower length or symbols")
     if mistakes:
         raise UnusableData("\n".join([f"cannot make the {task} dataset", *mistakes]))
 
-    # a sequence is the digits of its number in base `symbols`, so numbers drawn without replacement differ as sequences
+    # a sequence is the digits of its number in base `symbols`, so numbers drawn without replacement give different
+    # sequences
     numbers = np.random.default_rng(seed).choice(symbols**length, size=rows, replace=False)
     powers = symbols ** np.arange(length, dtype=np.int64)
     tokens = numbers[:, None] // powers % symbols
@@ -79,7 +80,7 @@ def answered(
 def next_token(
     tokens: Int64[ndarray, "n length"], answers: Int64[ndarray, "n length"]
 ) -> tuple[Int64[ndarray, "n s"], Int64[ndarray, "n s"]]:
-    """Inputs and masked labels `[n, 2 * length - 1]` of sequences and what follows them."""
+    """Return the inputs and masked labels `[n, 2 * length - 1]` of sequences and their answers."""
     rows = np.concatenate([tokens, answers], axis=1)
     inputs, labels = rows[:, :-1].copy(), rows[:, 1:].copy()
     labels[:, : tokens.shape[1] - 1] = MASKED

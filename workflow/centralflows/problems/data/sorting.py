@@ -1,4 +1,4 @@
-"""Sequences of tokens to be sorted."""
+"""The sorting task on sequences of tokens."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from .sequences import answered
 
 
 def sorting(*, examples: int, test_examples: int, symbols: int = 4, length: int = 8, seed: int = 0) -> Dataset:
-    r"""Return sequences followed by their order statistics $(x_{(1)}, \dots, x_{(L)})$; all else as `answered`."""
+    r"""Return sequences followed by their order statistics $(x_{(1)}, \dots, x_{(L)})$; otherwise as `answered`."""
     return answered(
         "sorting",
         lambda tokens: np.sort(tokens, axis=1),

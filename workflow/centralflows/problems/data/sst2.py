@@ -1,7 +1,7 @@
-"""SST-2, sentences of film reviews that are positive or negative, from the user's copy of the files of GLUE.
+"""SST-2, positive and negative sentences of film reviews, from the user's copy of the GLUE files.
 
-Sentences are read byte by byte: 256 symbols and one of padding need no vocabulary, whereas a word-piece tokenizer would
-add a compiled dependency and a second download.
+Sentences are read byte by byte: 256 symbols and one for padding need no vocabulary. A word-piece tokenizer would add a
+compiled dependency and a second download.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from .class_labels import first_of_each, output_units, uneven
 from .dataset import MASKED, Dataset
 
 PADDING = 256
-"""Symbol after the end of a sentence; the others are bytes of UTF-8."""
+"""Symbol after the end of a sentence; the other symbols are bytes of UTF-8."""
 
 URL = "https://dl.fbaipublicfiles.com/glue/data/SST-2.zip"
 SOURCE = (
@@ -37,10 +37,10 @@ CURE = (
 
 
 def files(folder: Path | str) -> dict[str, Path]:
-    """The two files of a copy, by part.
+    """Return the two files of a copy, by part.
 
     Raises:
-        UnusableData: one is not there; says where it was looked for, and the cure.
+        UnusableData: a file is missing; the message gives the expected path and the cure.
     """
     found = {part: Path(os.path.expanduser(folder)) / name for part, name in NAMES.items()}
     if missing := [str(file) for file in found.values() if not file.is_file()]:
@@ -60,23 +60,23 @@ def sst2(
 ) -> Dataset:
     """Return the first sentences of each class as bytes, with one label each.
 
-    Networks for tokens have an output at every position. Only that of a sentence's last byte is labelled, from where a
-    causal network has seen the whole sentence; the labels of all other positions are masked.
+    Networks for tokens have an output at every position. Only the position of a sentence's last byte is labelled, as a
+    causal network has seen the whole sentence there. The labels of all other positions are masked.
 
     Args:
         examples, test_examples: sentences over both classes [count], even.
-        length: bytes of a sentence [count]; what is longer is cut, what is shorter is padded with `PADDING`.
+        length: bytes of a sentence [count]; longer sentences are cut, and shorter ones are padded with `PADDING`.
         binary: one output unit instead of two.
-        path: folder with the two files, where they are not given.
-        train, dev: tab-separated files with columns `sentence` and `label`. The published test file has no labels, so test
-            examples come from dev.
+        path: folder with the two files, used unless both are given.
+        train, dev: tab-separated files with columns `sentence` and `label`. The published test file has no labels, so
+            test examples come from dev.
 
     Returns:
         inputs and labels, int64 `[n, length]`; class 1 is positive. Ordered by class and then as in the file.
 
     Raises:
         OSError: a file cannot be read.
-        UnusableData: a file is malformed (names the line), or has too few sentences of a class.
+        UnusableData: a file is malformed (the message names the line), or has too few sentences of a class.
     """
     mistakes = uneven(2, examples=examples, test_examples=test_examples)
     mistakes += [f"  length must be at least 1 (got {length})"] if length < 1 else []
@@ -105,10 +105,12 @@ def sst2(
 
 
 def parse(data: bytes, *, where: str) -> tuple[list[bytes], Int64[ndarray, " n"]]:
-    """Sentences (UTF-8, without spaces around them) and labels of a tab-separated file; quotes mean nothing in it.
+    """Return the sentences (UTF-8, stripped of spaces) and labels of a tab-separated file.
+
+    Quotes have no special meaning.
 
     Raises:
-        UnusableData: names the first line that is malformed.
+        UnusableData: names the first malformed line.
     """
     lines = data.removeprefix(b"\xef\xbb\xbf").splitlines()
     header = lines[0].split(b"\t") if lines else []
@@ -137,7 +139,10 @@ def parse(data: bytes, *, where: str) -> tuple[list[bytes], Int64[ndarray, " n"]
 def tokenise(
     sentences: Sequence[bytes], classes: Int64[ndarray, " n"], *, length: int
 ) -> tuple[Int64[ndarray, "n length"], Int64[ndarray, "n length"]]:
-    """Bytes as symbols, padded at the end, and labels that are masked but at the last byte; no sentence is empty."""
+    """Return bytes as symbols, padded at the end, and labels that are masked except at the last byte.
+
+    No sentence may be empty.
+    """
     tokens = np.full((len(sentences), length), PADDING, np.int64)
     labels = np.full((len(sentences), length), MASKED, np.int64)
     for row, sentence in enumerate(sentences):
@@ -148,5 +153,5 @@ def tokenise(
 
 
 def _shown(cells: Sequence[bytes]) -> str:
-    """Cells as text for a message, cut where they are long."""
+    """Return cells as text for a message, cut if they are long."""
     return ", ".join(repr(cell[:40].decode("utf-8", "replace")) for cell in cells[:5]) or "nothing"

@@ -1,0 +1,1 @@
+"""Networks of layers with correct third derivatives."""

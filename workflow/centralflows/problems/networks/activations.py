@@ -9,11 +9,11 @@ from torch.nn import functional
 
 
 class ReLU(nn.ReLU):
-    """ReLU, with a warning: the theory of central flows takes the loss to be smooth.
+    """ReLU with a warning, because the theory of central flows assumes a smooth loss.
 
     Attributes:
-        smooth: take GELU instead. The derivative probe does so, as its differences step over the kinks; all else of the
-            network is still tried.
+        smooth: use GELU instead. The derivative check sets it, because its differences step over the kinks; it still
+            tests the rest of the network.
     """
 
     smooth = False
@@ -34,7 +34,7 @@ ACTIVATIONS: dict[str, type[nn.Module]] = {"gelu": nn.GELU, "silu": nn.SiLU, "re
 
 
 def activation(name: str) -> nn.Module:
-    """A layer without parameters, which a network may use in many places.
+    """Return an activation layer; it has no parameters, so a network may use it in many places.
 
     Raises:
         ValueError: there is no such activation.

@@ -1,4 +1,4 @@
-"""Small convolutional network."""
+"""A small convolutional network."""
 
 from __future__ import annotations
 
@@ -10,11 +10,13 @@ from .activations import activation as activation_of
 def cnn(
     shape: tuple[int, int, int], outputs: int, *, channels: int = 32, dense: int = 128, activation: str = "gelu"
 ) -> nn.Sequential:
-    """For images `[n, *shape]`: two 3x3 convolutions without bias (`channels`, then twice as many), each with activation
-    and 2x2 average pooling; a dense layer without bias, with activation; a linear head.
+    """Return a network for images `[n, *shape]`.
+
+    It has two 3x3 convolutions without bias (`channels`, then twice as many), each with activation and 2x2 average
+    pooling; a dense layer without bias, with activation; and a linear head.
 
     Args:
-        shape: channels, height, width; a last odd row or column is not pooled.
+        shape: channels, height, width; an odd last row or column is not pooled.
 
     Raises:
         ValueError: an image is smaller than 4x4.

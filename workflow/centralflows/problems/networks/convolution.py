@@ -1,9 +1,10 @@
 r"""Convolutions whose higher derivatives are as fast as their first.
 
-A convolution $F(x, w)$, the gradient of its input $I(g, w)$ and that of its weight $W(x, g)$ are bilinear, and the derivatives
-of each are the other two: $\langle g, F(x, w) \rangle = \langle I(g, w), x \rangle = \langle W(x, g), w \rangle$. Written so,
-every order of differentiation runs on the three kernels that training uses. The second derivative of torch's own takes
-$W$ as a convolution with images for kernels and examples for channels, which costs up to fifteen gradients on a GPU.
+A convolution $F(x, w)$, the gradient of its input $I(g, w)$ and that of its weight $W(x, g)$ are bilinear, and the
+derivatives of each are the other two:
+$\langle g, F(x, w) \rangle = \langle I(g, w), x \rangle = \langle W(x, g), w \rangle$. In this form, every order of
+differentiation uses the three kernels that training uses. torch's own second derivative computes $W$ as a convolution
+with images for kernels and examples for channels, which costs up to fifteen gradients on a GPU.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from torch import Tensor, nn
 
 
 class Options(NamedTuple):
-    """Of a convolution over zero-padded inputs, a number for each spatial axis."""
+    """Options of a convolution over zero-padded inputs, with one number for each spatial axis."""
 
     stride: tuple[int, ...]
     padding: tuple[int, ...]
@@ -27,9 +28,9 @@ NAMES = ("input", "weight", "output")
 
 
 class Bilinear(torch.autograd.Function):
-    """The map with one of `NAMES` for its result, of the other two in their order.
+    """The bilinear map to one of `NAMES` from the other two, in their order.
 
-    `apply(result, shape, first, second, options)`, with the shape of the result.
+    Call `apply(result, shape, first, second, options)`, with the shape of the result.
     """
 
     generate_vmap_rule = True
@@ -37,10 +38,10 @@ class Bilinear(torch.autograd.Function):
     @staticmethod
     def forward(result: str, shape: tuple[int, ...] | None, first: Tensor, second: Tensor, options: Options) -> Tensor:
         stride, padding, dilation, groups = options
-        common = (stride, padding, dilation, False, [0] * len(stride), groups)  # not transposed
+        common = (stride, padding, dilation, False, [0] * len(stride), groups)  # the False: not transposed
         if result == "output":
             return torch.ops.aten.convolution(first, second, None, *common)
-        absent = first.new_empty(1).expand(shape)  # only its shape is looked at
+        absent = first.new_empty(1).expand(shape)  # only its shape is used
         x, w, g = (absent, first, second) if result == "input" else (first, absent, second)
         wanted = [result == "input", result == "weight", False]
         gradients = torch.ops.aten.convolution_backward(g, x, w, None, *common, wanted)
@@ -82,21 +83,21 @@ class _Convolution:
 
 
 class Conv1d(_Convolution, nn.Conv1d):
-    """As its base."""
+    """A `torch.nn.Conv1d` with fast higher derivatives."""
 
 
 class Conv2d(_Convolution, nn.Conv2d):
-    """As its base."""
+    """A `torch.nn.Conv2d` with fast higher derivatives."""
 
 
 class Conv3d(_Convolution, nn.Conv3d):
-    """As its base."""
+    """A `torch.nn.Conv3d` with fast higher derivatives."""
 
 
 OURS: dict[type[nn.Module], type[nn.Module]] = {nn.Conv1d: Conv1d, nn.Conv2d: Conv2d, nn.Conv3d: Conv3d}
 
 
 def replace_convolutions(network: nn.Module) -> None:
-    """Make the plain convolutions of a network these, in place; those of a class of their own stay."""
+    """Replace the plain convolutions of a network by these, in place; instances of subclasses are left as they are."""
     for module in network.modules():
         module.__class__ = OURS.get(type(module), type(module))

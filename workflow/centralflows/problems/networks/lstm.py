@@ -1,4 +1,4 @@
-"""Long short-term memory on sequences of symbols."""
+"""A long short-term memory network on sequences of symbols."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from torch.nn import functional
 
 
 class Lstm(nn.Module):
-    """Embedding, `layers` of long short-term memory, linear head for every token.
+    """An embedding, `layers` long short-term memory layers, and a linear head for every token.
 
     Args:
         symbols: size of the alphabet.
-        length: tokens of a sequence; any will do.
+        length: tokens of a sequence; it has no effect.
         outputs: output units for a token.
-        layers: memory layers, each reading the one before.
+        layers: memory layers, each with the output of the layer before as its input.
         width: units of the embedding and of every layer.
     """
 
-    batched = True  # derivatives along several vectors are faster in one pass, as measured
+    batched = True  # measured: derivatives along several vectors are faster in one pass
 
     def __init__(self, symbols: int, length: int, outputs: int, *, layers: int = 2, width: int = 48):
         super().__init__()
@@ -27,14 +27,15 @@ class Lstm(nn.Module):
         self.head = nn.Linear(width, outputs)
 
     def forward(self, tokens: Tensor) -> Tensor:
-        """Tokens `[n, length]` to outputs `[n, length, outputs]`."""
+        """Return the outputs `[n, length, outputs]` for tokens `[n, length]`."""
         return self.head(self.layers(self.embedding(tokens)))
 
 
 class Memory(nn.Module):
-    """One layer, `[n, length, width]` to the same; parameters as `torch.nn.LSTM`, gates in its order.
+    """One memory layer from `[n, length, width]` to the same shape.
 
-    Written out because torch's own has no second derivative where cuDNN computes it.
+    Its parameters and gate order are those of `torch.nn.LSTM`. It is written in elementary operations, because torch's
+    own has no second derivative under cuDNN.
     """
 
     def __init__(self, width: int):
@@ -48,7 +49,7 @@ class Memory(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         hidden = cell = x.new_zeros(len(x), self.width)
         seen = []
-        # What does not depend on the hidden state is one product for all tokens.
+        # The terms that do not depend on the hidden state are one product for all tokens.
         for reading in functional.linear(x, self.read.weight, self.read.bias + self.recur.bias).unbind(1):
             gates = reading + hidden @ self.recur.weight.T
             admit, keep, proposal, show = gates.chunk(4, -1)

@@ -1,4 +1,4 @@
-"""The configured network for a dataset."""
+"""The network that a configuration describes for a dataset."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ class Unfitting(UserError, ValueError):
 
 
 def make_network(config: AnyNetwork, dataset: Dataset, *, seed: int) -> nn.Module:
-    """Return the configured network for a dataset, float32, on the CPU: the same weights for a seed on every device.
+    """Return the configured network for a dataset, float32, on the CPU; a seed gives the same weights on every device.
 
     Raises:
         Unfitting: the network cannot take such examples, or examples of such a size.
-        PluginError: one of the user's own cannot be made.
+        PluginError: a plugin cannot be made.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -43,7 +43,7 @@ def make_network(config: AnyNetwork, dataset: Dataset, *, seed: int) -> nn.Modul
 
 
 def _own(config: NetworkPluginConfig, dataset: Dataset) -> nn.Module:
-    """The network that a class or function of the user makes; what the options say of sizes goes before the dataset."""
+    """Return the network that a user's class or function makes; sizes in the options override those of the dataset."""
     made = plugins.make(config.name, **plugins.accepted(config.name, _sizes(dataset)) | config.options)
     if not isinstance(made, nn.Module):
         raise plugins.PluginError(f"{config.name}: must make a torch.nn.Module, not {type(made).__name__}")
@@ -51,7 +51,7 @@ def _own(config: NetworkPluginConfig, dataset: Dataset) -> nn.Module:
 
 
 def _sizes(dataset: Dataset) -> dict[str, Any]:
-    """What a network must know of its examples: the shape of one, or alphabet and length where they are tokens."""
+    """Return the sizes that a network needs: the shape of an example, or alphabet and length for tokens."""
     shape = dataset.inputs.shape[1:]
     if dataset.kind != "tokens":
         return {"shape": shape, "outputs": dataset.classes}

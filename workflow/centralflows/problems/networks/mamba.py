@@ -1,4 +1,4 @@
-"""Selective state-space network (Mamba) on sequences of symbols."""
+"""A selective state-space network (Mamba) on sequences of symbols."""
 
 from __future__ import annotations
 
@@ -13,18 +13,19 @@ from .norms import RMSNorm
 
 
 class Mamba(nn.Module):
-    """Embedding, `layers` selective state-space layers with norm and residual connection, a norm, and a small linear head
-    without bias.
+    """An embedding, `layers` selective state-space layers, a norm, and a linear head.
+
+    Each layer has a norm and a residual connection. The head has no bias and small weights.
 
     Args:
         symbols: size of the alphabet.
-        length: tokens of a sequence; any will do.
+        length: tokens of a sequence; it has no effect.
         outputs: output units for a token.
         layers: number of layers.
         width: model dimension.
         state: states of each channel.
         expansion: channels of a layer, in widths.
-        taps: tokens that the convolution of a layer sees.
+        taps: number of tokens in a layer's convolution.
         activation: gelu, silu, relu or tanh, after the convolution and in the gate.
 
     Source: Gu and Dao, arXiv:2312.00752.
@@ -52,7 +53,7 @@ class Mamba(nn.Module):
         nn.init.normal_(self.head.weight, std=0.02)
 
     def forward(self, tokens: Tensor) -> Tensor:
-        """Tokens `[n, length]` to outputs `[n, length, outputs]`."""
+        """Return the outputs `[n, length, outputs]` for tokens `[n, length]`."""
         x = self.embedding(tokens)
         for norm, layer in zip(self.norms, self.layers, strict=False):
             x = x + layer(norm(x))
@@ -75,7 +76,7 @@ class Selective(nn.Module):
         self.leave = nn.Linear(channels, width, bias=False)
         with torch.no_grad():
             self.step.weight.uniform_(-1, 1).mul_(self.rank**-0.5)
-            # softplus of the bias, the typical step, is log-uniform between 1e-3 and 1e-1
+            # softplus of the bias is the typical step, log-uniform between 1e-3 and 1e-1
             typical = 10 ** torch.empty(channels).uniform_(-3, -1)
             self.step.bias.copy_(typical.expm1().log())
 
@@ -88,13 +89,15 @@ class Selective(nn.Module):
 
 
 def causal_convolution(x: Tensor, taps: Tensor) -> Tensor:
-    r"""$y_t = \sum_k w_k x_{t - K + 1 + k}$ for every channel: `[n, length, channels]`, taps `[channels, K]`."""
+    r"""Return $y_t = \sum_k w_k x_{t - K + 1 + k}$ for every channel: `[n, length, channels]`, taps `[channels, K]`."""
     padded = functional.pad(x, (0, 0, taps.shape[1] - 1, 0))
     return sum(padded[:, k : k + x.shape[1]] * tap for k, tap in enumerate(taps.T))
 
 
 def selective_scan(x: Tensor, step: Tensor, rate: Tensor, enter: Tensor, leave: Tensor) -> Tensor:
-    r"""$h_t = e^{\Delta_t A} h_{t-1} + \Delta_t B_t x_t$ and $y_t = C_t \cdot h_t$ for every channel, from $h_0 = 0$.
+    r"""Return the scan $y_t = C_t \cdot h_t$ with $h_t = e^{\Delta_t A} h_{t-1} + \Delta_t B_t x_t$ for every channel.
+
+    The first state is $h_0 = 0$.
 
     Args:
         x, step: input and $\Delta$ `[n, length, channels]`.
@@ -104,8 +107,8 @@ def selective_scan(x: Tensor, step: Tensor, rate: Tensor, enter: Tensor, leave: 
     Returns:
         y `[n, length, channels]`.
     """
-    # Only the recurrence itself goes token by token. (A scan in sums of logarithms would need torch.cumsum, which is not
-    # deterministic on a GPU.)
+    # Only the recurrence itself runs token by token. (A scan in sums of logarithms would need torch.cumsum, which is
+    # not deterministic on a GPU.)
     decay = (step[..., None] * rate).exp()
     drive = (step * x)[..., None] * enter[:, :, None]
     hidden = drive[:, 0]

@@ -1,7 +1,7 @@
-"""Normalisation layers whose third derivatives are right.
+"""Normalisation layers with correct third derivatives.
 
-torch 2.13 returns wrong third derivatives (5 to 70 per cent) for its fused `layer_norm`, `instance_norm` and training-mode
-`batch_norm`; written out in elementary operations they are right. The derivative probe refuses the fused ones.
+torch 2.13 returns wrong third derivatives (5 to 70 per cent) for its fused `layer_norm`, `instance_norm` and
+training-mode `batch_norm`. In elementary operations they are correct. The derivative check rejects the fused ones.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 
 class LayerNorm(nn.Module):
-    """Layer normalisation over the last axis, in elementary operations; parameters as `torch.nn.LayerNorm`."""
+    """Layer normalisation over the last axis in elementary operations, with the parameters of `torch.nn.LayerNorm`."""
 
     def __init__(self, features: int, eps: float = 1e-5):
         super().__init__()
@@ -26,7 +26,8 @@ class LayerNorm(nn.Module):
 
 
 class RMSNorm(nn.Module):
-    """Division by the root mean square over the last axis, in elementary operations; parameters as `torch.nn.RMSNorm`."""
+    """Root-mean-square normalisation over the last axis in elementary operations, parametrised as
+    `torch.nn.RMSNorm`."""
 
     def __init__(self, features: int, eps: float = 1e-5):
         super().__init__()

@@ -1,4 +1,4 @@
-"""Residual network with group norm."""
+"""A residual network with group norm."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from .activations import activation as activation_of
 
 
 class ResNet(nn.Module):
-    """A 3x3 convolution without bias, stages of residual blocks, the mean over pixels, a linear head.
+    """A 3x3 convolution without bias, stages of residual blocks, the mean over pixels, and a linear head.
 
-    Each stage after the first begins with stride 2 and has twice the channels of the one before. A norm has one group for
-    each base channel, so that a group has one channel in the first stage, two in the second, and so on. The head and the
+    Each stage after the first begins with stride 2 and has twice the channels of the stage before. A norm has one group
+    for each base channel, so a group has one channel in the first stage, two in the second, and so on. The head and the
     second norm of every block start at zero.
 
     Args:
@@ -25,7 +25,7 @@ class ResNet(nn.Module):
         activation: gelu, silu, relu or tanh.
 
     Raises:
-        ValueError: an image is too small: nothing would be left to normalise.
+        ValueError: an image is too small, so nothing would remain to normalise.
     """
 
     def __init__(
@@ -61,15 +61,15 @@ class ResNet(nn.Module):
             nn.init.zeros_(start.bias)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Images `[n, *shape]` to outputs `[n, outputs]`."""
-        # The mean by hand: adaptive pooling has no deterministic derivative on a GPU.
+        """Return the outputs `[n, outputs]` for images `[n, *shape]`."""
+        # Adaptive pooling has no deterministic derivative on a GPU, so the mean is explicit.
         return self.head(self.blocks(self.stem(images)).mean((2, 3)))
 
 
 class Block(nn.Module):
-    """Two 3x3 convolutions, each with a norm; added to the block's input, scaled, before the second activation.
+    """Two 3x3 convolutions, each with a norm; added, with a scale, to the block's input before the second activation.
 
-    Where the stride is 2 the input passes through a 3x3 convolution with a norm instead.
+    With stride 2, the input passes through a 3x3 convolution with a norm before the sum.
     """
 
     def __init__(self, inputs: int, channels: int, stride: int, groups: int, scale: float, activation: nn.Module):

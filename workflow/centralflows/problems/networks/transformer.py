@@ -1,4 +1,4 @@
-"""Transformer decoder on sequences of symbols."""
+"""A transformer decoder on sequences of symbols."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from .norms import LayerNorm
 
 
 class Transformer(nn.Module):
-    """Embedding, `layers` decoder layers, linear head that starts at zero.
+    """An embedding, `layers` decoder layers, and a linear head that starts at zero.
 
-    A decoder layer has causal self-attention, attention to the embedded input, and a feed-forward part of four times the
-    width, each with a residual connection and normalised afterwards.
+    A decoder layer has causal self-attention, attention to the embedded input, and a feed-forward part of four times
+    the width. Each has a residual connection and is followed by a norm.
 
     Args:
         symbols: size of the alphabet.
@@ -31,7 +31,7 @@ class Transformer(nn.Module):
         ValueError: the width is not a multiple of twice the heads.
     """
 
-    batched = True  # derivatives along several vectors are faster in one pass, as measured
+    batched = True  # measured: derivatives along several vectors are faster in one pass
 
     def __init__(
         self,
@@ -60,7 +60,7 @@ class Transformer(nn.Module):
         nn.init.zeros_(self.head.bias)
 
     def forward(self, tokens: Tensor) -> Tensor:
-        """Tokens `[n, length]` to outputs `[n, length, outputs]`."""
+        """Return the outputs `[n, length, outputs]` for tokens `[n, length]`."""
         memory = self.embedding(tokens) * self.scale + self.positions
         x = memory
         for layer in self.layers:
@@ -69,6 +69,8 @@ class Transformer(nn.Module):
 
 
 class DecoderLayer(nn.Module):
+    """Self-attention, attention to the embedded input, and a feed-forward part."""
+
     def __init__(self, width: int, heads: int, activation: nn.Module):
         super().__init__()
         self.self_attention, self.cross_attention = Attention(width, heads), Attention(width, heads)
@@ -101,6 +103,6 @@ class Attention(nn.Module):
 
 
 def sine_cosine(length: int, width: int) -> Tensor:
-    """Fixed positions `[length, width]`: sines and cosines of geometrically falling frequency, interleaved."""
+    """Return fixed positions `[length, width]`: sines and cosines of geometrically falling frequency, interleaved."""
     angle = torch.arange(length)[:, None] * 10_000.0 ** (-torch.arange(0, width, 2) / width)
     return torch.stack([angle.sin(), angle.cos()], dim=-1).flatten(1)

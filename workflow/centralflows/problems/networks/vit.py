@@ -1,4 +1,4 @@
-"""Simple vision transformer."""
+"""A simple vision transformer."""
 
 from __future__ import annotations
 
@@ -11,8 +11,10 @@ from .norms import LayerNorm
 
 
 class Vit(nn.Module):
-    """Linear embedding of square patches between two norms, fixed positions, encoder layers, the mean over patches, a
-    norm, and a linear head that starts at zero.
+    """A vision transformer with fixed positions and a linear head that starts at zero.
+
+    It embeds square patches linearly between two norms, adds the positions, and applies the encoder layers. The mean
+    over patches, a norm and the head follow.
 
     Args:
         shape: channels, height, width of an image.
@@ -20,12 +22,12 @@ class Vit(nn.Module):
         patch: side of a patch [pixels].
         width: model dimension, a multiple of 4.
         layers: encoder layers.
-        heads, head_width: attention heads and the dimension of each; together they need not make the width.
+        heads, head_width: attention heads and the dimension of each; their product need not be the width.
         hidden: units between the two linear maps of a feed-forward part.
         activation: gelu, silu, relu or tanh.
 
     Raises:
-        ValueError: patches do not tile the images, or the width has no positions.
+        ValueError: patches do not tile the images, or the width is not a multiple of 4, as positions require.
     """
 
     def __init__(
@@ -58,7 +60,7 @@ class Vit(nn.Module):
         nn.init.zeros_(self.head.bias)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Images `[n, *shape]` to outputs `[n, outputs]`."""
+        """Return the outputs `[n, outputs]` for images `[n, *shape]`."""
         x = self.embedding(patches(images, self.patch)) + self.positions
         for layer in self.layers:
             x = layer(x)
@@ -66,7 +68,7 @@ class Vit(nn.Module):
 
 
 class EncoderLayer(nn.Module):
-    """Attention and feed-forward part, each normalised before and with a residual connection."""
+    """Attention and a feed-forward part, each preceded by a norm and with a residual connection."""
 
     def __init__(self, width: int, heads: int, head_width: int, hidden: int, activation: nn.Module):
         super().__init__()
@@ -89,13 +91,16 @@ class EncoderLayer(nn.Module):
 
 
 def patches(images: Tensor, size: int) -> Tensor:
-    """Images `[n, c, h, w]` as rows of square patches `[n, (h / size) (w / size), size size c]`."""
+    """Return images `[n, c, h, w]` as rows of square patches `[n, (h / size) (w / size), size size c]`."""
     tiles = images.unflatten(3, (-1, size)).unflatten(2, (-1, size))  # n, c, row, y, column, x
     return tiles.permute(0, 2, 4, 3, 5, 1).flatten(3).flatten(1, 2)
 
 
 def sine_cosine_2d(rows: int, columns: int, width: int) -> Tensor:
-    """Fixed positions `[rows columns, width]`: sine and cosine of x, then of y, of geometrically falling frequency."""
+    """Return fixed positions `[rows columns, width]`: sine and cosine of x, then of y.
+
+    Their frequencies fall geometrically.
+    """
     frequency = 10_000.0 ** -torch.linspace(0, 1, width // 4)
     y, x = torch.meshgrid(torch.arange(rows), torch.arange(columns), indexing="ij")
     angles = [coordinate.flatten()[:, None] * frequency for coordinate in (x, y)]

@@ -1,1 +1,1 @@
-"""A finished profile as a Workflow Run RO-Crate: every job as an action, with what it used and made."""
+"""A finished profile as a Workflow Run RO-Crate: every job is an action, with its inputs and outputs."""

@@ -1,4 +1,4 @@
-"""Where things stand in a crate. Its root is `results/<profile>/`, where the stores are; all else is copied below `COPIES`."""
+"""Paths in a crate. Its root is `results/<profile>/`, which has the stores; everything else is copied to `COPIES`."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ _MADE = shutil.ignore_patterns("__pycache__", "*.egg-info")
 
 
 def is_drawn(link: Link) -> bool:
-    """Whether something is a figure, or the page of all figures."""
+    """Return whether a link is a figure, or the page of all figures."""
     return link.name.startswith("figures/")
 
 
 def place(link: Link, output: str, profile: str) -> str:
-    """Path of an output in the crate of its profile."""
+    """Return the path of an output in the crate of its profile."""
     if is_drawn(link):
         return f"{FIGURES}/{output}"
     return (Path(link.name).relative_to("results", profile).parent / output).as_posix()
 
 
 def copy(links: Sequence[Link], root: Path, configfile: Path) -> None:
-    """Copy figures, and the workflow with the configuration that was used, into a crate."""
+    """Copy figures, and the workflow with the configuration in use, into a crate."""
     (root / FIGURES).mkdir(parents=True)
     for link in filter(is_drawn, links):
         for output in link.manifest.outputs:

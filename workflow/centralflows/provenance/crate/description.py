@@ -1,4 +1,4 @@
-"""The metadata of a crate: the profile, the workflow, and the actions of its jobs and of the engine that started them."""
+"""The metadata of a crate: the profile, the workflow, the actions of its jobs, and the engine that started them."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ _PROFILES = {
 }
 _TERMS = {"sha256": "https://w3id.org/ro/terms/workflow-run#sha256"}  # not in the context of RO-Crate 1.1
 _LICENCE = "https://spdx.org/licenses/MIT"
-_RESULTS = ("analysis", "scorecard", "speeds")  # rules whose outputs are what the profile is run for, as figures are
+_RESULTS = ("analysis", "scorecard", "speeds")  # rules whose outputs are results of the profile, like the figures
 
 
 def metadata(profile: str, links: Sequence[Link], configfile: str) -> dict[str, Any]:
-    """The crate's JSON-LD.
+    """Return the crate's JSON-LD.
 
     Args:
-        links: of everything recorded in the profile, intact.
+        links: intact links of all records of the profile.
         configfile: name of the configuration file, of which the crate has a copy.
     """
     crate = ROCrate(version="1.1", gen_preview=False)
@@ -87,7 +87,7 @@ def _workflow(crate: ROCrate, links: Sequence[Link], tools: dict[str, Entity], s
 
 
 def _steps(crate: ROCrate, links: Sequence[Link]) -> tuple[dict[str, Entity], dict[str, Entity]]:
-    """Scripts, and the steps of the workflow that run them, by the scripts' paths."""
+    """Return the scripts, and the steps of the workflow that run them, by path of the script."""
     digests = {script_of(link.made["rule"]): link.made["source_digest"] for link in links}
     tools = {path: entities.script(crate, path, digest) for path, digest in sorted(digests.items())}
     steps = {}
@@ -98,7 +98,7 @@ def _steps(crate: ROCrate, links: Sequence[Link]) -> tuple[dict[str, Entity], di
 
 
 def _jobs(links: Sequence[Link]) -> dict[str, list[Link]]:
-    """The manifests of each job, which may have written several."""
+    """Return the links of each job, which may have written several manifests, by a digest of the job."""
     jobs: dict[str, list[Link]] = {}
     for link in links:
         job = [link.made[key] for key in ("rule", "wildcards", "started")]
@@ -134,7 +134,7 @@ def _job(
 
 
 def _engine(crate: ROCrate, links: Sequence[Link], run: Entity, started: Sequence[tuple[Entity, Entity]]) -> Entity:
-    """Snakemake, which started the jobs."""
+    """Add Snakemake, which started the jobs, and return its action."""
     controls = [
         add(
             crate,

@@ -1,4 +1,4 @@
-"""The things in a crate, as entities: files and stores, scripts, software, cited works."""
+"""Entities of a crate: files and stores, scripts, software, cited works."""
 
 from __future__ import annotations
 
@@ -30,7 +30,10 @@ _FORMATS = {
 
 
 def add(crate: ROCrate, identifier: str, kind: str, **properties: Any) -> Entity:
-    """Add an entity that is no file; one of the same identifier is replaced. Of several values one stands alone."""
+    """Add and return an entity that is not a file.
+
+    It replaces an entity with the same identifier. A list of one value becomes that value.
+    """
     plain = {
         key: value[0] if isinstance(value, list) and len(value) == 1 else value for key, value in properties.items()
     }
@@ -38,14 +41,14 @@ def add(crate: ROCrate, identifier: str, kind: str, **properties: Any) -> Entity
 
 
 def add_file(crate: ROCrate, path: str, **properties: Any) -> Entity:
-    """Add a file of the crate."""
+    """Add a file of the crate and return its entity."""
     if known := _FORMATS.get(Path(path).suffix):
         properties["encodingFormat"] = known
     return crate.add_file(dest_path=path, properties={"name": path, **properties})
 
 
 def output(crate: ROCrate, link: Link, name: str, profile: str) -> Entity:
-    """A store, dataset or figure; datasets say where they come from."""
+    """Add and return a store, dataset or figure; a dataset includes its source."""
     path, about = place(link, name, profile), {}
     if data := link.made.get("dataset"):
         about = {"description": data["description"], "license": data["licence"], "isBasedOn": data["source"]}
@@ -55,33 +58,33 @@ def output(crate: ROCrate, link: Link, name: str, profile: str) -> Entity:
 
 
 def source_file(crate: ROCrate, pin: Mapping[str, str]) -> Entity:
-    """A file that data were made from: one of the workflow's own, or one that stays outside."""
+    """Add and return a file that data were made from: part of the workflow, or outside of the crate."""
     if Path(pin["path"]).parts[0] == "workflow":
         return add_file(crate, f"{SOURCE}/{pin['path']}", sha256=pin["sha256"])
     return add(crate, f"#file-{pin['sha256'][:16]}", "CreativeWork", name=pin["path"], sha256=pin["sha256"])
 
 
 def settings(crate: ROCrate, config: Any) -> Entity:
-    """A resolved configuration."""
+    """Add and return a resolved configuration."""
     value = json.dumps(config, sort_keys=True)
     return add(crate, f"#config-{digest(config)[:16]}", "PropertyValue", name="config", value=value)
 
 
 def script(crate: ROCrate, path: str, digest: str) -> Entity:
-    """A script of the workflow; the version is the digest of its code and of all that it imports."""
+    """Add and return a script of the workflow; its version is the digest of its code and of all code that it imports."""
     entity = add_file(crate, f"{SOURCE}/{path}", version=digest)
     entity._jsonld["@type"] = ["File", "SoftwareSourceCode"]
     return entity
 
 
 def package(crate: ROCrate, name: str, version: str) -> Entity:
-    """An installed package."""
+    """Add and return an installed package."""
     address = f"pkg:pypi/{name}@{version}"  # a package URL, which names no server
     return add(crate, address, "SoftwareApplication", name=name, softwareVersion=version)
 
 
 def citations(crate: ROCrate) -> list[Entity]:
-    """The works that CITATION.cff lists."""
+    """Add and return the works that CITATION.cff lists."""
     cited = yaml.safe_load((REPOSITORY / "CITATION.cff").read_text(encoding="utf-8"))
     return [_work(crate, work) for work in (cited["preferred-citation"], *cited["references"])]
 

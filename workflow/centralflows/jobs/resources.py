@@ -1,4 +1,4 @@
-"""What a trajectory's job needs of a machine, estimated from its settings. Imports no torch.
+"""What a trajectory's job needs of a machine, estimated from its settings.
 
 Calibrated on networks of the paper and on the default profile (docs/cluster.md). An estimate is meant to be kept: a job that is
 given too little is started again, one that asks for too much only starts a little later.
@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from .network_sizes import Size, size
-from .run import RunConfig
+from ..config.run import RunConfig
+from .problem_size import Size, size
 
 
 class Machine(NamedTuple):
@@ -56,12 +56,6 @@ START = 10  # minutes: libraries from a busy file system, the derivative probe
 LONGEST = 24 * 60  # minutes: partitions often end at a day, and a job that is started again goes on from where it was
 
 
-def jobs(run: RunConfig) -> tuple[str, ...]:
-    """What jobs make of a run, in their order: the discrete run, its flows, and speeds where they are asked for."""
-    flows = tuple(process for process in run.processes if process != "discrete")
-    return ("discrete", *flows, *(("speeds",) if run.stationary_every else ()))
-
-
 def minutes(run: RunConfig, process: str, machine: Machine) -> int:
     """Time limit of a process of a run [minutes]: what it takes, with some to spare, up to a day."""
     problem = size(run)
@@ -81,4 +75,4 @@ def _held(run: RunConfig, problem: Size) -> int:
     """Bytes that grow with the problem."""
     single = 2 if run.dtype == "float64" else 1
     vectors = 4 * VECTORS * (run.spectrum.minimum + 1) * problem.p
-    return single * (vectors + BYTES.get(run.model.name, ASSUMED) * problem.slice * problem.products)
+    return single * (vectors + BYTES.get(run.model.name, ASSUMED) * problem.microbatch * problem.products)
