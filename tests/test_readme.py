@@ -13,7 +13,7 @@ from calls import ROOT, environment
 
 README = ROOT / "README.md"
 
-PLANNED = "unit/test_readme.py::test_a_command_of_snakemake_has_a_plan"
+PLANNED = "test_readme.py::test_a_command_of_snakemake_has_a_plan"
 RUN_BY = {
     "workflow/test_workflow.py::test_two_builds_are_byte_identical": [
         "snakemake --cores all",
@@ -40,10 +40,10 @@ RUN_BY = {
     "cluster/conftest.py::python": [
         "python -m pip install --quiet --requirement envs/cluster.in --constraint envs/requirements.lock",
     ],
-    "unit/test_readme.py::test_every_command_is_run_by_a_test": [
+    "test_readme.py::test_every_command_is_run_by_a_test": [
         "python -m pytest",
     ],
-    "unit/test_readme.py::test_the_table_of_what_is_survived_is_written_in_its_place": [
+    "test_readme.py::test_the_table_of_what_is_survived_is_written_in_its_place": [
         "python -m pytest --survival-table",
     ],
     "workflow/test_status.py::test_every_state_is_told": [

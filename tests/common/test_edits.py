@@ -245,6 +245,7 @@ LOADED_BY = {
     "config/processes.py": "the flows of a process, in the settings of its job",
     "figures/__init__.py": "public names, likewise",
     "figures/drawing.py": "the drawing of a figure, likewise",
+    "jobs/problem_size.py": "networks, whose size decides what a job asks of a machine and no number",
     "jobs/trajectories.py": "the start of a run, likewise",
     "optimizers/make_optimizer.py": "an optimizer and its schedule, likewise",
     "problems/data/make_dataset.py": "a dataset, likewise",

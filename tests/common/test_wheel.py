@@ -33,7 +33,9 @@ def installed(tmp_path_factory):
     (wheel,) = folder.glob("*.whl")
     target = folder / "target"
     subprocess.run(
-        [*pip, "install", "--no-deps", "--no-index", "--target", str(target), str(wheel)], check=True, capture_output=True
+        [*pip, "install", "--no-deps", "--no-index", "--target", str(target), str(wheel)],
+        check=True,
+        capture_output=True,
     )
     return target
 

@@ -41,9 +41,9 @@ def trajectory(method: str, substeps: int, steps: int) -> tuple[np.ndarray, np.n
     flow = CentralFlow(DerivativeEvaluator(loss), GradientDescent(0.4), relaxation_time=1 / substeps, held_slack="full")
     tracker, losses, predicted = EigenTracker(tolerance=1e-9), [], []
     for t in range(steps):
-        spectrum = tracker.update(flow.points.at(w), flow.preconditioner(t, w, ()))
+        spectrum = tracker.update(flow.evaluator.at(w), flow.preconditioner(t, w, ()))
         frame = Frame(spectrum.values, spectrum.vectors)
-        losses.append(flow.points.at(w).loss.item())
+        losses.append(flow.evaluator.at(w).loss.item())
         w, _, snapshot, _ = make_integrator(method, substeps).advance(flow, float(t), w, (), frame)
         predicted.append(losses[-1] + (snapshot.oscillation.loss if snapshot.oscillation else 0.0))
     return np.array(losses), np.array(predicted), w.numpy()
@@ -77,7 +77,7 @@ def test_followed_third_derivatives_are_as_accurate_as_fresh_ones(central, propo
     tracker, frame = EigenTracker(tolerance=1e-9), None
     integrator = make_integrator(central.method, central.substeps, proportional=proportional)
     for t in range(SHORT):
-        spectrum = tracker.update(flow.points.at(w), flow.preconditioner(t, w, ()))
+        spectrum = tracker.update(flow.evaluator.at(w), flow.preconditioner(t, w, ()))
         frame = flow.frame(float(t), w, (), spectrum, frame)
         w, *_ = integrator.advance(flow, float(t), w, (), frame)
     error = np.linalg.norm(w.numpy() - trajectory("rk4", 8, SHORT)[2])

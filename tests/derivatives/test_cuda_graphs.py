@@ -26,14 +26,14 @@ class Broken(CudaGraphs):
 
 
 def recorded(objective: Objective, error: Exception) -> tuple[DerivativeEvaluator, Broken]:
-    """DerivativeEvaluator that would use a recording, had they not to give it up."""
+    """DerivativeEvaluator that would use CUDA graphs, and have to give them up."""
     points, broken = DerivativeEvaluator(objective), Broken(error)
 
-    def _recorded(w):
-        points._recording = broken if points._recordable else None
-        return points._recording
+    def _captured(w):
+        points._graphs = broken if points._capturable else None
+        return points._graphs
 
-    points._recorded = _recorded
+    points._captured = _captured
     return points, broken
 
 
@@ -48,7 +48,7 @@ def objective() -> Objective:
 def test_a_recording_that_fails_is_given_up_once_and_for_all(objective, derivative):
     w = objective.initial_weights
     points, broken = recorded(objective, RuntimeError("operation not permitted\nmore"))
-    with pytest.warns(UserWarning, match="without a recording: operation not permitted$"):
+    with pytest.warns(UserWarning, match="without CUDA graphs: operation not permitted$"):
         found = getattr(points, derivative)(w)
     expected = Point(objective, w).gradient
     torch.testing.assert_close(found.gradient if derivative == "at" else found, expected)
@@ -58,7 +58,7 @@ def test_a_recording_that_fails_is_given_up_once_and_for_all(objective, derivati
 
 def test_a_recording_that_needs_too_much_memory_goes_before_slices_are_halved(objective):
     points, _ = recorded(objective, torch.OutOfMemoryError("CUDA out of memory"))
-    with pytest.warns(UserWarning, match="without a recording: memory runs out$"):
+    with pytest.warns(UserWarning, match="without CUDA graphs: out of memory$"):
         points.at(objective.initial_weights)
     assert objective.microbatch_size == len(objective.inputs)
 

@@ -1,4 +1,4 @@
-"""The derivative probe accepts what is right and names what is wrong."""
+"""The derivative check accepts what is right and names what is wrong."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from centralflows import Objective
-from centralflows.derivatives.derivative_check import WrongDerivatives, derivative_errors, check_derivatives
+from centralflows.derivatives.derivative_check import WrongDerivatives, check_derivatives, derivative_errors
 from centralflows.problems.networks.norms import LayerNorm
 
 

@@ -139,7 +139,7 @@ def test_slices_are_halved_apart_and_taken_up_apart(whole):
 
 def test_the_discrete_run_alone_needs_no_span(whole):
     experiment = Experiment(whole, GradientDescent(0.6), 2)
-    assert len(list(experiment.discrete(midpoints=False))) == 2 and "span" not in vars(experiment)
+    assert len(list(experiment.discrete(midpoints=False))) == 2 and "subspace" not in vars(experiment)
 
 
 def test_examples_that_depend_on_others_add_no_direction():

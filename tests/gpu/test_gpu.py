@@ -1,4 +1,4 @@
-"""On a GPU: the same trajectories as on a CPU within rounding, the same bytes twice, slices that fit the memory."""
+"""On a GPU: the same trajectories as on a CPU within rounding, the same bytes twice, microbatches that fit the memory."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def test_replays_are_what_was_recorded_at_any_weights(network):
                 torch.testing.assert_close(getattr(point, name)(u), getattr(exact, name)(u), rtol=1e-9, atol=1e-12)
         torch.testing.assert_close((point.loss, point.gradient), (exact.loss, exact.gradient), rtol=1e-12, atol=1e-15)
         torch.testing.assert_close(points.value_and_gradient(1.2 * other), value_and_gradient(objective, 1.2 * other))
-    assert points._recording is not None
+    assert points._graphs is not None
 
 
 def test_a_replay_does_not_wait_for_the_device():
@@ -132,11 +132,11 @@ def test_what_cannot_be_recorded_is_evaluated_as_usual():
     for device in ("cpu", "cuda"):
         made = Objective(Waiting(), inputs, targets, torch.nn.functional.mse_loss).to(device, torch.float64)
         points = DerivativeEvaluator(made)
-        with nullcontext() if device == "cpu" else pytest.warns(UserWarning, match="without a recording"):
+        with nullcontext() if device == "cpu" else pytest.warns(UserWarning, match="without CUDA graphs"):
             point = points.at(made.initial_weights)
         u = torch.ones(made.p, 2, dtype=torch.float64, device=device)
         found.append([each.cpu() for each in (point.loss, point.gradient, point.hessian_product(u))])
-        assert points._recording is None
+        assert points._graphs is None
     torch.testing.assert_close(*found)
 
 
@@ -159,7 +159,7 @@ def test_slices_are_halved_until_they_fit():
     torch.cuda.empty_cache()
     torch.cuda.set_per_process_memory_fraction(4 * 2**30 / total)
     try:
-        with pytest.warns(UserWarning, match="memory runs out with slices of"):
+        with pytest.warns(UserWarning, match="out of memory with microbatches of"):
             point = DerivativeEvaluator(whole).at(whole.initial_weights)
             u = torch.ones(whole.p, 1, device="cuda") / whole.p**0.5
             third = point.curvature_gradients(u)

@@ -134,16 +134,14 @@ def test_networks_of_the_package_learn_datasets_of_ones_own():
         mistakes(runs(a={"dataset": tokens, "model": transformer}, b={"dataset": points, "model": {"name": "mlp"}}))
         == []
     )
-    with pytest.raises(
-        Unfitting, match=r"'mlp' takes images or points, and the dataset \(random points\) has tokens"
-    ):
+    with pytest.raises(Unfitting, match=r"'mlp' takes images or points, and the dataset \(random points\) has tokens"):
         make_experiment(run(dataset=tokens, model={"name": "mlp"}), make_dataset(run(dataset=tokens).dataset))
 
 
 @pytest.mark.parametrize("name", ["mine:masked", "mine:Masked"])
 @pytest.mark.parametrize("microbatch_size", ["auto", 5])
 def test_a_criterion_keeps_its_options_and_its_weight(name, microbatch_size):
-    """Of 12 labels 7 are masked, so slices of 5 weigh 0, 3 and 2 of 5."""
+    """Of 12 labels 7 are masked, so microbatches of 5 weigh 0, 3 and 2 of 5."""
     settings = run(
         dataset={"name": "mine:points", "masked": 7},
         criterion={"name": name, "scale": 3},
@@ -225,7 +223,7 @@ def test_a_regression_runs(dtype):
         ({"model": {"name": "mine:Net", "layer": "LayerNorm"}}, "model: derivatives of this network are wrong .*LayerNorm"),
         ({"model": {"name": "mine:Net", "layer": "Dropout"}}, "model: two evaluations of the loss .*call its eval"),
         ({"criterion": "mine:total", "dataset": {"name": "mine:points", "regression": True}, "microbatch_size": 4},
-         "model: the loss of 8 examples is .* in slices of 3: .*must average over them"),
+         "model: the loss of 8 examples is .* in microbatches of 3: .*must average over them"),
         ({"outputs": 5}, r"outputs: must be at most the test examples \(4\) \(got 5\)"),
         ({"optimizer": {"name": "mine:Net", "lr": 0.1}}, "optimizer: mine:Net: TypeError: "),
     ],

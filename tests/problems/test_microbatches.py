@@ -1,4 +1,4 @@
-"""An objective in slices: the same loss and derivatives, in less memory."""
+"""An objective in microbatches: the same loss and derivatives, in less memory."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def objective(criterion: str, microbatch_size: int | str = "auto") -> Objective:
             network, inputs[:, 0], torch.randn(N, 3).double(), half_square, microbatch_size=microbatch_size
         )
     labels = torch.randint(-1, 3, (N, 4))
-    labels[5:9] = -1  # whole slices without a label
+    labels[5:9] = -1  # whole microbatches without a label
     return Objective(network, inputs, labels, CRITERIA[criterion], microbatch_size=microbatch_size)
 
 
@@ -181,7 +181,7 @@ def bounded(most: int, microbatch_size: int | str = "auto") -> Objective:
 def test_slices_are_halved_until_memory_suffices():
     made, whole = bounded(8), bounded(40)
     w = made.initial_weights
-    with pytest.warns(UserWarning, match="memory runs out with slices of") as warned:
+    with pytest.warns(UserWarning, match="out of memory with microbatches of") as warned:
         found = value_and_gradient(made, w)
     sizes = [str(warning.message).split()[-1] for warning in warned]
     assert sizes == ["20", "10", "5"] and made.microbatch_size == 5
@@ -201,7 +201,7 @@ def test_memory_may_run_out_at_any_derivative(derivative, monkeypatch):
         return real(self, *arguments)
 
     monkeypatch.setattr(Point, derivative, bounded)
-    with pytest.warns(UserWarning, match="slices of 11 examples; going on with 6"):
+    with pytest.warns(UserWarning, match="microbatches of 11 examples; continuing with 6"):
         found = getattr(point, derivative)(u)
     monkeypatch.undo()
     expected = getattr(DerivativeEvaluator(whole).at(w), derivative)(u)
@@ -211,7 +211,7 @@ def test_memory_may_run_out_at_any_derivative(derivative, monkeypatch):
 def test_slices_that_were_halved_for_the_gradient_are_those_of_the_products():
     made = bounded(5)
     made.set_microbatch_size(40 // 2)
-    with pytest.warns(UserWarning, match="going on with 5"):
+    with pytest.warns(UserWarning, match="continuing with 5"):
         point = DerivativeEvaluator(made).at(made.initial_weights)
         point.hessian_product(torch.ones(made.p, 1))
     assert made.microbatch_size == 5
@@ -219,7 +219,7 @@ def test_slices_that_were_halved_for_the_gradient_are_those_of_the_products():
 
 def test_a_size_that_was_given_stays():
     made = bounded(8, 10)
-    with pytest.raises(OutOfMemory, match="memory runs out with microbatch_size 10; make it smaller"):
+    with pytest.raises(OutOfMemory, match="out of memory with microbatch_size 10; make it smaller"):
         value_and_gradient(made, made.initial_weights)
 
 
@@ -227,7 +227,7 @@ def test_a_single_example_is_the_least():
     made = bounded(0)
     made.set_microbatch_size(2)
     with (
-        pytest.warns(UserWarning, match="slices of 2 examples; going on with 1"),
+        pytest.warns(UserWarning, match="microbatches of 2 examples; continuing with 1"),
         pytest.raises(OutOfMemory, match="a single example"),
     ):
         value_and_gradient(made, made.initial_weights)

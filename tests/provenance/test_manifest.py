@@ -144,7 +144,7 @@ def test_the_identity_of_a_manifest_depends_on_its_record_and_the_digest_does_no
 
 def test_what_is_not_there_cannot_be_recorded(tmp_path):
     (tmp_path / "there").touch()
-    with pytest.raises(FileNotFoundError, match=r"nothing to manifest: \S+/gone$"):
+    with pytest.raises(FileNotFoundError, match=r"no such output: \S+/gone$"):
         write_manifest(tmp_path / "manifest.json", [tmp_path / "there", tmp_path / "gone"], {})
     assert not (tmp_path / "manifest.json").exists()
 

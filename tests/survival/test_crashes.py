@@ -71,12 +71,12 @@ def test_after_a_crash_the_same_command_continues(tmp_path):
     crash(folder, config, at="results/crash/a/.discrete.zarr-*.done")  # published, but Snakemake does not know
     again = (folder / "logs" / "crash" / "a" / "discrete.log").read_text()
     crash(folder, config, at="results/crash/a/.central.zarr-*.partial/progress.json")
-    assert "goes on from step 256" in again
-    assert "goes on from step 256" in (folder / "logs" / "crash" / "a" / "discrete.log").read_text()
+    assert "resumes at step 256" in again
+    assert "resumes at step 256" in (folder / "logs" / "crash" / "a" / "discrete.log").read_text()
     done = snakemake(folder, config=config)
     assert done.returncode == 0, done.stderr
     log = (folder / "logs" / "crash" / "a" / "central.log").read_text()
-    assert "goes on from step" in log and "began this and did not end it" in log
+    assert "resumes at step" in log and "started this job and did not finish it" in log
     for part in ("results", "figures"):
         assert files(folder / part) == files(tmp_path / "unbroken" / part)
     assert not list((folder / "results" / "crash" / "a").glob(".*.zarr*"))

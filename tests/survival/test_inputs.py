@@ -164,7 +164,7 @@ def test_a_file_of_somebody_else_is_checked_without_running_it(tmp_path, capsys)
         yaml.safe_dump(RAW | {"runs": RAW["runs"] | {"own": RAW["runs"]["mlp"] | {"model": {"name": "os:system"}}}})
     )
     assert main(["check", str(file)]) == 0
-    assert capsys.readouterr().out.endswith("It runs code of yours: os:system\n")
+    assert capsys.readouterr().out.endswith("It runs your own code: os:system\n")
 
 
 # -- data ---------------------------------------------------------------------------------------------------------

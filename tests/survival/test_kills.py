@@ -142,7 +142,7 @@ def test_damage_to_what_was_committed_is_found(experiment, unbroken, interrupted
         file.write_bytes(content)
         (folder / "log").write_text("")
         stage = checkpoint_folder.CheckpointFolder(folder / "central.zarr", {"config": "central"}, victims.KINDS)
-        with pytest.warns(UserWarning, match="damaged, so the run begins anew"), stage:
+        with pytest.warns(UserWarning, match="damaged, so the run starts again"), stage:
             assert stage.content is None and stage.resumed == 0
         survived("resume")
 
@@ -156,6 +156,6 @@ def test_another_configuration_is_not_taken_up(experiment, interrupted):
         assert stage.content is None and stage.folder != partial
     log.close()
     assert (
-        f"not taken up, as it is of another configuration or source: {partial}" in (folder / "another.log").read_text()
+        f"ignored, as it belongs to another configuration or source: {partial}" in (folder / "another.log").read_text()
     )
     assert partial.is_dir()

@@ -265,7 +265,7 @@ def test_software_code_and_configuration_of_today_are_notes(part, capsys, monkey
     assert sorted(record_differences.since(made, lambda _: config)) == [
         "code: workflow/centralflows/discrete.py was edited",
         f"config: run.steps was 90, is 91 in {where}",
-        "software: envs/requirements.lock is another one",
+        "software: envs/requirements.lock differs",
         f"software: torch was {made['software']['torch']}, is 9.9",
     ]
     figure = read_manifest(part / "figures/smoke/gd-eos.manifest.json").made

@@ -103,7 +103,7 @@ def test_every_state_is_told(killed, config, capsys):
 
     assert main(["status", "--configfile", str(config), "--results", str(folder / "results")]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert re.fullmatch(rf"long +discrete +interrupted +at step {committed} of 100000: goes on from there", lines[0])
+    assert re.fullmatch(rf"long +discrete +interrupted +at step {committed} of 100000: resumes there", lines[0])
     assert re.fullmatch(r"short +discrete +done +40 steps", lines[2])
     assert lines[-1] == "5 trajectories: 1 done, 1 interrupted, 1 failed, 2 waiting"
 
@@ -114,7 +114,7 @@ def test_what_was_kept_under_other_settings_is_not_gone_on_with(killed, config, 
     now = told(capsys, killed[0], changed)
     assert now["short", "discrete"]["state"] == "done" and now["short", "discrete"]["note"] == "of other settings"
     assert now["long", "discrete"]["step"] == 0
-    assert now["long", "discrete"]["note"].endswith("is of other settings or code; begins anew")
+    assert now["long", "discrete"]["note"].endswith("is of other settings or code; starts again")
 
 
 def test_damage_to_what_was_kept_is_found(killed, config, capsys, monkeypatch, survived):

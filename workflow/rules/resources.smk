@@ -51,5 +51,7 @@ def is_short(name):
     Otherwise a group could wait for a job outside of it that waits for the group.
     """
     run = CONFIG.runs[name]
-    needed = sum(resources.minutes(run, p, MACHINE) for p in job_settings.trajectory_jobs(run))
+    needed = sum(
+        resources.minutes(run, p, MACHINE) for p in job_settings.trajectory_jobs(run)
+    )
     return needed <= 90 and (run.start is None or is_short(run.start.run))

@@ -131,7 +131,7 @@ def test_relu_is_warned_of_and_can_be_run(name):
     check_derivatives(made, made.initial_weights)
     smooth = objective(name, activation="gelu")
     w = away(made.initial_weights)
-    assert not torch.equal(made(w), smooth(w))  # the probe has not changed the network
+    assert not torch.equal(made(w), smooth(w))  # the derivative check has not changed the network
 
 
 def test_an_unknown_activation_is_named():

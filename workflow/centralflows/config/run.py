@@ -73,8 +73,8 @@ class RunConfig(Strict):
     stop_at_loss: Positive | None = None
     """each process ends after the first step whose loss is at most this"""
     on_divergence: Literal["fail", "truncate"] = "fail"
-    """if values are no longer finite: fail: the job fails, and the finite part is kept beside its output; truncate: the
-    trajectory ends there, and figures and scorecard say so"""
+    """if values are no longer finite, either the job fails, and the finite part is kept beside its output (fail), or
+    the trajectory ends there, and figures and scorecard say so (truncate)"""
     processes: Annotated[tuple[Process, ...], Field(strict=False)] = ("discrete", "stable", "central")
     """what to run; the discrete run (with its midpoints) comes first and is always needed"""
     seed: Natural = 0

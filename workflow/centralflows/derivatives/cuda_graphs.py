@@ -1,8 +1,9 @@
-"""Derivatives on a GPU as recorded queues of kernels (CUDA graphs).
+"""Derivatives on a GPU, captured as CUDA graphs.
 
-A network of many small operations keeps a GPU waiting: the host takes longer to launch a kernel than the kernel runs. So
-each derivative is launched once while it is recorded, and only replayed from then on, on the same memory. What is recorded
-are the calls of an ordinary `Point`, so that a replay runs the same kernels and returns the same bytes.
+A network of many small operations keeps a GPU waiting, because the host takes longer to launch a kernel than the kernel
+runs. Each derivative is therefore launched once, during its capture, and only replayed from then on, in the same
+memory. The captured calls are those of an ordinary `Point`, so a replay runs the same kernels and returns the same
+bytes.
 """
 
 from __future__ import annotations
@@ -22,16 +23,16 @@ from .point import Function, Point, evaluated
 
 
 class NotCapturable(RuntimeError):
-    """A replay does not return what was recorded: the function does not depend on the weights alone."""
+    """A replay does not return the captured result, so the function does not depend on the weights alone."""
 
 
 class Replay(NamedTuple):
-    """A recorded call.
+    """A captured call.
 
     Attributes:
-        graph: its kernels.
-        given: where it reads its argument.
-        found: where it leaves its results.
+        graph: the CUDA graph with its kernels.
+        given: memory from which it reads its argument.
+        found: memory in which it leaves its results.
     """
 
     graph: torch.cuda.CUDAGraph
@@ -39,27 +40,28 @@ class Replay(NamedTuple):
     found: tuple[Tensor, ...]
 
     def __call__(self, argument: Tensor) -> tuple[Tensor, ...]:
-        # Not `given.copy_`: graphs that were saved for a later backward pass would take its contents for lost.
+        # Not `given.copy_`: autograd graphs saved for a later backward pass would then count its contents as changed.
         self.given.data.copy_(argument)
         self.graph.replay()
         return self.found
 
 
 class CudaGraphs:
-    """All derivatives of a function on a GPU, each recorded when it is asked for first.
+    """All derivatives of a function on a GPU, each captured when it is first needed.
 
-    There is one point in its memory, that of the weights loaded last.
+    Its memory holds one point, that of the weights loaded last.
 
     Raises:
-        NotCapturable: see there; other errors of torch where the host waits for a result in the middle of a derivative.
+        NotCapturable: a replay does not return the captured result. Other errors of torch: the host waits for a result
+            within a derivative.
     """
 
     def __init__(self, function: Function):
         self._function = function
         self._stream, self._pool = torch.cuda.Stream(), torch.cuda.graph_pool_handle()
         self._replays: dict[tuple[str, int], Replay] = {}
-        self._point: Point | None = None  # that of the memory
-        self._loaded: Tensor | None = None  # weights there
+        self._point: Point | None = None  # the point in its memory
+        self._loaded: Tensor | None = None  # the weights of that point
 
     def value_and_gradient(self, w: Float[Tensor, " p"]) -> tuple[Float[Tensor, ""], Float[Tensor, " p"]]:
         count(gradients=1)
@@ -68,18 +70,19 @@ class CudaGraphs:
         return loss.clone(), gradient.clone()
 
     def load(self, w: Float[Tensor, " p"]) -> tuple[Float[Tensor, ""], Float[Tensor, " p"]]:
-        """Make its point that of these weights, and return loss and gradient."""
+        """Load the point of these weights into its memory, and return loss and gradient."""
         replay = self._replay("point", w, self._began)
         loss, gradient = replay(w) if self._loaded is not w else replay.found
         self._loaded = w
         return loss, gradient
 
     def _began(self, given: Tensor) -> tuple[Tensor, Tensor]:
+        """Return loss and gradient of a new point, which becomes the one in memory."""
         self._point = Point(self._function, given)
         return self._point.loss, self._point.gradient
 
     def derivative(self, name: str, w: Float[Tensor, " p"], vectors: Float[Tensor, "p m"]) -> Float[Tensor, "p c"]:
-        """A derivative at weights, by the name of the method of `Point` that returns it."""
+        """Return a derivative at weights, by the name of the method of `Point` that returns it."""
         self.load(w)
         replay = self._replay(name, vectors.T, lambda given: (getattr(self._point, name)(given.T),))
         return replay(vectors.T)[0].clone()
@@ -91,15 +94,16 @@ class CudaGraphs:
     def _replay(self, name: str, argument: Tensor, work: Callable[[Tensor], tuple[Tensor, ...]]) -> Replay:
         key = name, argument.shape[0] if argument.ndim > 1 else 1
         if key not in self._replays:
-            self._replays[key] = self._recorded(argument, work)
+            self._replays[key] = self._captured(argument, work)
         return self._replays[key]
 
-    def _recorded(self, argument: Tensor, work: Callable[[Tensor], tuple[Tensor, ...]]) -> Replay:
+    def _captured(self, argument: Tensor, work: Callable[[Tensor], tuple[Tensor, ...]]) -> Replay:
         given = argument.detach().clone(memory_format=torch.contiguous_format)
         current = torch.cuda.current_stream()
         self._stream.wait_stream(current)
-        # On the stream of the recording, where graphs are gone back through: once as usual, so that libraries are set up and
-        # modules keep what they keep, and once to see that the host does not wait, as that would break a recording off.
+        # Two runs come before the capture, on its stream, where backward passes run as well. The first lets libraries
+        # and modules initialise their state. The second checks that the host does not wait, which would break off the
+        # capture.
         with torch.cuda.stream(self._stream):
             expected = [result.clone() for result in work(given)]
             with _no_waiting():
@@ -110,20 +114,20 @@ class CudaGraphs:
             with _no_collection(), torch.cuda.graph(graph, pool=self._pool, stream=self._stream):
                 found = work(given)
         finally:
-            torch.cuda.set_stream(current)  # which torch does not after an error
+            torch.cuda.set_stream(current)  # torch does not restore it after an error
         replay = Replay(graph, given, found)
         for result, before in zip(replay(argument), expected, strict=True):
             if not (result - before).norm() <= 1e-3 * before.norm():
-                raise NotCapturable("a replay does not return what was recorded")
+                raise NotCapturable("a replay does not return what was captured")
         return replay
 
 
 @contextmanager
 def _no_waiting() -> Iterator[None]:
-    """Where the host would wait for a result, an error is raised instead."""
+    """Raise an error if the host would wait for a result within this block."""
     mode = torch.cuda.get_sync_debug_mode()
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # it is said to miss some
+        warnings.simplefilter("ignore")  # the warning that the mode may miss some cases
         torch.cuda.set_sync_debug_mode("error")
     try:
         yield
@@ -133,7 +137,10 @@ def _no_waiting() -> Iterator[None]:
 
 @contextmanager
 def _no_collection() -> Iterator[None]:
-    """Without the garbage collector: a recording that it frees while another is made would break that one."""
+    """Disable the garbage collector in this block.
+
+    Freeing a CUDA graph during the capture of another one would break that capture.
+    """
     enabled = gc.isenabled()
     gc.disable()
     try:
@@ -144,26 +151,26 @@ def _no_collection() -> Iterator[None]:
 
 
 class CudaGraphPoint(Point):
-    """A point whose derivatives are replayed."""
+    """A point whose derivatives are replayed from CUDA graphs."""
 
-    def __init__(self, recording: CudaGraphs, w: Float[Tensor, " p"]):
+    def __init__(self, graphs: CudaGraphs, w: Float[Tensor, " p"]):
         count(graphs=1)
-        self.w, self._recording = w.detach(), recording
-        loss, gradient = recording.load(self.w)
-        self.loss, self.gradient, self.batched = loss.clone(), gradient.clone(), recording.batched
+        self.w, self._graphs = w.detach(), graphs
+        loss, gradient = graphs.load(self.w)
+        self.loss, self.gradient, self.batched = loss.clone(), gradient.clone(), graphs.batched
 
     def hessian_product(self, vectors):
         count(products=vectors.shape[1])
-        # A recording for every number of vectors pays off where they take one pass.
+        # A CUDA graph for each number of vectors pays off only if the vectors take one pass.
         parts = [vectors] if self.batched else vectors.split(1, dim=1)
-        found = [self._recording.derivative("hessian_product", self.w, part) for part in parts]
+        found = [self._graphs.derivative("hessian_product", self.w, part) for part in parts]
         return torch.cat([part.T for part in found]).T
 
     def product_graphs(self, vectors):
-        """The columns of $H U$, without graphs: `curvature_gradients` has them in its recording."""
+        """Return the columns of $H U$ without graphs; `curvature_gradients` has them in its CUDA graph."""
         return tuple(self.hessian_product(vectors).T)
 
     def curvature_gradients(self, vectors, products=None):
         k = vectors.shape[1]
         count(third=k * (k + 1) // 2, product_graphs=k)
-        return self._recording.derivative("curvature_gradients", self.w, vectors)
+        return self._graphs.derivative("curvature_gradients", self.w, vectors)

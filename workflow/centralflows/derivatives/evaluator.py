@@ -28,7 +28,7 @@ class DerivativeEvaluator:
     def __init__(self, objective: Function):
         self.objective = objective
         self._adapts = hasattr(objective, "halve_microbatches")
-        self._recordable, self._recording = self._adapts, None
+        self._capturable, self._graphs = self._adapts, None
         self._last: Point | None = None
 
     def at(self, w: Float[Tensor, " p"]) -> Point:
@@ -48,19 +48,19 @@ class DerivativeEvaluator:
         return self.fitted(lambda: self._evaluated(w))
 
     def _evaluated(self, w: Tensor) -> tuple[Tensor, Tensor]:
-        recording = self._recorded(w)
-        return recording.value_and_gradient(w) if recording else value_and_gradient(self.objective, w)
+        graphs = self._captured(w)
+        return graphs.value_and_gradient(w) if graphs else value_and_gradient(self.objective, w)
 
     @property
     def layout(self) -> tuple[int, bool]:
         """The layout that a point is made for: the microbatch size, and whether it uses CUDA graphs."""
-        return self.objective.microbatch_size, self._recording is not None
+        return self.objective.microbatch_size, self._graphs is not None
 
     def made(self, w: Float[Tensor, " p"]) -> Point:
         """Return a new point for the present layout."""
-        recording = self._recorded(w)
-        if recording:
-            return CudaGraphPoint(recording, w)
+        graphs = self._captured(w)
+        if graphs:
+            return CudaGraphPoint(graphs, w)
         return MicrobatchedPoint(self.objective, w) if len(parts_of(self.objective)) > 1 else Point(self.objective, w)
 
     def fitted(self, derivative: Callable[[], T]) -> T:
@@ -70,23 +70,23 @@ class DerivativeEvaluator:
                 return derivative()
             except RuntimeError as error:
                 full = ran_out_of_memory(error)
-                if isinstance(error, UserError) or not (self._recording or (full and self._adapts)):
+                if isinstance(error, UserError) or not (self._graphs or (full and self._adapts)):
                     raise
-                reason = "memory runs out" if full else str(error).splitlines()[0]
+                reason = "out of memory" if full else str(error).splitlines()[0]
             # Outside the `except` block the frames of the attempt are gone, and with them all autograd graphs except
             # the caller's.
-            if not self._recording:
+            if not self._graphs:
                 self.objective.halve_microbatches()
                 continue
-            self._recordable, self._recording = False, None
-            warnings.warn(f"derivatives are evaluated without a recording: {reason}", stacklevel=2)
+            self._capturable, self._graphs = False, None
+            warnings.warn(f"derivatives are evaluated without CUDA graphs: {reason}", stacklevel=2)
 
-    def _recorded(self, w: Tensor) -> CudaGraphs | None:
-        if not self._recordable or not w.is_cuda or len(parts_of(self.objective)) > 1:
-            self._recording = None
-        elif self._recording is None:
-            self._recording = CudaGraphs(self.objective)
-        return self._recording
+    def _captured(self, w: Tensor) -> CudaGraphs | None:
+        if not self._capturable or not w.is_cuda or len(parts_of(self.objective)) > 1:
+            self._graphs = None
+        elif self._graphs is None:
+            self._graphs = CudaGraphs(self.objective)
+        return self._graphs
 
 
 class AdaptivePoint(Point):

@@ -34,5 +34,5 @@ def prepare(device: str, threads: int) -> torch.device:
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     if device == "cuda" and not torch.cuda.is_available():
-        raise NoDevice("device 'cuda' was asked for, but torch finds no GPU; set `device: cpu` or `device: auto`")
+        raise NoDevice("device 'cuda' was requested, but torch finds no GPU; set `device: cpu` or `device: auto`")
     return torch.device(device)

@@ -1,6 +1,6 @@
-"""What a trajectory job has committed, as it lies in its staging folder: read, and held against its digests.
+"""Reads the checkpoint of a trajectory job in its staging folder, and verifies its digests.
 
-Imports no torch, so that commands may look at work in progress.
+Imports no torch, so that commands can inspect running jobs.
 """
 
 from __future__ import annotations
@@ -15,21 +15,21 @@ from typing import Any, NamedTuple
 from ..common.hashing import digest, sha256
 
 PROGRESS = "progress.json"
-DONE = ".done"  # suffix of a staging folder whose outputs are there
+DONE = ".done"  # suffix of a staging folder whose outputs are complete
 
 
 class Damaged(ValueError):
-    """Something in a staging folder is not what was committed."""
+    """A staging folder that differs from its checkpoint."""
 
 
 class Checkpoint(NamedTuple):
-    """What `progress.json` says.
+    """The content of `progress.json`.
 
     Attributes:
-        step: steps that are done.
-        content: what to go on from, its arrays apart.
-        arrays: the file of these, named by its sha256.
-        files: sha256 of all others that count, by path.
+        step: number of finished steps.
+        content: state to resume from, without its arrays.
+        arrays: file with these arrays, named by its sha256.
+        files: sha256 of all other files of the checkpoint, by path.
     """
 
     step: int
@@ -38,52 +38,52 @@ class Checkpoint(NamedTuple):
     files: dict[str, str]
 
     def text(self) -> bytes:
-        """What is written of it."""
+        """Return the bytes of `progress.json`."""
         progress = self._asdict()
         return json.dumps({"digest": digest(progress), "progress": progress}).encode()
 
     def findings(self, folder: Path) -> list[str]:
-        """How a folder differs from what was committed in it; files that were not are no finding."""
+        """Return the differences between a folder and its checkpoint; files outside of the checkpoint are ignored."""
         expected = self.files | {self.arrays: self.arrays.removeprefix("content-").removesuffix(".npz")}
         missing = {path for path in expected if not (folder / path).is_file()}
         changed = {path for path in expected.keys() - missing if sha256(folder / path) != expected[path]}
         return sorted([f"{path}: missing" for path in missing] + [f"{path}: changed" for path in changed])
 
 
-def read_commit(folder: Path) -> Checkpoint | None:
-    """What was committed in a folder, None if nothing was yet.
+def read_checkpoint(folder: Path) -> Checkpoint | None:
+    """Return the checkpoint in a folder, or None if there is none yet.
 
     Raises:
-        Damaged: what says so is not, byte for byte, what was written.
+        Damaged: `progress.json` is not byte for byte as it was written.
     """
     try:
         data = (folder / PROGRESS).read_bytes()
     except FileNotFoundError:
         return None
     try:
-        commit = Checkpoint(**json.loads(data)["progress"])
-        whole = commit.text() == data
+        checkpoint = Checkpoint(**json.loads(data)["progress"])
+        whole = checkpoint.text() == data
     except (ValueError, KeyError, TypeError) as error:
         raise Damaged(f"{PROGRESS}: changed ({error})") from None
     if not whole:
         raise Damaged(f"{PROGRESS}: changed")
-    return commit
+    return checkpoint
 
 
 def findings(folder: Path) -> list[str]:
-    """Everything in a staging folder that is not as it was committed."""
+    """Return all differences between a staging folder and its checkpoint."""
     try:
-        commit = read_commit(folder)
+        checkpoint = read_checkpoint(folder)
     except Damaged as error:
         return [str(error)]
-    return commit.findings(folder) if commit else []
+    return checkpoint.findings(folder) if checkpoint else []
 
 
 def forget(output: Path) -> None:
-    """Remove what an output was made in, now that Snakemake knows that it is there."""
+    """Remove the staging folder of an output that Snakemake knows to be complete."""
     for folder in output.parent.glob(f".{output.name}-*{DONE}"):
-        gone = folder.with_suffix(".gone")  # half removed, it would look damaged
-        with suppress(FileNotFoundError):  # others may do the same
+        gone = folder.with_suffix(".gone")  # a half-removed folder would look damaged
+        with suppress(FileNotFoundError):  # another process may have renamed it
             os.rename(folder, gone)
     for gone in output.parent.glob(f".{output.name}-*.gone"):
         shutil.rmtree(gone, ignore_errors=True)

@@ -17,7 +17,7 @@ from .job import Job
 
 
 def compare_preconditioners(job: Job) -> None:
-    """Compare preconditioners at every `stationary_every` steps of the central flow; store what is found."""
+    """Compare preconditioners every `stationary_every` steps of the central flow, and store the results."""
     config = TrajectoryConfig.model_validate(job.config)
     device = prepare(job.device, config.threads)
     experiment = make_experiment(config.run, dataset.load(job.input("dataset")), device)

@@ -1,4 +1,4 @@
-"""Being told to stop: SIGTERM from a scheduler, SIGINT from a user."""
+"""Handling of the signals that stop a process: SIGTERM from a scheduler, SIGINT from a user."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from types import FrameType
 
 
 class Interrupted(BaseException):
-    """The process was told to stop. No `Exception`, so that nothing on the way takes it for an error."""
+    """A signal to stop. It is not an `Exception`, so that no handler takes it for an error."""
 
     def __init__(self, number: int):
         super().__init__(f"stopped by {signal.Signals(number).name}")
@@ -17,7 +17,7 @@ class Interrupted(BaseException):
 
 
 class Interruption:
-    """A context in which SIGTERM and SIGINT raise `Interrupted` at once, in a `whole` block only at its end."""
+    """A context in which SIGTERM and SIGINT raise `Interrupted`: at once, or at the end of a `whole` block."""
 
     def __init__(self):
         self._whole, self._number = False, None
@@ -32,7 +32,7 @@ class Interruption:
 
     @contextmanager
     def whole(self) -> Iterator[None]:
-        """A block that is done whole or not at all."""
+        """Hold a context that a signal interrupts only at its end."""
         self._whole = True
         try:
             yield
@@ -45,5 +45,5 @@ class Interruption:
         if self._whole:
             self._number = number
             return
-        self._whole = True  # what follows is the way out: a second signal does not cut it short
+        self._whole = True  # a second signal must not interrupt the cleanup that follows
         raise Interrupted(number)

@@ -1,6 +1,6 @@
-"""What every Snakemake job of this workflow does around its work: log, verify, manifest, and fail with one message.
+"""The frame of every Snakemake job of this workflow: log, lock, verified inputs, manifest, and errors as one message.
 
-Imports no torch, so that jobs which only read stores start quickly.
+Imports no torch, so that jobs that only read stores start quickly.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ REFERENCE = (
 
 
 class CodeChanged(UserError):
-    """The code is no longer what Snakemake planned the job with, and its record would be wrong."""
+    """Code that was edited after Snakemake planned the job, whose record would be wrong."""
 
 
 class Job:
@@ -64,7 +64,7 @@ class Job:
 
     @property
     def wildcards(self) -> dict[str, str]:
-        """What tells it from other jobs of its rule."""
+        """The wildcards that distinguish the job from others of its rule."""
         return dict(self._snakemake.wildcards.items())
 
     @property
@@ -73,10 +73,10 @@ class Job:
         return self._snakemake.config.get("device", "auto")
 
     def input(self, name: str) -> Path:
-        """Path of a recorded input, verified against its manifest.
+        """Return the path of a recorded input, verified against its manifest.
 
         Raises:
-            ManifestError: it is not what its manifest says.
+            ManifestError: the input is not what its manifest says.
         """
         path = Path(self._snakemake.input[name])
         found = verify_manifest(manifest_path(path))
@@ -85,7 +85,7 @@ class Job:
         return path
 
     def file(self, name: str) -> Path:
-        """Path of an input that no job has recorded; the record keeps its digest."""
+        """Return the path of an input without a manifest; the record keeps its digest."""
         path = Path(self._snakemake.input[name])
         self._files[name] = {"path": portable(path), "sha256": sha256(path)}
         return path
@@ -94,7 +94,7 @@ class Job:
         return Path(self._snakemake.output[name])
 
     def attrs(self) -> dict[str, Any]:
-        """What identifies a store, for its attributes: deterministic, so that the same run has the same bytes."""
+        """Return the attributes that identify a store; they are deterministic, so that equal runs have equal bytes."""
         return {
             "config": canonical(self.config),
             "source_digest": self._snakemake.params.source,
@@ -104,7 +104,7 @@ class Job:
 
     @property
     def identifier(self) -> str:
-        """What identifies a figure, for its metadata."""
+        """The identifier of a figure, for its metadata."""
         return identifier(self.config, self._snakemake.params.source, self._digests)
 
     @property
@@ -112,9 +112,9 @@ class Job:
         return {name: pin["digest"] for name, pin in self._inputs.items()}
 
     def record(self, name: str, *outputs: str, **more: Any) -> None:
-        """Write the manifest called `name`, of the named outputs, with the record of how they were made.
+        """Write the manifest called `name` of the named outputs, with the record of how they were made.
 
-        What is not deterministic (time, machine, commit) stands in this record only.
+        Everything that is not deterministic (time, machine, commit) is in this record only.
         """
         write_manifest(
             self.output(name),
@@ -137,7 +137,7 @@ class Job:
 
 
 def _shown_in(log: TextIO) -> Callable[..., None]:
-    """Warnings in one line, in the log and on stderr."""
+    """Return a function that shows a warning as one line, in the log and on stderr."""
 
     def show(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
         for stream in (log, sys.stderr):
@@ -148,7 +148,7 @@ def _shown_in(log: TextIO) -> Callable[..., None]:
 
 @contextmanager
 def _locked(output: Path) -> Iterator[Lock]:
-    """The lock of a job. One that is refused leaves the log alone, which is that of the other."""
+    """Hold the lock of a job; if it is refused, exit without opening the log, which belongs to the other job."""
     with ExitStack() as stack:
         try:
             lock = stack.enter_context(Lock(output))
@@ -160,14 +160,16 @@ def _locked(output: Path) -> Iterator[Lock]:
 
 @contextmanager
 def job(snakemake: Any) -> Iterator[Job]:
-    """Runs a script's body as a job, the only one at its outputs: an expected failure becomes one message, in the log and on
-    stderr, and status 1."""
+    """Hold a context that runs a script's body as a job, the only writer of its outputs.
+
+    An expected error becomes one message, in the log and on stderr, and exit status 1.
+    """
     with _locked(Path(snakemake.output[0])) as lock, open(snakemake.log[0], "w", buffering=1) as log:
         try:
             with warnings.catch_warnings():
                 warnings.showwarning = _shown_in(log)
                 if lock.left:
-                    print(f"{named(lock.left)} began this and did not end it", file=log)
+                    print(f"{named(lock.left)} started this job and did not finish it", file=log)
                 yield Job(snakemake, log)
         except Interrupted as interrupted:
             for stream in (log, sys.stderr):

@@ -1,4 +1,4 @@
-"""Nested named tuples of tensors as plain arrays and JSON, and back, to the last bit and in the same layout."""
+"""Converts nested named tuples of tensors to arrays and JSON, and back, to the last bit and in the same layout."""
 
 from __future__ import annotations
 
@@ -12,9 +12,12 @@ from torch import Tensor
 
 
 def packed(tree: Any, arrays: list[ndarray]) -> Any:
-    """The JSON of a tree of (named) tuples, mappings, tensors, arrays, numbers, text and None; its arrays are appended."""
+    """Return the JSON of a tree, and append its arrays to `arrays`.
+
+    The tree consists of (named) tuples, mappings, tensors, arrays, numbers, text and None.
+    """
     if isinstance(tree, Tensor):
-        # Sums are rounded differently along rows than along columns, so the layout is kept.
+        # Sums along rows and along columns round differently, so the layout is kept.
         by_columns = tree.ndim == 2 and not tree.is_contiguous() and tree.T.is_contiguous()
         arrays.append((tree.T if by_columns else tree).detach().contiguous().cpu().numpy())
         return {"tensor": len(arrays) - 1, "by_columns": by_columns, "device": tree.device.type}
@@ -31,20 +34,20 @@ def packed(tree: Any, arrays: list[ndarray]) -> Any:
 
 
 def unpacked(packing: Any, arrays: Callable[[int], ndarray], kinds: Iterable[type]) -> Any:
-    """The tree of a JSON.
+    """Return the tree that a JSON describes.
 
     Args:
-        arrays: by number.
-        kinds: the named tuples that may be in it.
+        arrays: returns the array with a number.
+        kinds: types of named tuples that the tree may contain.
 
     Raises:
-        KeyError: it is none, or names another kind.
+        KeyError: the JSON is not that of a tree, or names another type.
     """
     by_name: dict[str, Any] = {kind.__name__: kind._make for kind in kinds} | {"tuple": tuple}
 
     def unpack(node: Any) -> Any:
         if "tensor" in node:
-            tensor = torch.from_numpy(arrays(node["tensor"])).clone().to(node["device"])  # in memory aligned by torch
+            tensor = torch.from_numpy(arrays(node["tensor"])).clone().to(node["device"])  # torch aligns the copy
             return tensor.T if node["by_columns"] else tensor
         if "array" in node:
             return np.array(arrays(node["array"]))

@@ -1,6 +1,6 @@
-"""Builds the parts that a user brings, and tries them on a few examples, before any job starts.
+"""Builds the user-defined parts of runs, and tries them on a few examples, before any job starts.
 
-A mistake in them would otherwise show hours later, on another machine, as a traceback.
+Otherwise a mistake in them would appear hours later, on another machine, as a traceback.
 """
 
 from __future__ import annotations
@@ -30,18 +30,18 @@ T = TypeVar("T")
 
 
 class Unusable(UserError):
-    """A part does not do what the others need of it."""
+    """A part that does not do what the others need."""
 
 
 def mistakes(runs: Mapping[str, RunConfig]) -> list[str]:
-    """What is wrong with the parts of runs that their users bring, as `key: message`.
+    """Return the mistakes in the user-defined parts of runs, as `key: message`.
 
-    Every dataset of a user's own is made once, whole; of the others a few examples are enough.
+    Every user-defined dataset is made once, in full; of the others a few examples are enough.
     """
     found: dict[str, list[str]] = {}
     datasets: dict[str, Dataset | Exception] = {}
     threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # few examples are fastest so
+    torch.set_num_threads(1)  # fastest with few examples
     try:
         for name, run in runs.items():
             for key, message in _Trial(run, datasets).failures.items():
@@ -52,17 +52,17 @@ def mistakes(runs: Mapping[str, RunConfig]) -> list[str]:
 
 
 def _line(names: list[str], message: str) -> str:
-    """The same mistake is said once, however many runs share it."""
+    """Return one line for a mistake, with the first run that has it and the number of other runs."""
     key, _, said = message.partition(": ")
     more = f" (and of {len(names) - 1} more)" if len(names) > 1 else ""
     return f"runs.{names[0]}.{key}{more}: " + said.replace("\n", "\n  ")
 
 
 class _Trial:
-    """One run tried out.
+    """A trial of one run.
 
     Attributes:
-        failures: what is wrong, by key of the run.
+        failures: the mistakes, by key of the run.
     """
 
     def __init__(self, run: RunConfig, datasets: dict[str, Dataset | Exception]):
@@ -73,11 +73,11 @@ class _Trial:
             self._tried("optimizer", lambda: optimizer_contract.check(make_optimizer(run.optimizer)))
         if run.plugins.keys() - {"optimizer"}:
             with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # the jobs will say it
+                warnings.simplefilter("ignore")  # the jobs will show the warnings
                 self._learning(run, datasets)
 
     def _learning(self, run: RunConfig, datasets: dict[str, Dataset | Exception]) -> None:
-        """Dataset, network and criterion, each and then together."""
+        """Try the dataset, the network and the criterion, first each alone and then together."""
         dataset = self._tried("dataset", lambda: _once(datasets, run.dataset))
         criterion = self._tried("criterion", lambda: criteria.make_criterion(run.criterion))
         if dataset is None:
@@ -99,7 +99,7 @@ class _Trial:
             self._tried("model", lambda: _probed(network, inputs, labels, criterion, run.microbatch_size))
 
     def _tried(self, key: str, action: Callable[[], T]) -> T | None:
-        """What an action returns, or None with a failure noted. A user's code may raise anything."""
+        """Return the result of an action, or None after noting its failure; user code may raise anything."""
         try:
             return action()
         except UserError as error:
@@ -110,7 +110,7 @@ class _Trial:
 
 
 def _once(datasets: dict[str, Dataset | Exception], settings: AnyDataset) -> Dataset:
-    """The dataset made at most once, or the error that making it gave."""
+    """Return the dataset, or raise the error of making it; it is made at most once."""
     key = repr(settings)
     if key not in datasets:
         try:
@@ -125,13 +125,13 @@ def _once(datasets: dict[str, Dataset | Exception], settings: AnyDataset) -> Dat
 def _made(settings: AnyDataset) -> Dataset:
     if not settings.needs_full:
         return make_dataset(settings)
-    # The full CIFAR-10 may not be there before its rule has run; the images of its subset are alike.
+    # The full CIFAR-10 may not exist before its rule has run; the images of its subset have the same form.
     few = make_dataset(settings.model_copy(update={"classes": 2, "examples": 2, "test_examples": 2}))
     return few._replace(classes=output_units(settings.classes, settings.binary))
 
 
 def _outputs(network: nn.Module, inputs: Tensor, units: int | None) -> Tensor:
-    """The network's outputs, of as many units as the built-in criteria need, if one is used."""
+    """Return the network's outputs, checked to have the `units` that a built-in criterion needs, if one is used."""
     outputs = network(inputs)
     if not isinstance(outputs, Tensor):
         raise Unusable(f"must return one tensor (returns {type(outputs).__name__})")

@@ -1,6 +1,6 @@
 """The size of a configured problem, counted on torch's meta device: nothing is allocated and nothing is computed.
 
-torch is imported when the first network is counted, as the Snakefile imports this module.
+torch is imported only when the first network is counted, because the Snakefile imports this module.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from ..config.run import RunConfig
 
 
 class Size(NamedTuple):
-    """What the cost of a trajectory grows with.
+    """The numbers that the cost of a trajectory grows with.
 
     Attributes:
         p: number of weights.
@@ -32,11 +32,11 @@ class Size(NamedTuple):
 
 
 UNKNOWN = Size(p=1_000_000, products=10_000_000, n=1000, microbatch=1000)
-"""What is assumed of a user's own network or dataset: as large as the largest of the paper."""
+"""The size assumed for a user-defined network or dataset: that of the largest in the paper."""
 
 
 def size(run: RunConfig) -> Size:
-    """Return the size of a run's problem. What a plugin makes is assumed to be as large as the largest of the paper."""
+    """Return the size of a run's problem; a plugin is assumed to be as large as the largest in the paper."""
     own = isinstance(run.dataset, DatasetPluginConfig)
     n = UNKNOWN.n if own else run.dataset.examples
     p, products = UNKNOWN[:2] if own or isinstance(run.model, NetworkPluginConfig) else counted(run.model, run.dataset)
@@ -45,24 +45,24 @@ def size(run: RunConfig) -> Size:
 
 @cache
 def counted(network: NetworkConfig, dataset: DatasetConfig) -> tuple[int, int]:
-    """Return the number of weights of a network for a dataset, and that of the multiplications for one example."""
+    """Return the number of weights of a network for a dataset, and the number of multiplications for one example."""
     import torch
     from torch.utils.flop_counter import FlopCounterMode
 
     sizes = example_sizes(dataset)
     with torch.device("meta"), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the jobs will say it
+        warnings.simplefilter("ignore")  # the jobs will show the warnings
         made = load(network.implementation)(**sizes, **network.arguments())
         tokens = dataset.kind == "tokens"
         example = torch.zeros((1, sizes["length"]), dtype=torch.int64) if tokens else torch.zeros((1, *sizes["shape"]))
         with FlopCounterMode(display=False) as operations, torch.no_grad():
             made(example)
-    # A multiplication and an addition each are two operations.
+    # A multiplication and its addition are two operations.
     return sum(weight.numel() for weight in made.parameters()), operations.get_total_flops() // 2
 
 
 def example_sizes(dataset: Any) -> dict[str, Any]:
-    """Return what a network must know of a dataset's examples, as `make_network` takes it from the examples themselves."""
+    """Return the sizes of a dataset's examples that a network needs; `make_network` reads them from the examples."""
     if isinstance(dataset, SequencesConfig):
         return {"symbols": dataset.symbols, "length": 2 * dataset.length - 1, "outputs": dataset.symbols}
     outputs = 1 if dataset.binary else dataset.classes

@@ -1,4 +1,4 @@
-"""Where the trajectories of a profile stand, from what their jobs leave: manifests, locks, commits and logs."""
+"""States of the trajectories of a profile, from the files of their jobs: manifests, locks, checkpoints and logs."""
 
 from __future__ import annotations
 
@@ -15,32 +15,32 @@ from ..config.job_settings import trajectory_jobs
 from ..config.profile import Config
 from ..provenance import record_differences
 from ..provenance.manifest import ManifestError, manifest_path, read_manifest
+from .checkpoint import Damaged, read_checkpoint
 from .lock import lock_state
-from .checkpoint import Damaged, read_commit
 
 DONE, RUNNING, INTERRUPTED, FAILED, WAITING = "done", "running", "interrupted", "failed", "waiting"
-ANEW = "begins anew"
+ANEW = "starts again"
 STATES = (DONE, RUNNING, INTERRUPTED, FAILED, WAITING)
 
 _STEP = re.compile(r"^.*: step (\d+)/(\d+), (\S+) steps/s, (\d+) s left$", re.M)
-_ERROR = re.compile(r"^(?:\w+\.)*[A-Z]\w*(?<!Warning)(?:: .*)?$", re.M)  # begins the message of an exception
+_ERROR = re.compile(r"^(?:\w+\.)*[A-Z]\w*(?<!Warning)(?:: .*)?$", re.M)  # first line of the message of an exception
 _SIGNAL = re.compile(r"^stopped by SIG\w+$", re.M)
 
 
 @dataclass(frozen=True)
 class Status:
-    """Where the trajectory of a process stands.
+    """The state of the trajectory of a process.
 
     Attributes:
-        run: its run.
+        run: name of the run.
         process: a flow, `discrete` or `speeds`.
         state: one of `STATES`.
-        step: steps that are done and kept, or of a running job as far as it has said.
-        steps: how many there will be.
-        rate: of a running job [steps/s].
-        seconds_left: likewise.
+        step: number of finished steps that are kept; for a running job, the number in its log.
+        steps: number of all steps.
+        rate: speed of a running job [steps/s].
+        seconds_left: remaining time of a running job [s].
         writer: host and process of a running job.
-        note: why it failed or ended early, or what becomes of what was kept.
+        note: reason of a failure or an early end, or what happens to a checkpoint.
     """
 
     run: str
@@ -55,13 +55,13 @@ class Status:
 
 
 class Place(NamedTuple):
-    """Where a job writes.
+    """The files of a job.
 
     Attributes:
-        run: its run.
-        process: what it makes.
-        output: its first output.
-        log: its log.
+        run: name of the run.
+        process: process that the job computes.
+        output: first output.
+        log: log file.
     """
 
     run: str
@@ -75,10 +75,10 @@ class Place(NamedTuple):
 
 
 def statuses(profile: Config, results: Path) -> Iterator[Status]:
-    """Where all trajectories of a profile stand, run by run.
+    """Yield the states of all trajectories of a profile, run by run.
 
     Args:
-        results: the folder `results`, with `logs` beside it.
+        results: the folder `results`; the folder `logs` is beside it.
     """
     for name, run in profile.runs.items():
         for process in trajectory_jobs(run):
@@ -88,7 +88,7 @@ def statuses(profile: Config, results: Path) -> Iterator[Status]:
 
 
 def status(place: Place, profile: Config) -> Status:
-    """Where one trajectory stands."""
+    """Return the state of one trajectory."""
     run = profile.runs[place.run]
     steps = len(range(0, run.steps, run.stationary_every)) if place.process == "speeds" else run.steps
     log = place.log.read_text(errors="replace") if place.log.is_file() else ""
@@ -109,7 +109,7 @@ def status(place: Place, profile: Config) -> Status:
 
 
 def _made(output: Path, profile: Config) -> tuple[str, str]:
-    """State of a recorded output, and what to say of it."""
+    """Return the state of a recorded output, and a note on it."""
     try:
         made = read_manifest(manifest_path(output)).made
         attrs = _attributes(output)
@@ -124,24 +124,24 @@ def _attributes(store: Path) -> dict[str, Any]:
 
 
 def _kept(place: Place, profile: Config) -> tuple[int, str]:
-    """Steps that the next job goes on from, and what to say of what was kept; nothing where nothing was."""
+    """Return the step from which the next job resumes, and a note on the checkpoint; 0 and no note without one."""
     found: list[tuple[int, str]] = []
     for folder in place.output.parent.glob(f".{place.output.name}-*.partial"):
         try:
-            commit = read_commit(folder)
-            current = commit and _current(place, _attributes(folder / place.output.name), profile)
+            checkpoint = read_checkpoint(folder)
+            current = checkpoint and _current(place, _attributes(folder / place.output.name), profile)
         except (Damaged, OSError, ValueError, KeyError):
-            found.append((0, f"what was kept is damaged; {ANEW}"))
+            found.append((0, f"its checkpoint is damaged; {ANEW}"))
             continue
         if current:
-            found.append((commit.step, "goes on from there"))
+            found.append((checkpoint.step, "resumes there"))
         else:
-            found.append((0, f"step {commit.step} is of other settings or code; {ANEW}" if commit else ANEW))
+            found.append((0, f"step {checkpoint.step} is of other settings or code; {ANEW}" if checkpoint else ANEW))
     return max(found, default=(0, ""))
 
 
 def _current(place: Place, attrs: dict[str, Any], profile: Config) -> bool:
-    """Whether a store that was begun is one that a job would go on with."""
+    """Return whether a job would resume the unfinished store with these attributes."""
     wildcards = {"run": place.run, **({"flow": place.process} if place.rule == "flow" else {})}
     begun = {"rule": place.rule, "wildcards": wildcards, "config": json.loads(attrs["config"])}
     source = source_digest(f"workflow/scripts/{place.rule}.py", *begun["config"].get("code", ()))

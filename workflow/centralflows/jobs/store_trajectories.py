@@ -1,4 +1,4 @@
-"""Streams the records of processes into stores that are published when they are complete."""
+"""Streams the records of processes into stores, which are published when they are complete."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ def store_discrete(
     truncate: bool = False,
     log: TextIO | None = None,
 ) -> None:
-    """Probe the network's derivatives, run the optimizer, publish its store and that of its midpoints.
+    """Check the network's derivatives, run the optimizer, and publish its store and that of its midpoints.
 
     Raises:
         WrongDerivatives: automatic differentiation is wrong for this network; nothing was run.
-        Diverged: something is not finite. What was is published under another name, or with `truncate`, nothing is raised
-            and the store ends in NaN there.
-        Interrupted: the process was told to stop; what it has is committed.
+        Diverged: a value is not finite. The finite part is published under another name. With `truncate`, nothing is
+            raised, and the store ends in NaN.
+        Interrupted: the process was told to stop; a checkpoint keeps its finished steps.
     """
     errors = experiment.check()
     listed = ", ".join(f"{name} {error:.0e}" for name, error in errors.items())
@@ -62,16 +62,18 @@ def store_flow(
     truncate: bool = False,
     log: TextIO | None = None,
 ) -> None:
-    """Integrate a flow and publish its store. One that reaches a limit ends in NaN, and `stopped` says why.
+    """Integrate a flow and publish its store.
+
+    The store of a flow that reaches a limit ends in NaN, and its attribute `stopped` says why.
 
     Args:
         process: name of the flow.
-        discrete: store of the discrete run: where the flow starts, and what the distances are to.
+        discrete: store of the discrete run, at whose start the flow starts and to which distances are measured.
 
     Raises:
-        Diverged: something is not finite. What was is published under another name, or with `truncate`, nothing is raised
-            and the store ends in NaN there.
-        Interrupted: the process was told to stop; what it has is committed.
+        Diverged: a value is not finite. The finite part is published under another name. With `truncate`, nothing is
+            raised, and the store ends in NaN.
+        Interrupted: the process was told to stop; a checkpoint keeps its finished steps.
     """
     experiment, weights = beside(experiment, discrete)
     _stored(
@@ -97,7 +99,7 @@ def _stored(
     truncate: bool,
     log: TextIO | None,
 ) -> None:
-    """Stream records of processes into their stores, from where a killed job left them, and publish the stores."""
+    """Stream records of processes into their stores, from the checkpoint of a killed job on, and publish the stores."""
     found = staging.content or {"position": None, "writers": {}, "microbatch_sizes": None}
     if found["microbatch_sizes"]:
         experiment.set_microbatch_size(found["microbatch_sizes"])
@@ -112,11 +114,9 @@ def _stored(
     }
     resume_state, step = found["position"], staging.step
 
-    def commit() -> None:
+    def save() -> None:
         held = {process: writer.resume_state() for process, writer in writers.items()}
-        staging.commit(
-            step, {"position": resume_state, "writers": held, "microbatch_sizes": experiment.microbatch_sizes}
-        )
+        staging.save(step, {"position": resume_state, "writers": held, "microbatch_sizes": experiment.microbatch_sizes})
 
     closing: dict[str, Any] = {"first_step": experiment.start.first_step}
     shown = {"total": experiment.steps, "name": str(next(iter(targets.values()))), "done": step, "log": log}
@@ -128,7 +128,7 @@ def _stored(
                         writer.append(record)
                     step, resume_state = each[0].step + 1, each[0].resume_state
                     if staging.due(step):
-                        commit()
+                        save()
     except Stopped as stopped:
         closing["stopped"] = str(stopped)
         print(f"stopped: {stopped}", file=log)
@@ -138,12 +138,12 @@ def _stored(
             kept = [target.with_suffix(".diverged.zarr") for target in targets.values()]
             for process, target in zip(targets, kept, strict=True):
                 writers[process].publish(target, **closing)
-            raise Diverged(f"{diverged}. What was finite is in {', '.join(map(str, kept))}") from None
+            raise Diverged(f"{diverged}. The finite part is in {', '.join(map(str, kept))}") from None
         print(closing["stopped"], file=log)
     except Interrupted:
         if resume_state is not None:
-            commit()
-            print(f"what was done up to step {step} is kept; the same command goes on from there", file=log)
+            save()
+            print(f"a checkpoint was written at step {step}; the same command resumes there", file=log)
         raise
     for process, target in targets.items():
         writers[process].publish(target, **closing)

@@ -1,4 +1,4 @@
-"""A figure from the recorded stores of a job."""
+"""The figure of a job, drawn from its recorded stores."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .job import Job
 
 
 def stored_figure(job: Job) -> Figure:
-    """The figure that the job's configuration names, from its inputs, `<run>/<store>` each."""
+    """Return the figure that the job's configuration names, drawn from its inputs `<run>/<store>`."""
     slug = job.config["draw"]
     stores = ("discrete", "midpoint", *CATALOGUE[slug].stores)
     runs = {

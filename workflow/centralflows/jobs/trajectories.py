@@ -22,14 +22,14 @@ from .job import Job
 from .store_trajectories import store_discrete, store_flow
 
 KINDS = (DiscreteResumeState, FlowResumeState, EigenTrackerState, Frame, CriticalExpansion, FollowedThirdDerivatives)
-"""What resume states are made of."""
+"""Types that resume states consist of."""
 
 
 def discrete(job: Job) -> None:
-    """Run the discrete optimizer; store its trajectory and that of its midpoints.
+    """Run the discrete optimizer, and store its trajectory and that of its midpoints.
 
     Raises:
-        NoStart: the run that it starts from has no such step.
+        NoStart: the run to start from has no such step.
         WrongDerivatives, Diverged, Interrupted: see `store_discrete`.
     """
     config = TrajectoryConfig.model_validate(job.config)
@@ -54,7 +54,7 @@ def discrete(job: Job) -> None:
 
 
 def flow(job: Job) -> None:
-    """Integrate a flow beside the stored discrete run; store its trajectory.
+    """Integrate a flow beside the stored discrete run, and store its trajectory.
 
     Raises:
         Diverged, Interrupted: see `store_flow`.
@@ -78,7 +78,7 @@ def flow(job: Job) -> None:
 
 
 def checkpoints(job: Job, output: str, device: torch.device) -> CheckpointFolder:
-    """Return the folder of a job's checkpoints, keyed by all that its outputs depend on, to the last bit."""
+    """Return the folder of a job's checkpoints, keyed by everything that its outputs depend on, to the last bit."""
     versions = {package: metadata.version(package) for package in ("torch", "numpy")}
     key = {"attrs": job.attrs(), "device": device.type, "versions": versions, "variables": variables()}
     return CheckpointFolder(job.output(output), key, KINDS, job.log)

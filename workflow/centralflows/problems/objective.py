@@ -131,14 +131,14 @@ class Objective:
 
     def __call__(self, w: Float[Tensor, " p"]) -> Float[Tensor, ""]:
         """Return the loss at weights `w`, differentiable in `w`."""
-        if self._slices:
+        if self._microbatches:
             return torch.stack([part(w) for part in self.parts]).sum()
         return self._loss(self.outputs(w), self.targets)
 
     @property
     def parts(self) -> tuple[Callable[[Tensor], Tensor], ...]:
         """Functions of `w` that add up to the loss, one for each microbatch."""
-        return tuple(partial(self._part, *each) for each in self._slices) or (self,)
+        return tuple(partial(self._part, *each) for each in self._microbatches) or (self,)
 
     def _part(self, inputs: Tensor, targets: Tensor, fraction: float, w: Tensor) -> Tensor:
         return fraction * self._loss(self.outputs(w, inputs), targets)
@@ -153,7 +153,7 @@ class Objective:
     def set_microbatch_size(self, size: int) -> None:
         """Split the examples into microbatches of the given size."""
         self.microbatch_size = min(size, len(self.inputs))
-        self._slices = self._sliced(size) if size < len(self.inputs) else []
+        self._microbatches = self._divided(size) if size < len(self.inputs) else []
 
     def halve_microbatches(self) -> None:
         """Halve the microbatch size, with a warning.
@@ -163,16 +163,14 @@ class Objective:
             NotSeparable: the loss is not a sum over microbatches.
         """
         if not self.adapts:
-            raise OutOfMemory(
-                f"memory runs out with microbatch_size {self.microbatch_size}; make it smaller, or 'auto'"
-            )
+            raise OutOfMemory(f"out of memory with microbatch_size {self.microbatch_size}; make it smaller, or 'auto'")
         if self.microbatch_size == 1:
-            raise OutOfMemory("memory runs out with a single example at a time")
-        if not self._slices:
+            raise OutOfMemory("out of memory with a single example at a time")
+        if not self._microbatches:
             self.check_microbatches(self.initial_weights)
         size = -(-self.microbatch_size // 2)
         warnings.warn(
-            f"memory runs out with slices of {self.microbatch_size} examples; going on with {size}", stacklevel=2
+            f"out of memory with microbatches of {self.microbatch_size} examples; continuing with {size}", stacklevel=2
         )
         self.set_microbatch_size(size)
 
@@ -187,26 +185,28 @@ class Objective:
             w = w.to(small.initial_weights)
             whole = small(w).item()
             small.set_microbatch_size(3)
-            sliced = small(w).item()
-        if abs(sliced - whole) > 1e-6 * abs(whole):
+            divided = small(w).item()
+        if abs(divided - whole) > 1e-6 * abs(whole):
             raise NotSeparable(
-                f"the loss of {len(small.inputs)} examples is {whole:.6g} at once and {sliced:.6g} in slices of 3: for slices "
+                f"the loss of {len(small.inputs)} examples is {whole:.6g} at once and {divided:.6g} in microbatches of 3: "
                 "the network must treat examples one by one, and the criterion must average over them, or have "
                 "`weight(targets)`"
             )
 
-    def _sliced(self, size: int) -> list[tuple[Tensor, Tensor, float]]:
+    def _divided(self, size: int) -> list[tuple[Tensor, Tensor, float]]:
         """Return the inputs and targets of each microbatch, and its fraction of the whole mean."""
         if len(self.targets) != len(self.inputs):
-            raise NotSeparable(f"{len(self.inputs)} inputs cannot be cut into slices with {len(self.targets)} targets")
+            raise NotSeparable(
+                f"{len(self.inputs)} inputs and {len(self.targets)} targets cannot be divided into microbatches"
+            )
         weight = getattr(self.criterion, "weight", None)
         weight = weight if callable(weight) else len  # torch's losses have a `weight` that is a tensor or None
-        slices = list(zip(self.inputs.split(size), self.targets.split(size), strict=True))
-        weights = [float(weight(targets)) for _, targets in slices]
+        microbatches = list(zip(self.inputs.split(size), self.targets.split(size), strict=True))
+        weights = [float(weight(targets)) for _, targets in microbatches]
         whole = sum(weights) or 1.0  # if no label counts, the loss is zero
         # A microbatch without weight contributes nothing, and a user's criterion may have no mean for it.
-        kept = [(*each, part / whole) for each, part in zip(slices, weights, strict=True) if part]
-        return kept or [(*slices[0], 0.0)]
+        kept = [(*each, part / whole) for each, part in zip(microbatches, weights, strict=True) if part]
+        return kept or [(*microbatches[0], 0.0)]
 
     def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> Objective:
         """Return a copy on another device or with another floating dtype; integer inputs and targets keep theirs."""

@@ -254,5 +254,5 @@ def intact(results: Path, manifests: Iterable[Path]) -> list[Link]:
     links = list({id(link): link for manifest in manifests for link in tracer.link(manifest).walk()}.values())
     breaks = [f"  {link.name}: {finding}" for link in links for finding in link.breaks]
     if breaks:
-        raise ManifestError("\n".join(["not everything is as it was made", *breaks, "Run snakemake again."]))
+        raise ManifestError("\n".join(["some outputs are not as they were made", *breaks, "Run snakemake again."]))
     return links

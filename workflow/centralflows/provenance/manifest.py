@@ -62,13 +62,13 @@ class Manifest(NamedTuple):
 
 
 def write_manifest(manifest: Path, outputs: Sequence[Path], record: Mapping[str, Any]) -> None:
-    """Write the manifest of outputs in the same folder, atomically.
+    """Write the manifest of outputs in its folder, atomically.
 
     Raises:
         FileNotFoundError: an output is missing.
     """
     if missing := [str(output) for output in outputs if not output.exists()]:
-        raise FileNotFoundError(f"nothing to manifest: {', '.join(missing)}")
+        raise FileNotFoundError(f"no such output: {', '.join(missing)}")
     names = [output.name for output in outputs]
     files = _digests(manifest.parent, names)
     content = {"digest": digest(files), "files": files, "outputs": names, "made": record}
@@ -130,7 +130,7 @@ def script_of(rule: str) -> str:
 
 
 def identifier(config: Any, source: str, inputs: Mapping[str, str]) -> str:
-    """Return the identifier of an output of these settings, code and inputs, which is independent of time and machine."""
+    """Return the identifier of an output of these settings, code and inputs, independent of time and machine."""
     return digest({"config": config, "source_digest": source, "inputs": dict(inputs)})
 
 

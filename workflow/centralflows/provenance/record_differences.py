@@ -45,7 +45,9 @@ def between(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Diffe
 
 
 def since(made: Mapping[str, Any], locate: Callable[[str], Path]) -> Iterator[str]:
-    """Yield the changes since an output was made; they do not affect the output, but a new one would be made differently.
+    """Yield the changes since an output was made.
+
+    They do not affect the output, but a new one would be made differently.
 
     Args:
         made: record of the output.
@@ -55,7 +57,7 @@ def since(made: Mapping[str, Any], locate: Callable[[str], Path]) -> Iterator[st
     for name, (then, version) in _known(made["software"], {name: now.get(name, ABSENT) for name in made["software"]}):
         yield f"software: {name} was {then}, is {version}"
     if made["lock"] != lock_digest():
-        yield "software: envs/requirements.lock is another one"
+        yield "software: envs/requirements.lock differs"
     yield from _code(made)
     if "configfile" in made:
         yield from _config(made, locate(made["configfile"]))
@@ -64,7 +66,7 @@ def since(made: Mapping[str, Any], locate: Callable[[str], Path]) -> Iterator[st
 def _code(made: Mapping[str, Any]) -> Iterator[str]:
     script = script_of(made["rule"])
     if not (REPOSITORY / script).is_file():
-        yield f"code: there is no {script} any more"
+        yield f"code: {script} no longer exists"
         return
     for module in differences(made["modules"], module_digests(script, *_references(made))):
         yield f"code: {module} was edited"

@@ -1,1 +1,1 @@
-"""Measured cost and accuracy of the flows, and the tables of them in the manual."""
+"""Measurements of the cost and accuracy of the flows, and their tables in the manual."""

@@ -1,7 +1,7 @@
-"""Agreement with trajectories of the published implementation, and the table of it in the manual.
+"""Agreement with trajectories of the published implementation, and its table in the manual.
 
 `snakemake --cores all agreement` measures;
-`python -m centralflows.jobs.benchmarks.agreement` puts the table into `docs/numerics.md`.
+`python -m centralflows.jobs.benchmarks.agreement` writes the table to `docs/numerics.md`.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ from . import manual_tables
 MEASURED = REPOSITORY / "results" / "agreement.json"
 MANUAL = REPOSITORY / "docs" / "numerics.md"
 
-RUNS: dict[str, tuple[Optimizer, int]] = {  # optimizer and steps of warm start
+RUNS: dict[str, tuple[Optimizer, int]] = {  # optimizer, and number of steps of the warm start
     "gd": (GradientDescent(0.4), 0),
     "scalar-rmsprop": (ScalarRMSProp(0.03, 0.99), 20),
     "rmsprop": (RMSProp(1e-3, 0.95, eps=1e-7), 20),
 }
-QUANTITIES = {  # of the central flow: ours, theirs
+QUANTITIES = {  # of the central flow: names in this package, and in the published implementation
     "loss": "train_loss",
     "predicted_loss": "predicted_loss",
     "gradient_norm_squared": "grad_norm_sq",
@@ -43,12 +43,12 @@ QUANTITIES = {  # of the central flow: ours, theirs
 
 
 def published(run: str) -> dict[str, np.ndarray]:
-    """A trajectory of the published implementation (see `tests/reference/README.md`)."""
+    """Return a trajectory of the published implementation (see `tests/reference/README.md`)."""
     return dict(np.load(REPOSITORY / "tests" / "reference" / f"{run}.npz", allow_pickle=False))
 
 
 def ours(run: str, theirs: Mapping[str, np.ndarray]) -> dict[str, xr.Dataset]:
-    """The same run through the public interface: same start, same data, its discretisation."""
+    """Return the same run through the public interface: same start, same data, published discretisation."""
     network = nn.Sequential(nn.Linear(20, 24), nn.GELU(), nn.Linear(24, 24), nn.GELU(), nn.Linear(24, 3))
     targets = nn.functional.one_hot(torch.from_numpy(theirs["labels"]), 3).float()
 
@@ -63,7 +63,7 @@ def ours(run: str, theirs: Mapping[str, np.ndarray]) -> dict[str, xr.Dataset]:
 
 
 def differences(central: xr.Dataset, theirs: Mapping[str, np.ndarray]) -> dict[str, float]:
-    """Largest relative difference of each quantity over all steps, where both are known."""
+    """Return the largest relative difference of each quantity over all steps at which both are known."""
     found = {}
     for name, keys in QUANTITIES.items():
         names = [f"central/{key}" for key in ((keys,) if isinstance(keys, str) else keys)]
@@ -79,7 +79,7 @@ def differences(central: xr.Dataset, theirs: Mapping[str, np.ndarray]) -> dict[s
 
 
 def table(measured: Mapping[str, Mapping[str, float]]) -> str:
-    """The differences as Markdown, runs by quantities."""
+    """Return the differences as a Markdown table, runs by quantities."""
     lines = [f"| run | {' | '.join(name.replace('_', ' ') for name in QUANTITIES)} |", "| --- " * 7 + "|"]
     for run, found in measured.items():
         cells = [f"{found[name]:.1e}".replace("e-0", "e-") if name in found else "" for name in QUANTITIES]

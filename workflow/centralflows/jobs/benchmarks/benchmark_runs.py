@@ -1,6 +1,6 @@
-"""What the benchmark runs, and how it tells the time.
+"""The runs of the benchmark, and its clock.
 
-On a CPU networks of the paper's size with few examples, on a GPU with as many examples as the paper has.
+Networks have the size of those in the paper, with few examples on a CPU, and with as many as in the paper on a GPU.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ RUNS: dict[str, dict[str, Any]] = {
     },
 }
 FASTER = {"mlp 32, gd": 5.0, "mlp 16, rmsprop": 15.0, "cnn": 30.0}
-"""Multiples of the learning rate that take the stable flow of a run to an effective sharpness of 100, or towards it."""
+"""Multiples of the learning rate that take the stable flow of a run to, or towards, an effective sharpness of 100."""
 
 PAPER = {"examples": 1000}
 ON_GPU: dict[str, dict[str, Any]] = {
@@ -88,11 +88,11 @@ ON_GPU: dict[str, dict[str, Any]] = {
     "vit": {"dataset": PAPER, "steps": 6},
     "resnet": {"dataset": PAPER, "warm_start": 300},
 }
-"""What is changed of the runs there."""
+"""Changes of the runs on a GPU."""
 
 
 def experiment(name: str, device: torch.device, **changes: Any) -> Experiment:
-    """One of `RUNS` on a device; of a mapping among the changes, each key counts."""
+    """Return the experiment of one of `RUNS` on a device; mappings among the changes are merged key by key."""
     run: dict[str, Any] = {"outputs": 0, **RUNS[name]}
     for more in (ON_GPU.get(name, {}) if device.type == "cuda" else {}, changes):
         run |= {key: run.get(key, {}) | value if isinstance(value, dict) else value for key, value in more.items()}
@@ -101,12 +101,15 @@ def experiment(name: str, device: torch.device, **changes: Any) -> Experiment:
 
 
 def faster(made: Experiment, factor: float) -> Experiment:
-    """The same with a multiple of its learning rate."""
+    """Return an experiment with a multiple of its learning rate."""
     return replace(made, optimizer=replace(made.optimizer, lr=factor * made.optimizer.lr))
 
 
 def clock(device: torch.device) -> float:
-    """Seconds: of the processor on a CPU, which other jobs disturb less than the time of day; of finished work on a GPU."""
+    """Return the time [s]: on a CPU that of the processor, on a GPU the wall time after all work is finished.
+
+    Other jobs disturb the time of the processor less than the wall time.
+    """
     if device.type == "cuda":
         torch.cuda.synchronize()
         return time.perf_counter()
@@ -120,6 +123,6 @@ def timed(work: Callable[[], Any], device: torch.device) -> float:
 
 
 def gradient_time(made: Experiment, repeats: int = 3) -> float:
-    """Seconds of one full-batch gradient, the median of a few."""
+    """Return the time of one full-batch gradient [s], the median of a few."""
     w = made.initial_weights
     return float(np.median([timed(lambda: value_and_gradient(made.objective, w), w.device) for _ in range(repeats)]))

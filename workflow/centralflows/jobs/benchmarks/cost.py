@@ -1,6 +1,6 @@
-"""Cost of each process in gradient equivalents: its time per step over that of one full-batch gradient, interleaved.
+"""Cost of each process in gradient equivalents: the time of a step over that of a full-batch gradient, interleaved.
 
-`make benchmark` measures; `benchmark_report` has the tables and the figure.
+`make benchmark` measures; `cost_tables` makes the tables and the figure.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ PROCESSES = ("discrete", "midpoint", "stable", "central")
 
 
 def process_cost(made: Experiment, process: str) -> dict[str, Any]:
-    """Median cost of a step in gradient equivalents, by the number of critical modes, and the derivatives it takes."""
+    """Return the median cost of a step in gradient equivalents and its derivatives, by the number of critical modes."""
     discrete = process in ("discrete", "midpoint")
     records = iter(made.discrete(midpoints=process == "midpoint") if discrete else made.flow(process))
     steps, gradients, sharpness, found, device = [], [], [], {}, made.initial_weights.device
@@ -44,7 +44,7 @@ def process_cost(made: Experiment, process: str) -> dict[str, Any]:
                 record = next(records)
             except StopIteration:
                 break
-            except (UserError, Stopped) as error:  # the stable flow ends where it is too stiff
+            except (UserError, Stopped) as error:  # the stable flow stops when it is too stiff
                 found["stopped"] = str(error)
                 break
             elapsed = clock(device) - started
@@ -54,7 +54,7 @@ def process_cost(made: Experiment, process: str) -> dict[str, Any]:
             gradients.append(gradient_time(made))
             if process == "stable":
                 sharpness.append(float(values["effective_eigenvalues"][0]))
-    steps = steps[1:]  # the first solves from a random guess
+    steps = steps[1:]  # the first step solves from a random guess
     unit = float(np.median(gradients)) if gradients else np.nan
     for k in sorted({step[1] for step in steps}):
         chosen = [step for step in steps if step[1] == k]
@@ -70,13 +70,13 @@ def process_cost(made: Experiment, process: str) -> dict[str, Any]:
 
 
 def textbook(made: Experiment, modes: int) -> float:
-    """Gradient equivalents of one step of the straightforward central flow from the start, with so many modes."""
+    """Return the gradient equivalents of one step of the textbook central flow from the start, with `modes` modes."""
     seconds = timed(lambda: textbook_step(made, modes), made.initial_weights.device)
     return round(seconds / gradient_time(made), 1)
 
 
 def store_share(made: Experiment) -> float:
-    """Part of the time of a central flow that writing its store takes: of a cheap one, all of whose weights are kept."""
+    """Return the fraction of a cheap central flow's time that writing its store takes, with weights of all steps."""
     started, writing = time.perf_counter(), 0.0
     with tempfile.TemporaryDirectory() as folder:
         writer = Writer(Path(folder) / "growing.zarr", made.shape("central"), {})
@@ -91,7 +91,7 @@ def store_share(made: Experiment) -> float:
 
 
 def stages(made: Experiment) -> dict[str, float]:
-    """Seconds of the stages after the trajectories of one run: its analysis, and a figure as SVG and PNG."""
+    """Return the times [s] of the stages after the trajectories of a run: its analysis, and a figure as SVG and PNG."""
     trajectories = made.run()
     started = time.perf_counter()
     analyse(trajectories, width=12.0)
@@ -105,7 +105,7 @@ def stages(made: Experiment) -> dict[str, float]:
 
 
 def measure(device: torch.device, names: Iterable[str] = RUNS, log: Any = None) -> dict[str, Any]:
-    """Everything, with the machine it was measured on."""
+    """Return all measurements, with the machine that they were made on."""
     found: dict[str, Any] = {"machine": machine(device), "processes": {}, "textbook": {}}
     for name in names:
         made = experiment(name, device)

@@ -1,9 +1,7 @@
 """Tables and figure of the benchmark.
 
-
-`python -m centralflows.jobs.benchmarks.cost_tables` puts the tables of all that
-is kept in `docs/benchmarks/` into `docs/performance.md`,
-and what a step of the central flow costs into README.
+`python -m centralflows.jobs.benchmarks.cost_tables` writes the tables of all measurements in `docs/benchmarks/` to
+`docs/performance.md`, and the cost of a step of the central flow to README.
 """
 
 from __future__ import annotations
@@ -26,7 +24,7 @@ COUNTS = ("gradients", "graphs", "products", "product_graphs", "third")
 
 
 def rows(measured: Mapping[str, Any]) -> list[tuple[str, str, str, Mapping[str, int | float]]]:
-    """(run, process, critical modes, costs) of everything that was timed."""
+    """Return (run, process, critical modes, costs) of everything that was timed."""
     return [
         (run, process, k, costs)
         for run, processes in measured["processes"].items()
@@ -38,7 +36,7 @@ def rows(measured: Mapping[str, Any]) -> list[tuple[str, str, str, Mapping[str, 
 
 
 def table(measured: Mapping[str, Any]) -> str:
-    """Everything as Markdown."""
+    """Return all measurements as Markdown."""
     machine = measured["machine"]
     versions = ", ".join(f"{name} {number}" for name, number in machine["versions"].items())
     lines = [
@@ -77,7 +75,7 @@ def table(measured: Mapping[str, Any]) -> str:
 
 
 def draw(measured: Mapping[str, Any]) -> Figure:
-    """Gradient equivalents per process and network."""
+    """Return a figure of the gradient equivalents per process and network."""
     found = rows(measured)
     figure = Figure(figsize=(8, 0.22 * len(found) + 1), layout="constrained")
     axes = figure.subplots()
@@ -90,7 +88,7 @@ def draw(measured: Mapping[str, Any]) -> Figure:
 
 
 def kept() -> str:
-    """The tables of all that is kept."""
+    """Return the tables of all measurements in `docs/benchmarks/`."""
     measured = {
         file.stem.replace("-", " "): json.loads(file.read_text(encoding="utf-8"))
         for file in sorted(KEPT.glob("*.json"))
@@ -99,7 +97,7 @@ def kept() -> str:
 
 
 def sentence(measured: Mapping[str, Any], run: str = "mlp 32, gd", modes: int = 3) -> str:
-    """What a step of the central flow of a run costs, and what it does as one would first write it."""
+    """Return a text on the cost of a step of the central flow of a run, and of its textbook implementation."""
     costs = measured["processes"][run]["central"][str(modes)]["gradient_equivalents"]
     return (
         "The unit is one full-batch gradient of the same network. A step of the central flow of a 100,000-weight MLP with\n"

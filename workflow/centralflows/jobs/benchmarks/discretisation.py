@@ -1,8 +1,7 @@
-"""Errors of the flows' discretisations against fine solutions of the same flows, and the tables of them in the manual.
+"""Errors of the flows' discretisations against fine solutions of the same flows, and their tables in the manual.
 
-`snakemake --cores 1 discretisation` measures, some minutes;
-`python -m centralflows.jobs.benchmarks.discretisation` puts the tables into
-`docs/numerics.md`.
+`snakemake --cores 1 discretisation` measures, which takes some minutes;
+`python -m centralflows.jobs.benchmarks.discretisation` writes the tables to `docs/numerics.md`.
 """
 
 from __future__ import annotations
@@ -43,7 +42,7 @@ CENTRAL = {
     "default: jameson3, 1, followed": CentralConfig(),
     "jameson3, 2, followed": CentralConfig(substeps=2),
 }
-STABLE_RUNS = {  # run of the benchmark, steps, and the learning rate as a multiple of its own
+STABLE_RUNS = {  # run of the benchmark, steps, and multiple of its learning rate
     "mlp 32, gd": ("mlp 32, gd", 60, 1.0),
     "mlp 32, gd, 5 times lr": ("mlp 32, gd", 20, FASTER["mlp 32, gd"]),
     "mlp 16, scalar": ("mlp 16, scalar", 50, 1.0),
@@ -62,8 +61,10 @@ LIMITS = {"stop_at_sharpness": 1e6, "stop_at_evaluations": 10**6}
 
 
 def fine_losses(made: Experiment, count: int = 8) -> Float[ndarray, " steps"]:
-    """Losses along the central flow in float64, by Heun's method with so many steps per unit of time and a relaxation
-    time as short, eigenpairs and third derivatives at each of its velocities."""
+    """Return the losses along the central flow in float64, by Heun's method with `count` steps per unit of time.
+
+    The relaxation time is one step. Eigenpairs and third derivatives are evaluated at every velocity.
+    """
     whole, start, step = made.objective.to(dtype=torch.float64), made.start, 1.0 / count
     subspace = subspace_of(whole, made.optimizer, start.w.double())
     evaluator = DerivativeEvaluator(subspace.objective)
@@ -87,8 +88,11 @@ def fine_losses(made: Experiment, count: int = 8) -> Float[ndarray, " steps"]:
 
 
 def central_errors(name: str, steps: int) -> dict[str, list[float]]:
-    """Largest and mean relative error of the loss along the central flow, by discretisation; at last at how many steps the
-    default misses the fine solution by more than 1e-3 and the published discretisation does not."""
+    """Return the largest and mean relative error of the loss along the central flow, by discretisation.
+
+    Under `missed` is the number of steps at which the default misses the fine solution by more than 1e-3 and the
+    published discretisation does not.
+    """
     made = experiment(name, torch.device("cpu"), steps=steps)
     exact = fine_losses(made)
     errors = {label: _errors(replace(made, central=central), "central", exact)[0] for label, central in CENTRAL.items()}
@@ -99,8 +103,10 @@ def central_errors(name: str, steps: int) -> dict[str, list[float]]:
 
 
 def stable_errors(name: str, steps: int, factor: float) -> dict[str, list[float]]:
-    """Largest and mean relative error of the loss along the stable flow, and gradients per step, by discretisation; under
-    `sharpness`, the least and the largest."""
+    """Return the largest and mean error of the loss along the stable flow, and gradients per step, by discretisation.
+
+    Errors are relative. Under `sharpness` are the smallest and the largest effective sharpness.
+    """
     made = experiment(name, torch.device("cpu"), steps=steps)
     made = faster(replace(made, start_from=made.start, warm_start=0), factor)
 
@@ -118,8 +124,8 @@ def stable_errors(name: str, steps: int, factor: float) -> dict[str, list[float]
 
 
 def _errors(made: Experiment, process: str, exact: Float[ndarray, " steps"]) -> tuple[Float[ndarray, " steps"], float]:
-    """Relative errors of the loss at each step, and gradients per step."""
-    records = made.flow(process)  # finds where it starts and moves, which is not counted
+    """Return the relative errors of the loss at each step, and the gradients per step."""
+    records = made.flow(process)  # finds the start and the input subspace, which is not counted
     with counted() as counts:
         losses = [record.values["loss"] for record in islice(records, len(exact))]
     return np.abs(np.array(losses) / exact - 1), (counts["gradients"] + counts["graphs"]) / len(exact)
@@ -130,7 +136,7 @@ def _summary(errors: Float[ndarray, " steps"]) -> list[float]:
 
 
 def measure() -> dict[str, Any]:
-    """Both tables."""
+    """Return the measurements of both tables."""
     return {
         "central": {name: central_errors(name, steps) for name, steps in CENTRAL_RUNS.items()},
         "stable": {name: stable_errors(*how) for name, how in STABLE_RUNS.items()},
@@ -138,7 +144,7 @@ def measure() -> dict[str, Any]:
 
 
 def tables(measured: Mapping[str, Any]) -> str:
-    """As Markdown: runs by discretisations."""
+    """Return the tables as Markdown, runs by discretisations."""
     missed = sum(found["missed"][0] for found in measured["central"].values())
     return "\n".join(
         [

@@ -1,4 +1,4 @@
-"""Tables of the manual that are measured: each stands between two marks in a file, and is replaced as a whole."""
+"""Writes measured tables to the manual: each is between two marks in a file, and is replaced as a whole."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 
 def put(file: Path, name: str, text: str) -> None:
-    """Replace what stands between the marks of this name.
+    """Replace the text between the marks of this name.
 
     Raises:
         ValueError: the file has no such marks.

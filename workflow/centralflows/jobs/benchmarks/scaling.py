@@ -1,4 +1,4 @@
-"""How the cost of third derivatives grows: time against p, n and k, memory against p and the size of slices."""
+"""Scaling of the cost of third derivatives: time against p, n and k, memory against p and the microbatch size."""
 
 from __future__ import annotations
 
@@ -17,7 +17,10 @@ from .benchmark_runs import experiment, gradient_time, timed
 
 
 def growth(device: torch.device) -> dict[str, list[dict[str, float]]]:
-    """Seconds of third derivatives of k vectors, and of a gradient, against p, n and k, on an MLP."""
+    """Return the times [ms] of a gradient, and of Hessian products and third derivatives of k vectors.
+
+    They are measured on an MLP, against p, n and k.
+    """
 
     def measured(width: int, examples: int, k: int) -> dict[str, float]:
         changes = {"dataset": {"examples": examples}, "model": {"width": width}}
@@ -48,7 +51,7 @@ def _directions(made: Experiment, k: int) -> torch.Tensor:
 
 
 def memory(device: torch.device) -> list[dict[str, float]]:
-    """Peak memory of third derivatives against p and microbatch size, where the system tells it."""
+    """Return the peak memory of third derivatives against p and microbatch size, if the system reports it."""
     if device.type == "cpu" and not _FORGET.exists():
         return []
     return [
@@ -60,9 +63,11 @@ def memory(device: torch.device) -> list[dict[str, float]]:
 
 
 def peak_memory(device: torch.device, width: int, microbatch_size: int) -> tuple[int, float]:
-    """p, and peak memory [MiB] of third derivatives of 3 vectors on an MLP with 1,000 examples; on a CPU in a process
-    of its own."""
-    if device.type == "cuda":  # its allocator can forget a peak
+    """Return p, and the peak memory [MiB] of third derivatives of 3 vectors on an MLP with 1,000 examples.
+
+    On a CPU it is measured in a separate process.
+    """
+    if device.type == "cuda":  # its allocator can reset the peak
         return _memory(device, width, microbatch_size)
     arguments = f"torch.device({device.type!r}), {width}, {microbatch_size}"
     code = f"import torch; from centralflows.jobs.benchmarks.scaling import _memory; print(*_memory({arguments}))"
@@ -84,7 +89,7 @@ def _memory(device: torch.device, width: int, microbatch_size: int) -> tuple[int
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats()
     else:
-        _FORGET.write_text("5")  # the peak of the imports
+        _FORGET.write_text("5")  # resets the peak, which is that of the imports
     before = _peak(device)
     point = DerivativeEvaluator(made.objective).at(made.initial_weights)
     point.curvature_gradients(_directions(made, 3))
@@ -92,7 +97,10 @@ def _memory(device: torch.device, width: int, microbatch_size: int) -> tuple[int
 
 
 def _peak(device: torch.device) -> int:
-    """Peak memory [bytes]: of the GPU's allocator, or resident of this process (`resource` would start from the parent's)."""
+    """Return the peak memory [bytes]: of the GPU's allocator, or the resident memory of this process.
+
+    `resource` would start from the peak of the parent process.
+    """
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated()
     (line,) = (line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))

@@ -1,4 +1,4 @@
-"""A central flow as one would first write it, for comparison: nested derivatives, nothing kept from step to step."""
+"""The textbook implementation of the central flow, for comparison: nested derivatives, nothing kept between steps."""
 
 from __future__ import annotations
 
@@ -14,7 +14,10 @@ from ...flows.gram import gram
 
 
 def textbook_step(experiment: Experiment, modes: int, substeps: int = 4) -> Tensor:
-    """One unit of time of the flow of w, the optimizer's state held, with so many modes from a cold subspace iteration."""
+    """Return w after one unit of time of its flow, with the optimizer's state held.
+
+    A cold subspace iteration finds `modes` modes.
+    """
     objective, start = experiment.objective, experiment.start
     w, counter = start.w, torch.tensor(float(start.first_step), dtype=torch.float64)
     preconditioner = experiment.optimizer.preconditioner(counter, start.state).to(w)
@@ -46,7 +49,7 @@ def _product(objective: Function, w: Tensor, v: Tensor) -> Tensor:
 
 
 def _modes(objective: Function, w: Tensor, preconditioner: Tensor, modes: int, tolerance: float = 1e-4) -> Tensor:
-    """Critical directions from random vectors."""
+    """Return critical directions, found from random vectors."""
     root = preconditioner.sqrt()
     guess = torch.randn(modes + 1, len(w), generator=torch.Generator().manual_seed(0)).to(w).T
 

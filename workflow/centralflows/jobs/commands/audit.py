@@ -1,4 +1,4 @@
-"""Show where a figure, a store or the scorecard comes from, and verify every digest on the way."""
+"""Show the lineage of a figure, a store or the scorecard, and verify all its digests."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def main(options: argparse.Namespace) -> int:
 
 
 def results_of(artifact: Path | None) -> Path:
-    """The folder `results` that an output belongs to by its place, else the one here."""
+    """Return the folder `results` that an output belongs to by its path, else the one in the current directory."""
     for parent in artifact.resolve().parents if artifact else ():
         if parent.name in ("results", "figures"):
             return parent.with_name("results")
@@ -53,7 +53,7 @@ def results_of(artifact: Path | None) -> Path:
 
 
 def as_json(links: Sequence[Link], notes: Mapping[str, int]) -> dict[str, Any]:
-    """Everything that is known, for machines; the first link is that of what was asked for."""
+    """Return all links and notes, for JSON; the first link is that of the requested output."""
     return {
         "intact": not any(link.breaks for link in links),
         "notes": sorted(notes),
@@ -70,9 +70,9 @@ def as_json(links: Sequence[Link], notes: Mapping[str, int]) -> dict[str, Any]:
 
 
 def summary(links: Sequence[Link], notes: Mapping[str, int]) -> Iterator[str]:
-    """What has moved on since, and whether all is as it was made."""
+    """Yield lines on the changes since, and on whether all outputs are intact."""
     if notes:
-        yield "Since then (no harm to what was made):"
+        yield "Changed since (the outputs are not affected):"
         yield from (f"  {note}  [{count} of {len(links)}]" for note, count in sorted(notes.items()))
     broken = [(link, finding) for link in links for finding in link.breaks]
     if not broken:
@@ -85,7 +85,7 @@ def summary(links: Sequence[Link], notes: Mapping[str, int]) -> Iterator[str]:
 
 
 def tree(root: Link) -> Iterator[str]:
-    """The lineage for a reader: what each thing was made from stands below it."""
+    """Yield the lines of a lineage, with the inputs of each output below it."""
     seen: set[int] = set()
 
     def shown(link: Link, role: str, head: str, indent: str) -> Iterator[str]:
@@ -117,7 +117,7 @@ def tree(root: Link) -> Iterator[str]:
 
 
 def described(made: Mapping[str, Any]) -> Iterator[str]:
-    """A record in a few lines."""
+    """Yield a record in a few lines."""
     if not made:
         return
     machine, software = made["machine"], made["software"]
@@ -133,7 +133,7 @@ def described(made: Mapping[str, Any]) -> Iterator[str]:
     versions = [
         f"{name} {software[name]}" for name in ("python", "torch", "numpy", "xarray", "zarr") if name in software
     ]
-    resumed = f", taken up at step {made['resumed']}" if made.get("resumed") else ""
+    resumed = f", resumed at step {made['resumed']}" if made.get("resumed") else ""
     yield f"made: rule {made['rule']}, {made['started']}, {made['seconds']} s{resumed}"
     if "command" in made:
         yield f"command: {made['command']}"
@@ -146,7 +146,7 @@ def described(made: Mapping[str, Any]) -> Iterator[str]:
 
 
 def settings(config: Any, path: str = "") -> Iterator[str]:
-    """A configuration as `key value`, keys dotted."""
+    """Yield a configuration as `key value`, with dotted keys."""
     if not isinstance(config, Mapping):
         yield f"{path} {json.dumps(config)}"
         return

@@ -1,6 +1,7 @@
-"""Check a configuration file without running anything of it; for files of others.
+"""Check a configuration file from somebody else without running its code.
 
-Snakemake reads a file before this project can: one that is a template runs code then, and aliases of aliases fill the memory.
+Snakemake reads a file before this project can. A file that is a template then runs code, and nested aliases fill the
+memory.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ def main(options: argparse.Namespace) -> int:
     print(f"{options.file}: {_counted(len(config.runs), 'run')} and {_counted(len(config.figures), 'figure')}")
     own = sorted({plugin.name for run in config.runs.values() for plugin in run.plugins.values()})
     if own:
-        print(f"It runs code of yours: {', '.join(own)}")
+        print(f"It runs your own code: {', '.join(own)}")
     return 0
 
 

@@ -1,4 +1,4 @@
-"""Show what differs between two outputs or two profiles: configuration, code, software, machine, and numbers."""
+"""Show the differences between two outputs or two profiles: configuration, code, software, machine, and numbers."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def _found(path: Path) -> Path:
 
 
 def _outputs(one: Path, other: Path) -> tuple[list[str], bool]:
-    """All differences of two outputs, and whether their contents are the same."""
+    """Return lines on the differences of two outputs, and whether their contents are the same."""
     records = [read_manifest(manifest_of(path, Path("results"))).made for path in (one, other)]
     found = gaps(one, other)
     lines = [f"{one} | {other}", *differing(*records)]
@@ -44,7 +44,10 @@ def _outputs(one: Path, other: Path) -> tuple[list[str], bool]:
 
 
 def _profiles(one: Path, other: Path) -> tuple[list[str], bool]:
-    """What differs between two profiles' folders: records, each difference once; and numbers, output by output."""
+    """Return lines on the differences of two profiles' folders, and whether their contents are the same.
+
+    They list each difference of the records once, and the differences of numbers by output.
+    """
     manifests = [
         {_name(path, folder): read_manifest(path) for path in folder.rglob("*.manifest.json")}
         for folder in (one, other)
@@ -75,7 +78,7 @@ def _some(names: Sequence[str]) -> str:
 
 
 def _worst(name: str, one: Manifest, other: Manifest) -> list[str]:
-    """The output's greatest gap, where there is any."""
+    """Return a line on the largest gap between two outputs, if there is one."""
     if one.digest == other.digest:
         return []
     found = [gap for each in one.outputs for gap in gaps(one.path.with_name(each), other.path.with_name(each))]
@@ -88,7 +91,7 @@ def _line(gap: Gap) -> str:
 
 
 def differing(one: Mapping[str, Any], other: Mapping[str, Any]) -> Iterator[str]:
-    """What differs between two records, a line each."""
+    """Yield the differences between two records, one line each."""
     for kind, found in between(one, other).items():
         for key, values in found.items():
             if key.startswith("modules."):

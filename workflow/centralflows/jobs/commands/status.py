@@ -1,4 +1,4 @@
-"""Show where every run of a profile stands: done, running, interrupted, failed or waiting."""
+"""Show the state of every run of a profile: done, running, interrupted, failed or waiting."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from ..run_states import FAILED, INTERRUPTED, RUNNING, STATES, Status, statuses
 
 
 class NoProfile(UserError):
-    """No configuration has the profile's name."""
+    """A profile that no configuration file is named after."""
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -45,10 +45,10 @@ def main(options: argparse.Namespace) -> int:
 
 
 def configuration(profile: str) -> Path:
-    """The file of a profile that comes with the workflow, by the profile's name.
+    """Return the path of a profile that comes with the workflow, by the profile's name.
 
     Raises:
-        NoProfile: there is none.
+        NoProfile: there is no such file.
     """
     file = Path("config") / ("config.yaml" if profile == "default" else f"{profile}.yaml")
     if not file.is_file():
@@ -57,7 +57,7 @@ def configuration(profile: str) -> Path:
 
 
 def table(found: Sequence[Status]) -> Iterator[str]:
-    """A line for each trajectory, and one that counts them."""
+    """Yield one line per trajectory, and one that counts them."""
     runs, names = (
         max(len(name) for name in column) for column in zip(*((s.run, s.process) for s in found), strict=True)
     )
@@ -71,7 +71,7 @@ def table(found: Sequence[Status]) -> Iterator[str]:
 
 
 def told(status: Status) -> str:
-    """What there is to say of one, beside its state."""
+    """Return the details of a trajectory that are shown beside its state."""
     at = f"step {status.step} of {status.steps}"
     if status.state == DONE:
         return status.note or f"{status.steps} steps"
@@ -87,5 +87,5 @@ def told(status: Status) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Days, hours, minutes and seconds."""
+    """Return a duration in days, hours, minutes and seconds."""
     return str(datetime.timedelta(seconds=round(seconds)))

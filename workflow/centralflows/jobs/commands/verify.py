@@ -1,4 +1,4 @@
-"""Verify everything that a profile has made, and report all findings at once."""
+"""Verify all outputs of a profile, and report all findings at once."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ def main(options: argparse.Namespace) -> int:
         print(f"{options.profile}: {len(links)} recorded outputs are as they were made")
         return 0
     print("\n".join([f"{options.profile}: {len(found)} finding{'s' if len(found) > 1 else ''}", *found]))
-    print("Remove what is damaged with its manifest and run snakemake again.")
+    print("Remove each damaged output and its manifest, then run snakemake again.")
     return 1
 
 
 def findings(links: Sequence[Link], results: Path, profile: str) -> Iterator[str]:
-    """Everything that is not as it was made, one line each."""
+    """Yield everything that is not as it was made, one line each."""
     every = {id(link): link for root in links for link in root.walk()}
     for link in every.values():
         yield from (f"  {link.name}: {finding}" for finding in link.breaks)
@@ -42,7 +42,7 @@ def findings(links: Sequence[Link], results: Path, profile: str) -> Iterator[str
 
 
 def resumable(folder: Path) -> Iterator[Path]:
-    """Where jobs of a profile were interrupted; what a living process is writing is left to it."""
+    """Yield the staging folders of interrupted jobs of a profile, without those of running jobs."""
     for partial in sorted(folder.glob("*/.*.partial")):
         output = partial.with_name(partial.name.removeprefix(".").rpartition("-")[0])
         lock = lock_state(output)
@@ -51,8 +51,10 @@ def resumable(folder: Path) -> Iterator[Path]:
 
 
 def without_manifest(folder: Path, recorded: set[Path]) -> Iterator[Path]:
-    """Files below a folder that no manifest covers, whole stores as one; hidden ones are work in progress, and what a diverging
-    run leaves to be looked at is no output."""
+    """Yield the files below a folder that no manifest covers, a whole store as one.
+
+    Hidden files are work in progress. The store that a diverged run leaves for inspection is not an output.
+    """
     for path in sorted(folder.iterdir()) if folder.is_dir() else ():
         if path in recorded or path.name.startswith(".") or path.name.endswith((".manifest.json", ".diverged.zarr")):
             continue

@@ -71,7 +71,7 @@ def settings(crate: ROCrate, config: Any) -> Entity:
 
 
 def script(crate: ROCrate, path: str, digest: str) -> Entity:
-    """Add and return a script of the workflow; its version is the digest of its code and of all code that it imports."""
+    """Add and return a script of the workflow; its version is the digest of its code and imports."""
     entity = add_file(crate, f"{SOURCE}/{path}", version=digest)
     entity._jsonld["@type"] = ["File", "SoftwareSourceCode"]
     return entity
