@@ -7,13 +7,13 @@ import json
 import pytest
 
 from centralflows.config import job_settings
-from centralflows.config.profile import Config, load
+from centralflows.config.profile import ProfileConfig, load
 
 POINTS = {"name": "moons", "examples": 40, "test_examples": 8}
 RUN = {"dataset": POINTS, "model": {"name": "mlp"}, "optimizer": {"name": "rmsprop", "lr": 0.01}, "steps": 30}
 
 
-def profile(name: str = "x", figures: dict | None = None, **changes) -> Config:
+def profile(name: str = "x", figures: dict | None = None, **changes) -> ProfileConfig:
     """Run a, with changes, and run b, which starts from it and so learns the same."""
     same = {key: changes[key] for key in ("dataset", "model") if key in changes}
     later = RUN | same | {"start": {"run": "a", "step": 10}}
@@ -33,7 +33,7 @@ CHANGES = [
 ]
 
 
-def of(process: str, known: Config) -> job_settings.Settings:
+def of(process: str, known: ProfileConfig) -> job_settings.Settings:
     return job_settings.speeds(known, "a") if process == "speeds" else job_settings.trajectory(known, "a", process)
 
 

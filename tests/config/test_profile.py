@@ -22,7 +22,7 @@ from centralflows.config import manual, profile
 from centralflows.config.catalogue import CATALOGUE
 from centralflows.config.datasets import SortingConfig
 from centralflows.config.messages import ConfigError
-from centralflows.config.profile import Config, load
+from centralflows.config.profile import ProfileConfig, load
 from centralflows.config.run import TrajectoryConfig
 
 ROOT = Path(__file__).parents[2]
@@ -444,10 +444,10 @@ def test_a_mutated_configuration_is_accepted_or_its_key_is_named(data):
         if not places(raw):
             break
     try:
-        assert isinstance(load(raw), Config)
+        assert isinstance(load(raw), ProfileConfig)
     except ConfigError as error:
         _, *lines, _ = str(error).split("\n")
-        known = {*Config.model_fields, "defaults"}
+        known = {*ProfileConfig.model_fields, "defaults"}
         for line in lines:
             path, _, message = line.removeprefix("  ").partition(": ")
             assert path and message and len(line) < 600

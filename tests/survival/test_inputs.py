@@ -23,7 +23,7 @@ from PIL import Image
 from centralflows.__main__ import main
 from centralflows.common.errors import UserError
 from centralflows.config.messages import ConfigError
-from centralflows.config.profile import Config, load
+from centralflows.config.profile import ProfileConfig, load
 from centralflows.problems.data import cifar10_formats, sst2
 from centralflows.problems.data.cifar10 import Cifar10, save
 
@@ -33,7 +33,7 @@ FUZZ = {"deadline": None, "derandomize": True, "suppress_health_check": list(Hea
 
 RAW = yaml.safe_load(SMOKE.read_text())
 RAW["figures"] = {slug: figure for slug, figure in RAW["figures"].items() if slug.startswith("gd-e")}
-ROOTS = {*Config.model_fields, "defaults", "the file"}
+ROOTS = {*ProfileConfig.model_fields, "defaults", "the file"}
 
 
 def places(node: Any, path: tuple = ()) -> list[tuple]:
@@ -91,7 +91,7 @@ def configurations(draw) -> dict[str, Any]:
 def accepted(file: Path) -> bool:
     """Whether a file is read; if not, that the message says where, in lines that can be printed."""
     try:
-        assert isinstance(load(file), Config)
+        assert isinstance(load(file), ProfileConfig)
     except ConfigError as error:
         head, *lines = str(error).split("\n")
         head.encode(), str(error).encode()

@@ -11,8 +11,9 @@ from importlib import resources
 from typing import Any
 
 from ..common.hashing import digest
+from .catalogue import CATALOGUE
 from .plugins import sources
-from .profile import Config
+from .profile import ProfileConfig
 from .run import RunConfig
 from .strict import implementations
 
@@ -42,7 +43,7 @@ def dataset_name(run: RunConfig) -> str:
     return f"{kind}-{digest(known)[:8]}"
 
 
-def trajectory(profile: Config, name: str, process: str) -> Settings:
+def trajectory(profile: ProfileConfig, name: str, process: str) -> Settings:
     """Return the settings of a trajectory: its run, without the device and the settings of other flows or the analysis.
 
     Args:
@@ -61,13 +62,13 @@ def trajectory(profile: Config, name: str, process: str) -> Settings:
     return found
 
 
-def speeds(profile: Config, name: str) -> Settings:
+def speeds(profile: ProfileConfig, name: str) -> Settings:
     """Return the settings of the speeds along the central flow of a run."""
     unused = {"stable", "central", "processes", "average_width", "accuracy_every"}
     return _along(profile, profile.runs[name], unused)
 
 
-def _along(profile: Config, run: RunConfig, unused: set[str]) -> Settings:
+def _along(profile: ProfileConfig, run: RunConfig, unused: set[str]) -> Settings:
     return {
         "run": _without(run, unused),
         "threads": profile.threads,
@@ -111,7 +112,7 @@ def measured(run: RunConfig) -> list[str]:
     return [*trajectories(run), *(["speeds"] if run.stationary_every else [])]
 
 
-def scorecard(profile: Config) -> Settings:
+def scorecard(profile: ProfileConfig) -> Settings:
     """Return the settings of the scorecard of a profile."""
     return {
         "stores": {name: measured(run) for name, run in profile.runs.items()},
@@ -121,7 +122,7 @@ def scorecard(profile: Config) -> Settings:
     }
 
 
-def gallery(profile: Config, configfile: str) -> Settings:
+def gallery(profile: ProfileConfig, configfile: str) -> Settings:
     """Return the settings of the page with all figures of a profile.
 
     Args:
@@ -130,5 +131,6 @@ def gallery(profile: Config, configfile: str) -> Settings:
     return {
         "profile": profile.profile,
         "figures": {name: figure.draw or name for name, figure in profile.figures.items()},
+        "claims": {slug: [drawing.category, drawing.claim] for slug, drawing in CATALOGUE.items()},
         "command": "" if profile.profile == "default" else f" --configfile {configfile}",
     }

@@ -16,7 +16,7 @@ from pydantic import BaseModel
 from ..common.paths import REPOSITORY
 from .catalogue import CATALOGUE, MANY
 from .messages import DOTTED_PATH, models_in
-from .profile import Config, Figure
+from .profile import FigureConfig, ProfileConfig
 from .run import RunConfig
 from .strict import LARGEST
 
@@ -31,9 +31,9 @@ def schema() -> str:
     Required keys may be in a run or in `defaults`. The schema therefore requires nothing below the top level; missing
     keys are found when the file is loaded.
     """
-    whole = Config.model_json_schema()
+    whole = ProfileConfig.model_json_schema()
     for name, definition in whole["$defs"].items():
-        if name != Figure.__name__:
+        if name != FigureConfig.__name__:
             definition.pop("required", None)
     whole["properties"]["defaults"] = {
         "$ref": f"#/$defs/{RunConfig.__name__}",
@@ -62,7 +62,7 @@ def _plain(node: Any) -> Any:
 def tables() -> str:
     """Return Markdown tables of every key, by section."""
     lines: list[str] = []
-    for path, model in dict.fromkeys(_sections(Config, "")):
+    for path, model in dict.fromkeys(_sections(ProfileConfig, "")):
         variant = _variant(model)
         title = f"`{path}`" if path else "The file"
         lines += [f"### {title}" + (f", `name: {variant}`" if variant else ""), ""]
@@ -70,7 +70,7 @@ def tables() -> str:
         if rows := list(_rows(model)):  # a plugin's keys are chosen by its author
             lines += ["", "| key | value | default | meaning |", "|---|---|---|---|"]
             lines += [f"| {' | '.join(row)} |" for row in rows]
-        if model is Config:
+        if model is ProfileConfig:
             lines += ["| `defaults` | the keys of a run |  | a partial run, merged under every run |"]
         lines += [""]
     lines += ["### The catalogue", "", "What `draw` may name, how many runs it shows, and what these must have:", ""]

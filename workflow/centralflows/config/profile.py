@@ -17,7 +17,7 @@ from .strict import Count, Name, Natural, Strict
 # -- figures and the whole ----------------------------------------------------------------------------------------
 
 
-class Figure(Strict):
+class FigureConfig(Strict):
     """The runs and steps that a figure shows. The figures are listed in figures/README.md."""
 
     draw: Name | None = None
@@ -40,8 +40,15 @@ class Figure(Strict):
         """Return everything besides stores that the drawing depends on, for the name of the figure in the profile."""
         options = self.model_dump(include={"start", "stop"})
         draw = self.draw or name
-        code = [CATALOGUE[draw].implementation]
-        return {"draw": draw, "runs": list(self.sources), "options": options, "code": code}
+        drawing = CATALOGUE[draw]
+        return {
+            "draw": draw,
+            "runs": list(self.sources),
+            "options": options,
+            "stores": list(drawing.stores),
+            "needs": list(drawing.needs),
+            "code": [drawing.implementation],
+        }
 
     def mistakes(self) -> Iterator[str]:
         if self.stop is not None and self.stop <= (self.start or 0):
@@ -65,7 +72,7 @@ def _lacks(run: RunConfig, need: str) -> bool:
     }[need]
 
 
-def _unfit(figure: Figure, slug: str, runs: Mapping[str, RunConfig]) -> Iterator[str]:
+def _unfit(figure: FigureConfig, slug: str, runs: Mapping[str, RunConfig]) -> Iterator[str]:
     """Yield the reasons why a figure of the catalogue cannot be drawn from the runs that it names."""
     drawing, sources = CATALOGUE[slug], figure.sources
     if drawing.runs == MANY:
@@ -101,7 +108,7 @@ TAKEN = {"profile": {"gallery", "benchmarks"}, "runs": {"datasets", "figures"}}
 """Names of folders that are used for something else."""
 
 
-class Config(Strict):
+class ProfileConfig(Strict):
     """A profile: everything that one `snakemake` call makes."""
 
     profile: Name
@@ -114,7 +121,7 @@ class Config(Strict):
     """path of the full CIFAR-10: the binary archive, a folder with its batches, or a file that the rule made"""
     runs: dict[Name, RunConfig] = Field(min_length=1)
     """experiments by name"""
-    figures: dict[Name, Figure] = Field(default={})
+    figures: dict[Name, FigureConfig] = Field(default={})
     """figures by name, which is also the name of their files"""
 
     def mistakes(self) -> Iterator[str]:
@@ -155,7 +162,7 @@ class Config(Strict):
 # -- loading ------------------------------------------------------------------------------------------------------
 
 
-def load(raw: Mapping[str, Any] | Path | str, source: str | None = None) -> Config:
+def load(raw: Mapping[str, Any] | Path | str, source: str | None = None) -> ProfileConfig:
     """Return a validated configuration from a mapping or a YAML file.
 
     `defaults`, a partial run, is first merged under every run.
@@ -170,9 +177,9 @@ def load(raw: Mapping[str, Any] | Path | str, source: str | None = None) -> Conf
         raise ConfigError(f"ConfigError: {source} must be a mapping of keys, not {shown(raw)}")
     config, lines = None, list(_loose_ends(raw))
     try:
-        config = Config.model_validate(_with_defaults(raw))
+        config = ProfileConfig.model_validate(_with_defaults(raw))
     except ValidationError as error:
-        lines += messages(error, Config, also=("defaults",), origin=lambda path: _origin(path, raw))
+        lines += messages(error, ProfileConfig, also=("defaults",), origin=lambda path: _origin(path, raw))
     except RecursionError:
         lines.append("runs: nested too deeply")
     if config and not lines:

@@ -27,7 +27,7 @@ def counted(*, reads: bool = False) -> Iterator[Counter]:
 
     It counts `gradients` (each with its loss), `graphs` (gradients that can be differentiated further), Hessian-vector
     `products`, the `product_graphs` among them (products with a graph), and third-order products (`third`). Each microbatch
-    counts. Where derivatives are replayed as CUDA graphs, a replay counts as what it replays.
+    counts. A replayed CUDA graph counts like the derivative that it replays.
 
     Args:
         reads: whether to count host `reads` too: operations that stop the queue of an accelerator. Copies to the host are

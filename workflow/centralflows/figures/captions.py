@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from ..config.profile import Config
+from ..config.profile import ProfileConfig
 from ..config.run import RunConfig
 
 
-def about(profile: Config, figure: str) -> str:
+def about(profile: ProfileConfig, figure: str) -> str:
     """Return the descriptions of a figure's runs, one after the other, in reStructuredText."""
     return "; ".join(f"**{name}**, {described(profile.runs[name])}" for name in profile.figures[figure].sources)
 

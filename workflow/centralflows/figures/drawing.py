@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from ..analysis.time_series import analyse
 from ..common.references import load
-from ..config.catalogue import CATALOGUE, HELD_IN, NEEDS, Drawing
+from ..config import catalogue  # the settings of a job hold what it uses of it
 from ..config.messages import instead
 from .run_view import NotShown, Run, Runs
 
@@ -25,9 +25,9 @@ def draw(slug: str, runs: Runs, *, start: int | None = None, stop: int | None = 
     Raises:
         NotShown: there is no such figure, or the runs do not hold its data.
     """
-    if slug not in CATALOGUE:
-        raise NotShown(f"there is no figure {slug!r}{instead(slug, CATALOGUE)}")
-    drawing = CATALOGUE[slug]
+    if slug not in catalogue.CATALOGUE:
+        raise NotShown(f"there is no figure {slug!r}{instead(slug, catalogue.CATALOGUE)}")
+    drawing = catalogue.CATALOGUE[slug]
     runs = {name: _complete(slug, drawing, name, run) for name, run in runs.items()}
     function = load(drawing.implementation)
     if drawing.runs == 0:
@@ -42,16 +42,16 @@ def draw(slug: str, runs: Runs, *, start: int | None = None, stop: int | None = 
     return figure
 
 
-def _complete(slug: str, drawing: Drawing, name: str, run: Run) -> Run:
+def _complete(slug: str, drawing: catalogue.Drawing, name: str, run: Run) -> Run:
     """Return the run with all stores that a figure shows."""
     needed = ("discrete", "midpoint", *drawing.stores) if drawing.runs else ()
     if missing := [store for store in needed if store not in run and store != "analysis"]:
         cure = " (speeds: see centralflows.flows.preconditioner_speeds.compare)" if "speeds" in missing else ""
         raise NotShown(f"{slug} shows {', '.join(missing)}, which {name} does not hold{cure}")
     for need in drawing.needs:
-        if need in HELD_IN and HELD_IN[need] not in run["discrete"]:
-            shows, _, _ = NEEDS[need].partition(";")
-            raise NotShown(f"{slug} {shows}, and {name} holds no {HELD_IN[need]}")
+        if need in catalogue.HELD_IN and catalogue.HELD_IN[need] not in run["discrete"]:
+            shows, _, _ = catalogue.NEEDS[need].partition(";")
+            raise NotShown(f"{slug} {shows}, and {name} holds no {catalogue.HELD_IN[need]}")
     return run if "analysis" in run or "analysis" not in needed else {**run, "analysis": analyse(run)}
 
 

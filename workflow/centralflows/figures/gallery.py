@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from ..analysis.claims import FAILS, HOLDS, UNDECIDED
-from ..config.catalogue import CATALOGUE
+from ..config import catalogue  # the settings of a job hold what it uses of it
 
 
 def gallery(profile: str, figures: Mapping[str, str], card: Mapping[str, Any], *, command: str = "") -> str:
@@ -27,15 +27,15 @@ def _head(profile: str) -> Iterator[str]:
 
 
 def _pictures(figures: Mapping[str, str], command: str) -> Iterator[str]:
-    for category in dict.fromkeys(drawing.category for drawing in CATALOGUE.values()):
-        slugs = [slug for slug, drawing in CATALOGUE.items() if drawing.category == category]
+    for category in dict.fromkeys(drawing.category for drawing in catalogue.CATALOGUE.values()):
+        slugs = [slug for slug, drawing in catalogue.CATALOGUE.items() if drawing.category == category]
         members = [name for slug in slugs for name, drawn in figures.items() if drawn == slug]
         if not members:
             continue
         yield from ("", f"## {category}", "", "| figure | claim | made alone by |", "| --- | --- | --- |")
         for name in members:
             rule = f"snakemake --cores all figure_{name.replace('-', '_')}{command}"
-            yield f'| <img src="{name}.png" alt="{name}" width="480"> | {CATALOGUE[figures[name]].claim} | `{rule}` |'
+            yield f'| <img src="{name}.png" alt="{name}" width="480"> | {catalogue.CATALOGUE[figures[name]].claim} | `{rule}` |'
 
 
 def _scorecard(card: Mapping[str, Any]) -> Iterator[str]:

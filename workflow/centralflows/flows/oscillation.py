@@ -49,8 +49,8 @@ class Oscillation(NamedTuple):
         return int((variances > 1e-6 * max(variances[-1], 1e-300)).sum())
 
     def principal(self) -> tuple[Float[ndarray, " k"], Float[Tensor, "p k"]]:
-        """Return the variances in P-normalised units, largest first, and their directions, columns d with d' P d =
-        1."""
+        """Return the variances in P-normalised units, largest first, and their directions: columns d with
+        d' P d = 1."""
         variances, rotation = np.linalg.eigh(self.solution.x)
         rotation = torch.as_tensor(rotation[:, ::-1].copy(), dtype=self.basis.dtype, device=self.basis.device)
         return np.maximum(variances[::-1], 0.0), self.basis @ rotation

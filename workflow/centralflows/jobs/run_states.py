@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from ..common.hashing import source_digest
 from ..config.job_settings import trajectory_jobs
-from ..config.profile import Config
+from ..config.profile import ProfileConfig
 from ..provenance import record_differences
 from ..provenance.manifest import ManifestError, manifest_path, read_manifest
 from .checkpoint import Damaged, read_checkpoint
@@ -74,7 +74,7 @@ class Place(NamedTuple):
         return self.process if self.process in ("discrete", "speeds") else "flow"
 
 
-def statuses(profile: Config, results: Path) -> Iterator[Status]:
+def statuses(profile: ProfileConfig, results: Path) -> Iterator[Status]:
     """Yield the states of all trajectories of a profile, run by run.
 
     Args:
@@ -87,7 +87,7 @@ def statuses(profile: Config, results: Path) -> Iterator[Status]:
             yield status(Place(name, process, output, log), profile)
 
 
-def status(place: Place, profile: Config) -> Status:
+def status(place: Place, profile: ProfileConfig) -> Status:
     """Return the state of one trajectory."""
     run = profile.runs[place.run]
     steps = len(range(0, run.steps, run.stationary_every)) if place.process == "speeds" else run.steps
@@ -108,7 +108,7 @@ def status(place: Place, profile: Config) -> Status:
     return told(WAITING, 0, steps)
 
 
-def _made(output: Path, profile: Config) -> tuple[str, str]:
+def _made(output: Path, profile: ProfileConfig) -> tuple[str, str]:
     """Return the state of a recorded output, and a note on it."""
     try:
         made = read_manifest(manifest_path(output)).made
@@ -123,7 +123,7 @@ def _attributes(store: Path) -> dict[str, Any]:
     return json.loads((store / "zarr.json").read_bytes())["attributes"]
 
 
-def _kept(place: Place, profile: Config) -> tuple[int, str]:
+def _kept(place: Place, profile: ProfileConfig) -> tuple[int, str]:
     """Return the step from which the next job resumes, and a note on the checkpoint; 0 and no note without one."""
     found: list[tuple[int, str]] = []
     for folder in place.output.parent.glob(f".{place.output.name}-*.partial"):
@@ -140,7 +140,7 @@ def _kept(place: Place, profile: Config) -> tuple[int, str]:
     return max(found, default=(0, ""))
 
 
-def _current(place: Place, attrs: dict[str, Any], profile: Config) -> bool:
+def _current(place: Place, attrs: dict[str, Any], profile: ProfileConfig) -> bool:
     """Return whether a job would resume the unfinished store with these attributes."""
     wildcards = {"run": place.run, **({"flow": place.process} if place.rule == "flow" else {})}
     begun = {"rule": place.rule, "wildcards": wildcards, "config": json.loads(attrs["config"])}

@@ -12,7 +12,7 @@ from ..common.hashing import file_of, module_digests
 from ..common.paths import REPOSITORY
 from ..config import job_settings
 from ..config.messages import ConfigError
-from ..config.profile import Config, load
+from ..config.profile import ProfileConfig, load
 from . import environment
 from .manifest import lock_digest, script_of
 
@@ -88,17 +88,17 @@ def _config(made: Mapping[str, Any], file: Path) -> Iterator[str]:
         yield f"config: {key} was {then}, is {now} in {made['configfile']}"
 
 
-def reset(made: Mapping[str, Any], profile: Config) -> Iterator[tuple[str, tuple[Any, Any]]]:
+def reset(made: Mapping[str, Any], profile: ProfileConfig) -> Iterator[tuple[str, tuple[Any, Any]]]:
     """Return the settings that differ between a record and a profile, by dotted key: the old and the present value."""
     return _known(made["config"], configured(made, profile))
 
 
 @cache
-def _profile(file: Path) -> Config:
+def _profile(file: Path) -> ProfileConfig:
     return load(file)
 
 
-def configured(made: Mapping[str, Any], profile: Config) -> dict[str, Any]:
+def configured(made: Mapping[str, Any], profile: ProfileConfig) -> dict[str, Any]:
     """Return the present values of a record's settings in a profile."""
     rule, wildcards = made["rule"], made["wildcards"]
     for slug, figure in profile.figures.items():
