@@ -92,8 +92,8 @@ class DerivativeEvaluator:
 class AdaptivePoint(Point):
     """A point that is made anew when the layout changes; its derivatives are then those of the new point."""
 
-    def __init__(self, points: DerivativeEvaluator, w: Float[Tensor, " p"]):
-        self.w, self._points, self._point, self._layout = w.detach(), points, None, None
+    def __init__(self, evaluator: DerivativeEvaluator, w: Float[Tensor, " p"]):
+        self.w, self._evaluator, self._point, self._layout = w.detach(), evaluator, None, None
         self.loss, self.gradient = self._of(lambda point: (point.loss, point.gradient))
 
     def hessian_product(self, vectors):
@@ -107,9 +107,9 @@ class AdaptivePoint(Point):
 
     def _of(self, derivative: Callable[[Point], T]) -> T:
         def attempt() -> T:
-            if self._layout != self._points.layout:
+            if self._layout != self._evaluator.layout:
                 self._point = None  # its autograd graph must be freed before another is made
-                self._point, self._layout = self._points.made(self.w), self._points.layout
+                self._point, self._layout = self._evaluator.made(self.w), self._evaluator.layout
             return derivative(self._point)
 
-        return self._points.fitted(attempt)
+        return self._evaluator.fitted(attempt)

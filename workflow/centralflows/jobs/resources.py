@@ -46,7 +46,7 @@ GRADIENTS = {
 """Cost of a step of each process, with all its derivatives, in gradients; more than was measured."""
 
 VECTORS = 80  # of the size of the weights, per tracked mode; 1.5 times as many as were measured
-BYTES = {"mlp": 1, "cnn": 4, "resnet": 4, "vit": 5, "lstm": 8, "transformer": 16, "mamba": 64}
+BYTES = {"mlp": 1, "cnn": 4, "resnet": 4, "vit": 4, "lstm": 8, "transformer": 16, "mamba": 64}
 """Memory per product of an example, with the third derivatives of four modes [bytes]: twice what was measured. It grows
 with the number of results, and a convolution makes many products for one result."""
 ASSUMED = 4  # bytes per product, for a user-defined network
