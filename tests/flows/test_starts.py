@@ -15,7 +15,7 @@ from centralflows.config import profile
 from centralflows.config.processes import StableConfig
 from centralflows.flows.discrete_loop import advance, first_start
 from centralflows.flows.stored_run import stored_state
-from centralflows.jobs.checkpoint_folder import CheckpointFolder
+from centralflows.jobs.checkpoint import CheckpointFolder
 from centralflows.jobs.store_trajectories import store_discrete, store_flow
 from centralflows.store.trajectory import open_trajectory
 

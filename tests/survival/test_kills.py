@@ -16,8 +16,8 @@ from pathlib import Path
 import pytest
 import victims
 
-from centralflows.jobs import checkpoint_folder
-from centralflows.jobs.checkpoint import forget
+from centralflows.jobs import checkpoint
+from centralflows.jobs.checkpoint_contents import forget
 from centralflows.store.trajectory import open_trajectory
 
 PROCESSES = ("discrete", *victims.FLOWS)
@@ -120,7 +120,7 @@ def interrupted(experiment, unbroken, tmp_path):
     )
     assert status == -signal.SIGKILL
     (partial,) = folder.glob(".central.zarr-*.partial")
-    assert (partial / checkpoint_folder.PROGRESS).is_file()
+    assert (partial / checkpoint.PROGRESS).is_file()
     return folder, partial
 
 
@@ -132,7 +132,7 @@ def test_damage_to_what_was_committed_is_found(experiment, unbroken, interrupted
     draw = random.Random(0)
     names = [file.relative_to(folder) for file in partial.rglob("*") if file.is_file()]
     for name in draw.sample(names, 12) + [
-        name for name in names if name.name.startswith((checkpoint_folder.PROGRESS, "content"))
+        name for name in names if name.name.startswith((checkpoint.PROGRESS, "content"))
     ]:
         shutil.rmtree(folder)
         shutil.copytree(whole, folder)
@@ -141,7 +141,7 @@ def test_damage_to_what_was_committed_is_found(experiment, unbroken, interrupted
         content[draw.randrange(len(content))] ^= 1 << draw.randrange(8)
         file.write_bytes(content)
         (folder / "log").write_text("")
-        stage = checkpoint_folder.CheckpointFolder(folder / "central.zarr", {"config": "central"}, victims.KINDS)
+        stage = checkpoint.CheckpointFolder(folder / "central.zarr", {"config": "central"}, victims.KINDS)
         with pytest.warns(UserWarning, match="damaged, so the run starts again"), stage:
             assert stage.content is None and stage.resumed == 0
         survived("resume")
@@ -150,9 +150,7 @@ def test_damage_to_what_was_committed_is_found(experiment, unbroken, interrupted
 def test_another_configuration_is_not_taken_up(experiment, interrupted):
     folder, partial = interrupted
     log = (folder / "another.log").open("w+")
-    with checkpoint_folder.CheckpointFolder(
-        folder / "central.zarr", {"config": "another"}, victims.KINDS, log
-    ) as stage:
+    with checkpoint.CheckpointFolder(folder / "central.zarr", {"config": "another"}, victims.KINDS, log) as stage:
         assert stage.content is None and stage.folder != partial
     log.close()
     assert (

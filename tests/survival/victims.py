@@ -14,8 +14,8 @@ from torch import nn
 
 from centralflows import Objective, RMSProp
 from centralflows.flows.experiment import Experiment
-from centralflows.jobs import checkpoint_folder
-from centralflows.jobs.checkpoint_folder import CheckpointFolder
+from centralflows.jobs import checkpoint
+from centralflows.jobs.checkpoint import CheckpointFolder
 from centralflows.jobs.store_trajectories import store_discrete, store_flow
 from centralflows.jobs.trajectories import KINDS
 from centralflows.store import zarr_writer
@@ -38,7 +38,7 @@ def experiment() -> Experiment:
 
 def store(made: Experiment, process: str, folder: Path, counter: Path | None = None) -> None:
     """The trajectory of a process in a folder; each step that is computed adds a byte to the counter."""
-    checkpoint_folder.STEPS = SEGMENT
+    checkpoint.STEPS = SEGMENT
     zarr_writer.CHUNK, zarr_writer.SHARD, zarr_writer.WEIGHTS_CHUNK = 4, 8, 600  # several files of each kind
     attrs, log = {"config": process}, (folder / "log").open("a")
     options = {"weights_stride": 2, "attrs": attrs, "log": log}

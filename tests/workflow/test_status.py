@@ -18,7 +18,7 @@ import yaml
 from calls import ROOT, SMOKE, snakemake
 
 from centralflows.__main__ import main
-from centralflows.jobs.checkpoint import PROGRESS
+from centralflows.jobs.checkpoint_contents import PROGRESS
 
 POINTS = {
     "dataset": {"name": "moons", "examples": 20, "test_examples": 8},

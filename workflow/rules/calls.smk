@@ -9,7 +9,7 @@ from contextlib import ExitStack
 from snakemake.exceptions import WorkflowError
 
 from centralflows.jobs import concurrent_calls
-from centralflows.jobs.checkpoint import forget
+from centralflows.jobs.checkpoint_contents import forget
 from centralflows.common.errors import UserError
 from centralflows.provenance.manifest import CALL
 

@@ -1,8 +1,8 @@
 """Digests of files, values and source code.
 
-The digest of a job's code covers all code that can affect a number or a picture: its script, every module of a
-numerical wing that the script imports, and the modules that its configuration refers to. It ignores comments,
-docstrings, layout and the texts of errors.
+The digest of a job's code covers all code that can affect a number or a picture: its script, every module outside of
+`PLUMBING` that the script imports, the modules that its configuration refers to, and constants of the configuration. It
+ignores comments, docstrings, layout, and the texts of errors, warnings and prints, except those of `STORED`.
 """
 
 from __future__ import annotations

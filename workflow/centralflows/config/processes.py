@@ -86,7 +86,7 @@ class CentralConfig(IntegrationConfig):
     """modes with a larger effective eigenvalue enter the complementarity problem; at least 0.15 above
     spectrum.threshold"""
     third_derivatives: Literal["followed", "fresh"] = "followed"
-    """followed: evaluated at most once per unit of time, and extrapolated while that is accurate; fresh: evaluated with
+    """followed: evaluated at most once per unit of time and extrapolated, while that is accurate; fresh: evaluated with
     every velocity, as in the published discretisation"""
     tolerance: Annotated[float, Field(gt=0, le=0.1), AlsoText] = 3e-2
     """bound on the relative error of followed third derivatives"""

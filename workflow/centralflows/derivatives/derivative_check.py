@@ -2,8 +2,8 @@
 
 Wrong third derivatives raise no error. Some fused layers return them, and a central flow would silently go wrong. The
 check therefore compares derivatives with differences of lower ones before every experiment, in float64 on a few
-examples, at one point and along one direction. It rejects a network that fails, and names the type of layer that causes
-the failure.
+examples, at one point and along one direction. It rejects a network that fails, and names the types of layers that fail
+alone, if any do.
 """
 
 from __future__ import annotations

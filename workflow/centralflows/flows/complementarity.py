@@ -1,7 +1,7 @@
 r"""The semidefinite complementarity problem that determines the covariance of the oscillations.
 
 Find $X$ with $0 \preceq X \perp A + B[X] \succeq 0$. $A$ is the slack of the critical modes, and $B$ is its change per
-unit of $X$, by the curvature penalty among others. $X$ is just large enough that no critical eigenvalue crosses the
+unit of $X$, through the curvature penalty and other terms. $X$ is just large enough that no critical eigenvalue crosses the
 edge of stability.
 """
 

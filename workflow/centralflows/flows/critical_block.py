@@ -1,10 +1,10 @@
 r"""The critical block of the Hessian, expanded about the point where its eigenpairs were solved.
 
-Let $U$ be the critical eigenvectors at that point. Within a unit of time, a central flow needs of second and third
-derivatives only $C = U' H(w) U$ and its gradients $T_a = \nabla_w \langle E_a, U' H U \rangle$. $C$ follows from $T$ to
-first order in the change of $w$. $H U$ and $T$ change slowly and are extrapolated in time, the rotation of $U$
-included. A unit of time therefore evaluates third derivatives at one point at most, and at none while the extrapolation
-stays accurate. If third derivatives change too fast to be followed, each velocity evaluates them.
+Let $U$ be the critical eigenvectors at that point. Within a unit of time, a central flow needs only these second and
+third derivatives: $C = U' H(w) U$, its gradients $T_a = \nabla_w \langle E_a, U' H U \rangle$, and $H U$. $H U$ and $T$
+change slowly and are extrapolated in time, including the rotation of $U$. $C$ follows from $T$ and its rate, to second
+order in time. A unit of time therefore evaluates third derivatives at one point at most, and at none while the
+extrapolation stays accurate. If they change too fast to be followed, each velocity evaluates them.
 """
 
 from __future__ import annotations

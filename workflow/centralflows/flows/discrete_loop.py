@@ -1,4 +1,4 @@
-"""The loop of the discrete optimizer and its midpoints, on the same clock."""
+"""The loop of the discrete optimizer and its midpoints, indexed by the same steps."""
 
 from __future__ import annotations
 

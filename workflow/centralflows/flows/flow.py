@@ -2,7 +2,7 @@
 
 A flow's state is $y = (w, s)$: weights and optimizer state. Its frame holds the quantities that stay fixed between two
 solves of the spectrum, among them orthonormal eigenvectors $V$ of $P^{-1/2} H P^{-1/2}$. Each velocity also returns a
-`Snapshot` of the quantities it computed, so that recording needs no extra evaluations.
+`Snapshot` of the quantities it computed, so that they are recorded without another evaluation.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The loop of a flow over time: it solves the spectrum once per unit of time (one optimizer step), then integrates."""
+"""The loop of a flow over time: for each unit of time (one optimizer step) it solves the spectrum, then integrates."""
 
 from __future__ import annotations
 

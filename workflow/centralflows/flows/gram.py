@@ -9,10 +9,10 @@ from torch import Tensor
 
 
 def gram(a: Float[Tensor, "p j"], b: Float[Tensor, "p k"]) -> Float[ndarray, "j k"]:
-    """Return a' b, with blocks of 1024 rows summed in float64.
+    """Return a' b. On a CPU, float32 products of blocks of 1024 rows are added up in float64.
 
     The rounding of one long float32 sum would make the complementarity problem lose its monotonicity. On a CPU, float64
-    copies of both matrices cost more than the product.
+    copies of both matrices would cost more than the product.
     """
     whole = 0 if a.is_cuda or not a.dtype == b.dtype == torch.float32 else len(a) - len(a) % 1024
     total = (a[whole:].double().T @ b[whole:].double()).cpu()

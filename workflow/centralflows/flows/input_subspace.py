@@ -1,7 +1,7 @@
-r"""The subspace in which the weights move, where the examples make it smaller than weight space.
+r"""The subspace in which the weights move, if few examples make it smaller than weight space.
 
-A linear first layer depends on its inputs $X$ `[n, d]` through $X W'$ alone. If there are fewer examples than inputs,
-only the component of $W$ in the span of the inputs matters, and gradients lie in that span. With $Q$ `[d, r]` an
+A linear first layer depends on the examples $X$ `[n, d]` through $X W'$ alone. If $n < d$, only the component of $W$ in
+the span of the examples matters, and gradients lie in that span. With $Q$ `[d, r]` an
 orthonormal basis of the span, $W = W_\perp + Z Q'$ and $X W' = (X Q) Z'$. The loss is thus that of the same network
 with inputs $X Q$ and the smaller matrix $Z$. The map keeps lengths and angles. An isotropic optimizer
 (`Optimizer.isotropic`) therefore moves $Z$ just as it moves $W$: flows, spectra and third derivatives are the same, in

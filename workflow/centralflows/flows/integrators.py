@@ -116,7 +116,7 @@ class Jameson(FixedStep):
     r"""Equal steps of three stages, each from the beginning of the step, over 1/4, 1/2 and all of it.
 
     On $y' = \lambda y$ the factor is $1 + z + z^2/2 + z^3/8$. The method is of second order, errs by less than 0.14
-    down to $z = -2$, has a zero factor there, and is stable to -3.07. If steps are proportional, a flow far below the
+    down to $z = -2$, has a zero factor there, and is stable to -3.08. If steps are proportional, a flow far below the
     edge of stability takes steps of Heun's method: it needs one velocity less and its error there is no larger.
 
     Source: A. Jameson, W. Schmidt, E. Turkel, AIAA paper 81-1259 (1981).

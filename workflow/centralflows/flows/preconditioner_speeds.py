@@ -1,8 +1,8 @@
 r"""The rate of loss decrease $|\nabla L|^2_{P^{-1}}$ of three preconditioners along a stored central flow.
 
-They are compared with the optimizer's own P, whose state depends on its history: $\bar P(w)$ at the stationary value of
-the state, $\hat P(w)$ from the curvature alone, and plain gradient descent at its edge of stability, $P = S/2$ with the
-sharpness S.
+The three are $\bar P(w)$ at the stationary value of the state, $\hat P(w)$ from the curvature alone, and plain gradient
+descent at its edge of stability, $P = S/2$ with the sharpness S. The reference is the optimizer's own P, whose state
+depends on its history.
 
 Source: arXiv:2410.24206, the comparison of preconditioners.
 """

@@ -16,9 +16,9 @@ c(P) = \tfrac12 \left[\eta^2 P - 2 \eta \epsilon \log P + (s - \epsilon^2) / P\r
 
 with $\Sigma$ the multiplier of the constraint. For $\epsilon = 0$, the objective is $\tfrac12 \eta^2$ times the paper's
 $\mathrm{tr} P + \eta^{-2} |\nabla L|^2_{P^{-1}}$. Without the gradient ($s = 0$) the same holds for $\hat P$. `settle`
-finds the fixed point, and `stationary_dual.solve` solves the convex program; they share no step.
+finds the fixed point, and `stationary_dual.solve` solves the convex program; the two are independent.
 
-For Scalar RMSProp, $P$ is one number: the larger of the two values that satisfy one of the conditions each. Hence
+For Scalar RMSProp, $P$ is one number: the larger of the values with $\sqrt{\nu} = |\nabla L|$ and with $P = S/2$. Hence
 $\bar\nu = \max(|\nabla L|^2, (\eta S / 2 - \epsilon)^2)$ with the sharpness $S$. Its stationary flow is
 $\dot w = -\tfrac2S [\nabla L + \tfrac12 (\tfrac{\eta^2}4 - |\nabla L|^2 / S^2) \nabla S]$ at the edge of stability, for
 $\epsilon = 0$.

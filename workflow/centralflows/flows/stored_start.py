@@ -1,4 +1,4 @@
-"""The start of a run that starts from the stored state of another run."""
+"""The start of a run that continues from the stored state of another run."""
 
 from __future__ import annotations
 

@@ -1,89 +1,138 @@
-"""Reads the checkpoint of a trajectory job in its staging folder, and verifies its digests.
+"""The folder in which a job works until its outputs are complete, and from which it resumes after it was killed.
 
-Imports no torch, so that commands can inspect running jobs.
+The folder is beside the output and is not declared to Snakemake, which would empty it. Its name contains a digest of
+settings, code, inputs, device, versions and variables, so that a job never resumes from another configuration or
+source. `progress.json` lists the files of the checkpoint. It is replaced by one rename after these files are on disk;
+files that it does not list are ignored.
 """
 
 from __future__ import annotations
 
-import json
+import hashlib
+import io
 import os
 import shutil
-from contextlib import suppress
+import time
+import warnings
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, TextIO
+
+import numpy as np
 
 from ..common.hashing import digest, sha256
+from .checkpoint_contents import DONE, PROGRESS, Checkpoint, Damaged, forget, read_checkpoint
+from .packing import packed, unpacked
 
-PROGRESS = "progress.json"
-DONE = ".done"  # suffix of a staging folder whose outputs are complete
-
-
-class Damaged(ValueError):
-    """A staging folder that differs from its checkpoint."""
+STEPS = 256  # between two checkpoints: the most that a killed job repeats
+SECONDS = 60.0  # between two checkpoints, if that is sooner
 
 
-class Checkpoint(NamedTuple):
-    """The content of `progress.json`.
+class CheckpointFolder:
+    """A context with a folder to work in.
+
+    An exit without an error sets the folder aside until `checkpoint_contents.forget`. If the job is killed before Snakemake
+    knows that the outputs are complete, Snakemake removes them, and the next job resumes from the last checkpoint. Only
+    one process at a time may use the folder (`lock`).
+
+    Args:
+        target: the output.
+        key: everything that the output depends on.
+        kinds: types of named tuples that a checkpoint may contain.
+        log: file for messages about the resumed checkpoint.
 
     Attributes:
-        step: number of finished steps.
-        content: state to resume from, without its arrays.
-        arrays: file with these arrays, named by its sha256.
-        files: sha256 of all other files of the checkpoint, by path.
+        folder: the folder to work in.
+        content: content of the resumed checkpoint; None at a fresh start.
+        step: step of the last checkpoint; 0 at a fresh start.
+        resumed: step of the resumed checkpoint; 0 at a fresh start.
     """
 
-    step: int
-    content: Any
-    arrays: str
-    files: dict[str, str]
+    def __init__(self, target: Path, key: Any, kinds: Iterable[type] = (), log: TextIO | None = None):
+        self.target, self.kinds, self.log = target, tuple(kinds), log
+        self.folder = target.with_name(f".{target.name}-{digest(key)[:16]}.partial")
+        self.content, self.step, self.resumed = None, 0, 0
+        self._known, self._saved = {}, time.monotonic()
 
-    def text(self) -> bytes:
-        """Return the bytes of `progress.json`."""
-        progress = self._asdict()
-        return json.dumps({"digest": digest(progress), "progress": progress}).encode()
+    def __enter__(self) -> CheckpointFolder:
+        for other in sorted(self.target.parent.glob(f".{self.target.name}-*.partial")):
+            if other != self.folder:
+                print(f"ignored, as it belongs to another configuration or source: {other}", file=self.log)
+        aside = self.folder.with_suffix(DONE)
+        if aside.exists() and not self.folder.exists():
+            os.rename(aside, self.folder)
+        forget(self.target)
+        self._take_up()
+        return self
 
-    def findings(self, folder: Path) -> list[str]:
-        """Return the differences between a folder and its checkpoint; files outside of the checkpoint are ignored."""
-        expected = self.files | {self.arrays: self.arrays.removeprefix("content-").removesuffix(".npz")}
-        missing = {path for path in expected if not (folder / path).is_file()}
-        changed = {path for path in expected.keys() - missing if sha256(folder / path) != expected[path]}
-        return sorted([f"{path}: missing" for path in missing] + [f"{path}: changed" for path in changed])
+    def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
+        if kind is None:
+            os.rename(self.folder, self.folder.with_suffix(DONE))
+
+    def due(self, step: int) -> bool:
+        """Return whether a checkpoint is due."""
+        return step - self.step >= STEPS or time.monotonic() - self._saved >= SECONDS
+
+    def save(self, step: int, content: Any) -> None:
+        """Write a checkpoint of the state to resume from and of the files in the folder, which must not change then."""
+        arrays: list[np.ndarray] = []
+        packing, stream = packed(content, arrays), io.BytesIO()
+        np.savez(stream, *arrays)
+        name = f"content-{hashlib.sha256(stream.getbuffer()).hexdigest()}.npz"
+        _write(self.folder / name, stream.getbuffer())
+        files = {path: self._digest(path) for path in self._files() if not path.startswith("content-")}
+        _write(self.folder / PROGRESS, Checkpoint(step, packing, name, files).text())
+        for old in self.folder.glob("content-*"):
+            if old.name != name:
+                old.unlink()
+        self.step, self._saved = step, time.monotonic()
+
+    def _take_up(self) -> None:
+        """Read the checkpoint and remove all other files."""
+        try:
+            found = self._read()
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            warnings.warn(f"{self.folder}: damaged, so the run starts again ({error})", stacklevel=3)
+            found = None
+        if found is None:
+            self._known = {}
+            shutil.rmtree(self.folder, ignore_errors=True)
+            self.folder.mkdir(parents=True)
+            return
+        self.step, self.content = found
+        self.resumed = self.step
+        print(f"resumes at step {self.step}", file=self.log)
+
+    def _read(self) -> tuple[int, Any] | None:
+        checkpoint = read_checkpoint(self.folder)
+        if checkpoint is None:
+            return None
+        for path in self._files():
+            if path not in checkpoint.files and path != checkpoint.arrays:
+                (self.folder / path).unlink()
+        if findings := checkpoint.findings(self.folder):
+            raise Damaged("; ".join(findings))
+        self._known = dict(checkpoint.files)
+        with np.load(self.folder / checkpoint.arrays, allow_pickle=False) as arrays:
+            content = unpacked(checkpoint.content, lambda number: arrays[f"arr_{number}"], self.kinds)
+        return checkpoint.step, content
+
+    def _files(self) -> list[str]:
+        files = (path for path in self.folder.rglob("*") if path.is_file())
+        return sorted(path.relative_to(self.folder).as_posix() for path in files if path.name != PROGRESS)
+
+    def _digest(self, path: str) -> str:
+        """Return the sha256 of a file, computed once, as files do not change."""
+        if path not in self._known:
+            self._known[path] = sha256(self.folder / path)
+        return self._known[path]
 
 
-def read_checkpoint(folder: Path) -> Checkpoint | None:
-    """Return the checkpoint in a folder, or None if there is none yet.
-
-    Raises:
-        Damaged: `progress.json` is not byte for byte as it was written.
-    """
-    try:
-        data = (folder / PROGRESS).read_bytes()
-    except FileNotFoundError:
-        return None
-    try:
-        checkpoint = Checkpoint(**json.loads(data)["progress"])
-        whole = checkpoint.text() == data
-    except (ValueError, KeyError, TypeError) as error:
-        raise Damaged(f"{PROGRESS}: changed ({error})") from None
-    if not whole:
-        raise Damaged(f"{PROGRESS}: changed")
-    return checkpoint
-
-
-def findings(folder: Path) -> list[str]:
-    """Return all differences between a staging folder and its checkpoint."""
-    try:
-        checkpoint = read_checkpoint(folder)
-    except Damaged as error:
-        return [str(error)]
-    return checkpoint.findings(folder) if checkpoint else []
-
-
-def forget(output: Path) -> None:
-    """Remove the staging folder of an output that Snakemake knows to be complete."""
-    for folder in output.parent.glob(f".{output.name}-*{DONE}"):
-        gone = folder.with_suffix(".gone")  # a half-removed folder would look damaged
-        with suppress(FileNotFoundError):  # another process may have renamed it
-            os.rename(folder, gone)
-    for gone in output.parent.glob(f".{output.name}-*.gone"):
-        shutil.rmtree(gone, ignore_errors=True)
+def _write(path: Path, data: bytes | memoryview) -> None:
+    """Write a file atomically, even if the power fails."""
+    temporary = path.with_name(f"{path.name}.new")
+    with temporary.open("wb") as stream:
+        stream.write(data)
+        stream.flush()
+        os.fsync(stream.fileno())
+    os.replace(temporary, path)

@@ -1,4 +1,4 @@
-"""Several calls of Snakemake at the same time: which locks are stale, and which call makes which output."""
+"""Several calls of Snakemake at the same time: they remove stale locks, and keep off each other's outputs."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ from ..provenance.manifest import (
     verify_manifest,
     write_manifest,
 )
-from .checkpoint import forget
+from .checkpoint_contents import forget
 from .interruption import Interrupted
 from .lock import Lock, Locked, named
 

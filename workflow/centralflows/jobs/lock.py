@@ -1,4 +1,4 @@
-"""File locks: one writer for each output. The operating system holds a lock for as long as its process lives."""
+"""File locks: one writer for each output. The operating system holds a lock until its process ends."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Converts nested named tuples of tensors to arrays and JSON, and back, to the last bit and in the same layout."""
+"""Conversion of nested named tuples of tensors to arrays and JSON, and back, to the last bit and in the same layout."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Builds the user-defined parts of runs, and tries them on a few examples, before any job starts.
+"""A trial of the user-defined parts of runs on a few examples, before any job starts.
 
 Otherwise a mistake in them would appear hours later, on another machine, as a traceback.
 """

@@ -1,6 +1,7 @@
 """Estimates of the time and memory of a trajectory's job, from its settings.
 
-Calibrated on networks of the paper and on the default profile (docs/cluster.md). The estimates should not be exceeded:
+Calibrated on networks of the paper and on the default profile for a CPU; the numbers of a GPU are assumed
+(docs/cluster.md). The estimates should not be exceeded:
 a job that is given too little is started again, while one that asks for too much only starts a little later.
 """
 

@@ -15,7 +15,7 @@ from ..config.job_settings import trajectory_jobs
 from ..config.profile import ProfileConfig
 from ..provenance import record_differences
 from ..provenance.manifest import ManifestError, manifest_path, read_manifest
-from .checkpoint import Damaged, read_checkpoint
+from .checkpoint_contents import Damaged, read_checkpoint
 from .lock import lock_state
 
 DONE, RUNNING, INTERRUPTED, FAILED, WAITING = "done", "running", "interrupted", "failed", "waiting"

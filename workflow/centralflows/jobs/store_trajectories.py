@@ -1,4 +1,4 @@
-"""Streams the records of processes into stores, which are published when they are complete."""
+"""The stream of records from processes into stores, which are published when they are complete."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ..flows.experiment import Experiment
 from ..flows.stored_run import beside
 from ..store.trajectory import Record
 from ..store.zarr_writer import Writer
-from .checkpoint_folder import CheckpointFolder
+from .checkpoint import CheckpointFolder
 from .interruption import Interrupted, Interruption
 
 

@@ -17,9 +17,12 @@ from ..flows.flow_loop import FlowResumeState
 from ..flows.make_experiment import make_experiment
 from ..problems.data import dataset
 from ..provenance.environment import variables
-from .checkpoint_folder import CheckpointFolder
+from .checkpoint import CheckpointFolder
 from .job import Job
 from .store_trajectories import store_discrete, store_flow
+
+NUMERICAL = ("clarabel", "numpy", "scipy", "torch", "torchdiffeq")
+"""Packages whose version can change the last bits of a trajectory."""
 
 KINDS = (DiscreteResumeState, FlowResumeState, EigenTrackerState, Frame, CriticalExpansion, FollowedThirdDerivatives)
 """Types that resume states consist of."""
@@ -78,7 +81,7 @@ def flow(job: Job) -> None:
 
 
 def checkpoints(job: Job, output: str, device: torch.device) -> CheckpointFolder:
-    """Return the folder of a job's checkpoints, keyed by everything that its outputs depend on, to the last bit."""
-    versions = {package: metadata.version(package) for package in ("torch", "numpy")}
+    """Return the folder of a job's checkpoints, keyed by settings, code, inputs, device, versions and variables."""
+    versions = {package: metadata.version(package) for package in NUMERICAL}
     key = {"attrs": job.attrs(), "device": device.type, "versions": versions, "variables": variables()}
     return CheckpointFolder(job.output(output), key, KINDS, job.log)

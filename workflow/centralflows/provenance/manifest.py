@@ -2,7 +2,7 @@
 
 A *manifest* is a JSON file beside a job's output. It holds the sha256 of every file of the output, one digest over all
 of them, a record of how the output was made, and a digest of itself. Records of dependent outputs refer to it by this
-digest. Every reader of the output verifies the manifest first, because Snakemake never looks inside a directory, and
+digest. Every job verifies the manifests of its inputs first, because Snakemake never looks inside a directory, and
 Zarr reads a missing chunk as NaN.
 """
 

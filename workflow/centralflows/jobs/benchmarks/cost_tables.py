@@ -101,7 +101,7 @@ def sentence(measured: Mapping[str, Any], run: str = "mlp 32, gd", modes: int = 
     costs = measured["processes"][run]["central"][str(modes)]["gradient_equivalents"]
     return (
         "The unit is one full-batch gradient of the same network. A step of the central flow of a 100,000-weight MLP with\n"
-        f"three modes at the edge costs {costs:.0f} gradients on one CPU core, and as one would first write it, "
+        f"three modes at the edge costs {costs:.0f} gradients on one CPU core; a straightforward implementation costs "
         f"{measured['textbook'][run]['gradient_equivalents']:.0f}."
     )
 

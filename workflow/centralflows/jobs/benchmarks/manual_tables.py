@@ -1,4 +1,4 @@
-"""Writes measured tables to the manual: each is between two marks in a file, and is replaced as a whole."""
+"""Measured tables in the manual: each is between two marks in a file, and is replaced as a whole."""
 
 from __future__ import annotations
 

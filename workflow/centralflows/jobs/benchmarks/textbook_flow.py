@@ -16,7 +16,7 @@ from ...flows.gram import gram
 def textbook_step(experiment: Experiment, modes: int, substeps: int = 4) -> Tensor:
     """Return w after one unit of time of its flow, with the optimizer's state held.
 
-    A cold subspace iteration finds `modes` modes.
+    The eigen-solver finds `modes` modes from random vectors.
     """
     objective, start = experiment.objective, experiment.start
     w, counter = start.w, torch.tensor(float(start.first_step), dtype=torch.float64)

@@ -1,7 +1,7 @@
 """Check a configuration file from somebody else without running its code.
 
-Snakemake reads a file before this project can. A file that is a template then runs code, and nested aliases fill the
-memory.
+Snakemake reads a file before this project can. A template could then run code, and nested aliases could
+exhaust the memory.
 """
 
 from __future__ import annotations

@@ -14,8 +14,7 @@ from pathlib import Path
 from ...common.errors import UserError
 from ...config.messages import ConfigError
 from ...config.profile import load
-from ..checkpoint import DONE
-from ..run_states import FAILED, INTERRUPTED, RUNNING, STATES, Status, statuses
+from ..run_states import DONE, FAILED, INTERRUPTED, RUNNING, STATES, Status, statuses
 
 
 class NoProfile(UserError):

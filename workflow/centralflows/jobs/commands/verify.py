@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from ...provenance.lineage import Link, trace_all
-from .. import checkpoint
+from .. import checkpoint_contents
 from ..lock import lock_state
 
 
@@ -38,7 +38,9 @@ def findings(links: Sequence[Link], results: Path, profile: str) -> Iterator[str
         for path in without_manifest(folder, recorded):
             yield f"  {path.relative_to(results.parent)}: has no manifest"
     for folder in resumable(results / profile):
-        yield from (f"  {folder.relative_to(results.parent)}: {finding}" for finding in checkpoint.findings(folder))
+        yield from (
+            f"  {folder.relative_to(results.parent)}: {finding}" for finding in checkpoint_contents.findings(folder)
+        )
 
 
 def resumable(folder: Path) -> Iterator[Path]:

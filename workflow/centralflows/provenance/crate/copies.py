@@ -1,4 +1,4 @@
-"""Paths in a crate. Its root is `results/<profile>/`, which has the stores; everything else is copied to `COPIES`."""
+"""Paths in a crate. The crate's root is `results/<profile>/`, which has the stores; all else is copied to `COPIES`."""
 
 from __future__ import annotations
 
