@@ -57,14 +57,14 @@ def test_no_module_loads_pickles_or_runs_what_it_reads(file):
     assert faults(file.read_text()) == []
 
 
-def test_code_is_imported_by_name_in_one_place():
-    """Dotted paths of plugins; the others import modules of this package."""
+def test_code_is_imported_by_name_in_two_places():
+    """References to functions of this package, and dotted paths of plugins."""
     found = {
         file.relative_to(ROOT / "workflow" / "centralflows").as_posix()
         for file in OWN
         if any("import_module" in name or name == "__import__" for name, _ in calls(ast.parse(file.read_text())))
     }
-    assert found <= {"plugins.py", "__init__.py", "__main__.py", "figures/__init__.py"}
+    assert found == {"common/references.py", "config/plugins.py"}
 
 
 def test_no_file_of_the_repository_is_a_pickle():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -30,6 +31,8 @@ TINY = {
     },
 }
 PATIENCE = 180  # seconds that a refused call is started again for, as its message says
+# Snakemake removes the folder of all locks at the end of a call, perhaps just before another call writes its own there.
+LOCKS_REMOVED = re.compile(r"FileNotFoundError: .*/\.snakemake/locks/\d+\.(in|out)put\.lock'\s*$")
 
 
 def configured(folder: Path, profile: str, runs: dict, **more) -> Path:
@@ -86,12 +89,14 @@ def test_two_checkouts_two_profiles_and_one_results_folder(tmp_path, monkeypatch
         (there / shared).symlink_to(here / shared)
 
     def until_done(checkout: Path, folder: Path, config: Path) -> list[str]:
-        """What it said, each time that it was refused."""
+        """What it said, each time that it was refused by this project."""
         refused: list[str] = []
         deadline = time.monotonic() + PATIENCE
         while (done := call(checkout, folder, config, "figure_gd_eos", cores=2)).returncode:
-            refused.append(done.stdout + done.stderr)
-            assert time.monotonic() < deadline, refused
+            said = done.stdout + done.stderr
+            if not LOCKS_REMOVED.search(said):
+                refused.append(said)
+            assert time.monotonic() < deadline, said
         return refused
 
     with ThreadPoolExecutor(3) as pool:

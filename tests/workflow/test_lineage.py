@@ -14,8 +14,9 @@ import numpy as np
 import pytest
 
 from centralflows.__main__ import main
+from centralflows.common.hashing import digest
 from centralflows.config.profile import load
-from centralflows.provenance import manifest, record_differences
+from centralflows.provenance import lineage, record_differences
 from centralflows.provenance.lineage import Link, contradictions, identifier_of, trace
 from centralflows.provenance.manifest import read_manifest, write_manifest
 
@@ -62,7 +63,7 @@ def test_every_question_has_an_answer_for_everything(built, capsys):
     for name, link in links.items():
         made = link["manifest"]["made"]
         assert len(made["commit"]) == 40 and isinstance(made["dirty"], bool), name
-        assert made["source_digest"] == manifest.digest(made["modules"])
+        assert made["source_digest"] == digest(made["modules"])
         assert len(made["lock"]) == 64 and {"python", "torch", "numpy"} <= made["software"].keys()
         assert made["libraries"]["loaded"] and made["machine"]["host"] and made["machine"]["processor"]
         assert made["command"].startswith("snakemake ") and made["rule"] and made["started"] and made["seconds"] >= 0
@@ -186,7 +187,7 @@ def test_all_findings_are_reported_at_once(part, capsys):
         (part / "results" / "smoke" / "stray.txt").unlink()
         for file, content in zip(files, contents, strict=True):
             file.write_bytes(content)
-    assert lines[0] == "smoke: 4 findings" and lines[-1].startswith("Remove what is damaged with its manifest")
+    assert lines[0] == "smoke: 4 findings" and lines[-1].startswith("Remove each damaged output and its manifest")
     assert "  results/smoke/mlp/midpoint.zarr: midpoint.zarr/loss/c/0: missing" in lines
     assert "  results/smoke/stray.txt: has no manifest" in lines
 
@@ -241,7 +242,7 @@ def test_a_changed_file_that_data_were_made_from_is_found(part, tmp_path, monkey
         return trace(part / FIGURE, part / "results").inputs["mlp/discrete"].inputs["dataset"]
 
     (pin,) = dataset().made["files"].values()
-    monkeypatch.setattr(manifest, "ROOT", tmp_path)
+    monkeypatch.setattr(lineage, "REPOSITORY", tmp_path)
     assert dataset().breaks == [f"{pin['path']}: missing"]
     (tmp_path / pin["path"]).parent.mkdir(parents=True)
     (tmp_path / pin["path"]).write_bytes(b"other images")
@@ -255,9 +256,9 @@ def test_software_code_and_configuration_of_today_are_notes(part, capsys, monkey
     made = read_manifest(part / f"{STORE}.manifest.json").made
     assert list(record_differences.since(made, lambda _: Path(__file__).parents[2] / "config" / "smoke.yaml")) == []
     monkeypatch.setattr(record_differences.environment, "software", lambda: made["software"] | {"torch": "9.9"})
-    monkeypatch.setattr(record_differences.provenance, "lock_digest", lambda: "another")
+    monkeypatch.setattr(record_differences, "lock_digest", lambda: "another")
     modules = made["modules"] | {"workflow/centralflows/discrete.py": "another"}
-    monkeypatch.setattr(record_differences.provenance, "module_digests", lambda script: modules)
+    monkeypatch.setattr(record_differences, "module_digests", lambda *_: modules)
     config = tmp_path / "edited.yaml"
     text = (Path(__file__).parents[2] / "config" / "smoke.yaml").read_text()
     config.write_text(text.replace("steps: 90", "steps: 91").replace("gd-eos: {run: mlp}", "gd-eos: {run: cnn}"))
@@ -316,6 +317,9 @@ def test_differences_of_two_stores_are_named(part, capsys):
     told = capsys.readouterr().out
     assert "  config: run.stable" in told and "  config: run.central" in told
     assert "  numbers: loss: " in told and "from step 1 on" in told
-    assert "software: torch" not in told and "code: " not in told  # one script made both
+    assert "software: torch" not in told
+    flows = "code: workflow/centralflows/flows"  # one script made both, with the code of each flow
+    assert f"  {flows}/stable_flow.py in the first alone" in told and f"  {flows}/central_flow.py in the second" in told
+    assert "differs" not in "".join(line for line in told.splitlines() if "code: " in line)
     assert main(["diff", stores[0], stores[0]]) == 0
     assert main(["diff", stores[0], "nowhere"]) == 1

@@ -11,7 +11,7 @@ from typing import Any
 from ...provenance.lineage import NoLineage, manifest_of
 from ...provenance.manifest import Manifest, read_manifest
 from ...provenance.number_differences import Gap, gaps
-from ...provenance.record_differences import between
+from ...provenance.record_differences import ABSENT, between
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -95,9 +95,13 @@ def differing(one: Mapping[str, Any], other: Mapping[str, Any]) -> Iterator[str]
     for kind, found in between(one, other).items():
         for key, values in found.items():
             if key.startswith("modules."):
-                yield f"  code: {key.removeprefix('modules.')} differs"
+                yield f"  code: {key.removeprefix('modules.')} {_which(*values)}"
             else:
                 yield f"  {kind}: {key.removeprefix(f'{kind}.')} {' | '.join(map(_short, values))}"
+
+
+def _which(one: str, other: str) -> str:
+    return "in the second alone" if one == ABSENT else "in the first alone" if other == ABSENT else "differs"
 
 
 def _short(value: Any) -> str:
