@@ -32,8 +32,8 @@ def experiment(optimizer, steps=9, **options) -> Experiment:
 def stored(tmp_path, made, **options):
     paths = tmp_path / "discrete.zarr", tmp_path / "midpoint.zarr"
     stride = options.pop("weights_stride", 1)
-    with CheckpointFolder(paths[0], {}) as staging:
-        store_discrete(made, *paths, weights_stride=stride, attrs={}, staging=staging)
+    with CheckpointFolder(paths[0], {}) as checkpoints:
+        store_discrete(made, *paths, weights_stride=stride, attrs={}, checkpoints=checkpoints)
     return paths[0]
 
 
@@ -57,8 +57,8 @@ def test_a_stored_flow_is_the_flow_in_memory(tmp_path, optimizer):
     made = experiment(optimizer, warm_start=3)
     path = stored(tmp_path, made)
     target = tmp_path / "central.zarr"
-    with CheckpointFolder(target, {}) as staging:
-        store_flow(made, "central", target, discrete=path, weights_stride=1, attrs={}, staging=staging)
+    with CheckpointFolder(target, {}) as checkpoints:
+        store_flow(made, "central", target, discrete=path, weights_stride=1, attrs={}, checkpoints=checkpoints)
     found, expected = open_trajectory(tmp_path / "central.zarr"), made.run("central")["central"]
     np.testing.assert_array_equal(found.weights, expected.weights)
     np.testing.assert_array_equal(found.distance, expected.distance)

@@ -61,7 +61,7 @@ def test_the_unbroken_run_is_at_the_edge(unbroken):
     assert min(touched.values()) > 100
     for name in ("discrete", *PROCESSES):
         forget(folder / f"{name}.zarr")
-    assert not list(folder.glob(".*"))  # no staging is left
+    assert not list(folder.glob(".*"))  # no checkpoint folder is left
 
 
 @pytest.mark.parametrize("seed", range(2 + KILLS // (LIVES * len(PROCESSES))))

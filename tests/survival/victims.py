@@ -47,11 +47,11 @@ def store(made: Experiment, process: str, folder: Path, counter: Path | None = N
         _count(observed, counter)
     if process == "discrete":
         with CheckpointFolder(folder / "discrete.zarr", attrs, KINDS, log) as stage:
-            store_discrete(observed, folder / "discrete.zarr", folder / "midpoint.zarr", staging=stage, **options)
+            store_discrete(observed, folder / "discrete.zarr", folder / "midpoint.zarr", checkpoints=stage, **options)
     else:
         target = folder / f"{process}.zarr"
         with CheckpointFolder(target, attrs, KINDS, log) as stage:
-            store_flow(observed, process, target, discrete=folder / "discrete.zarr", staging=stage, **options)
+            store_flow(observed, process, target, discrete=folder / "discrete.zarr", checkpoints=stage, **options)
 
 
 def _count(made: Experiment, counter: Path) -> None:

@@ -6,9 +6,7 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import (
-    Field,
-)
+from pydantic import Field
 
 from ..common.references import load
 from .strict import AlsoText, Count, Natural, Positive, Strict
@@ -41,13 +39,13 @@ MARGIN = 0.15
 SETTLED = 1.5
 """Effective eigenvalue above which modes take part in a stationary state."""
 
-FixedStep = Literal["euler", "midpoint", "heun2", "heun3", "jameson3", "rk4"]
+FixedStepMethod = Literal["euler", "midpoint", "heun2", "heun3", "jameson3", "rk4"]
 
 
 class IntegrationConfig(Strict):
     """How a unit of time (one optimizer step) is integrated."""
 
-    method: FixedStep = "euler"
+    method: FixedStepMethod = "euler"
     """fixed-step method of torchdiffeq, or jameson3 (three stages, second order)"""
     substeps: Count = 4
     """equal steps per unit of time"""
@@ -76,7 +74,7 @@ class CentralConfig(IntegrationConfig):
         "ablated": "centralflows.flows.central_flow:AblatedFlow",
     }
 
-    method: FixedStep = "jameson3"
+    method: FixedStepMethod = "jameson3"
     """fixed-step method of torchdiffeq, or jameson3 (three stages, second order, as accurate as two steps of heun2);
     with followed third derivatives, a step of heun2 replaces it far below the edge of stability"""
     substeps: Count = 1
@@ -104,7 +102,7 @@ class StableConfig(IntegrationConfig):
 
     flows: ClassVar[Mapping[str, str]] = {"stable": "centralflows.flows.stable_flow:StableFlow"}
 
-    method: FixedStep | Literal["rkc2", "bosh3", "dopri5"] = "rkc2"
+    method: FixedStepMethod | Literal["rkc2", "bosh3", "dopri5"] = "rkc2"
     """rkc2 (stabilised steps of second order) or a method of torchdiffeq; of these, bosh3 and dopri5 choose their own
     steps"""
     substeps: Count = 3

@@ -28,9 +28,9 @@ class StartConfig(Strict):
     run: Name
     """a key of `runs`, with the same dataset, model, criterion and dtype"""
     step: Natural | None = None
-    """start at this step"""
+    """step of that run to start at"""
     crossing: Count | None = None
-    """start at this upward crossing of 2 by the effective sharpness at the midpoints, 1 for the first"""
+    """upward crossing of 2, by the effective sharpness at the midpoints, to start at; 1 for the first"""
     loss: Positive | None = None
     """start at the first step whose loss is at most this"""
     keep: Literal["state", "preconditioner"] = "state"

@@ -137,7 +137,7 @@ def _no_waiting() -> Iterator[None]:
 
 @contextmanager
 def _no_collection() -> Iterator[None]:
-    """Disable the garbage collector in this block.
+    """Hold a context without garbage collection.
 
     Freeing a CUDA graph during the capture of another one would break that capture.
     """

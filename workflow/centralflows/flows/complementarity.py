@@ -156,7 +156,7 @@ def _direct(a: ndarray, b: ndarray) -> ndarray | None:
 
 
 def _conic(a: ndarray, b: ndarray) -> ndarray:
-    """Return the minimiser of 1/2 x'bx + a'x over the x with smat(x) positive semidefinite.
+    """Return the x that minimises x'bx/2 + a'x such that the matrix smat(x) is positive semidefinite.
 
     The conic solver uses the same coordinates for symmetric matrices.
     """

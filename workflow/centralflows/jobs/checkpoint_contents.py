@@ -1,4 +1,4 @@
-"""Reads the checkpoint of a trajectory job in its staging folder, and verifies its digests.
+"""Content of the checkpoint folder of a trajectory job: how it is read, verified and removed.
 
 Imports no torch, so that commands can inspect running jobs.
 """
@@ -15,11 +15,11 @@ from typing import Any, NamedTuple
 from ..common.hashing import digest, sha256
 
 PROGRESS = "progress.json"
-DONE = ".done"  # suffix of a staging folder whose outputs are complete
+DONE = ".done"  # suffix of a checkpoint folder whose outputs are complete
 
 
 class Damaged(ValueError):
-    """A staging folder that differs from its checkpoint."""
+    """A checkpoint folder that differs from its checkpoint."""
 
 
 class Checkpoint(NamedTuple):
@@ -71,7 +71,7 @@ def read_checkpoint(folder: Path) -> Checkpoint | None:
 
 
 def findings(folder: Path) -> list[str]:
-    """Return all differences between a staging folder and its checkpoint."""
+    """Return all differences between a checkpoint folder and its checkpoint."""
     try:
         checkpoint = read_checkpoint(folder)
     except Damaged as error:
@@ -80,7 +80,7 @@ def findings(folder: Path) -> list[str]:
 
 
 def forget(output: Path) -> None:
-    """Remove the staging folder of an output that Snakemake knows to be complete."""
+    """Remove the checkpoint folder of an output that Snakemake knows to be complete."""
     for folder in output.parent.glob(f".{output.name}-*{DONE}"):
         gone = folder.with_suffix(".gone")  # a half-removed folder would look damaged
         with suppress(FileNotFoundError):  # another process may have renamed it

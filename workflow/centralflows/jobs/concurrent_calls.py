@@ -1,4 +1,4 @@
-"""Several calls of Snakemake at the same time: they remove stale locks, and keep off each other's outputs."""
+"""Coordination of concurrent calls of Snakemake: stale locks are removed, and one call at a time makes an output."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def announce(folder: Path, outputs: Collection[str], *, since: float) -> Iterato
 
 
 def _plans(folder: Path) -> Iterator[dict[str, Any]]:
-    """What other calls that are alive are making. Plans of dead calls are removed."""
+    """Yield the plans of other calls that are alive, and remove those of dead calls."""
     for plan in folder.glob("*.json"):
         if not is_held(plan):
             plan.unlink(missing_ok=True)

@@ -67,7 +67,9 @@ def example_sizes(dataset: Any) -> dict[str, Any]:
         return {"symbols": dataset.symbols, "length": 2 * dataset.length - 1, "outputs": dataset.symbols}
     outputs = 1 if dataset.binary else dataset.classes
     if isinstance(dataset, Sst2Config):
-        return {"symbols": 257, "length": dataset.length, "outputs": outputs}  # bytes, and one symbol of padding
+        from ..problems.data.sst2 import PADDING  # loads NumPy
+
+        return {"symbols": PADDING + 1, "length": dataset.length, "outputs": outputs}
     if dataset.kind == "points":
         return {"shape": (getattr(dataset, "dimensions", 2),), "outputs": outputs}
     channels = 3 if isinstance(dataset, Cifar10Config) else 1

@@ -14,7 +14,7 @@ from .problem_size import Size, size
 
 
 class Machine(NamedTuple):
-    """A processor that computes trajectories.
+    """Speed and memory of a kind of processor, which estimates of cost are made with.
 
     Attributes:
         overhead: time of one gradient, even of the smallest network [s].

@@ -23,7 +23,7 @@ def store_discrete(
     *,
     weights_stride: int,
     attrs: dict[str, Any],
-    staging: CheckpointFolder,
+    checkpoints: CheckpointFolder,
     truncate: bool = False,
     log: TextIO | None = None,
 ) -> None:
@@ -44,7 +44,7 @@ def store_discrete(
         lambda resume_state: experiment.discrete(resume_state=resume_state),
         weights_stride=weights_stride,
         attrs=attrs,
-        staging=staging,
+        checkpoints=checkpoints,
         truncate=truncate,
         log=log,
     )
@@ -58,7 +58,7 @@ def store_flow(
     discrete: Path,
     weights_stride: int,
     attrs: dict[str, Any],
-    staging: CheckpointFolder,
+    checkpoints: CheckpointFolder,
     truncate: bool = False,
     log: TextIO | None = None,
 ) -> None:
@@ -82,7 +82,7 @@ def store_flow(
         lambda resume_state: ((record,) for record in experiment.flow(process, weights, resume_state=resume_state)),
         weights_stride=weights_stride,
         attrs=attrs,
-        staging=staging,
+        checkpoints=checkpoints,
         truncate=truncate,
         log=log,
     )
@@ -95,28 +95,30 @@ def _stored(
     *,
     weights_stride: int,
     attrs: dict[str, Any],
-    staging: CheckpointFolder,
+    checkpoints: CheckpointFolder,
     truncate: bool,
     log: TextIO | None,
 ) -> None:
     """Stream records of processes into their stores, from the checkpoint of a killed job on, and publish the stores."""
-    found = staging.content or {"position": None, "writers": {}, "microbatch_sizes": None}
+    found = checkpoints.content or {"position": None, "writers": {}, "microbatch_sizes": None}
     if found["microbatch_sizes"]:
         experiment.set_microbatch_size(found["microbatch_sizes"])
     writers = {
         process: Writer(
-            staging.folder / target.name,
+            checkpoints.folder / target.name,
             experiment.shape(process, weights_stride=weights_stride),
             attrs,
             found["writers"].get(process),
         )
         for process, target in targets.items()
     }
-    resume_state, step = found["position"], staging.step
+    resume_state, step = found["position"], checkpoints.step
 
     def save() -> None:
         held = {process: writer.resume_state() for process, writer in writers.items()}
-        staging.save(step, {"position": resume_state, "writers": held, "microbatch_sizes": experiment.microbatch_sizes})
+        checkpoints.save(
+            step, {"position": resume_state, "writers": held, "microbatch_sizes": experiment.microbatch_sizes}
+        )
 
     closing: dict[str, Any] = {"first_step": experiment.start.first_step}
     shown = {"total": experiment.steps, "name": str(next(iter(targets.values()))), "done": step, "log": log}
@@ -127,7 +129,7 @@ def _stored(
                     for writer, record in zip(writers.values(), each, strict=True):
                         writer.append(record)
                     step, resume_state = each[0].step + 1, each[0].resume_state
-                    if staging.due(step):
+                    if checkpoints.due(step):
                         save()
     except Stopped as stopped:
         closing["stopped"] = str(stopped)

@@ -1,4 +1,4 @@
-"""The jobs that make trajectories: a discrete run with its midpoints, and a flow beside it."""
+"""Bodies of the jobs that make trajectories: a discrete run with its midpoints, and a flow beside it."""
 
 from __future__ import annotations
 
@@ -47,12 +47,12 @@ def discrete(job: Job) -> None:
             job.output("midpoint"),
             weights_stride=config.run.weights_stride,
             attrs=job.attrs(),
-            staging=folder,
+            checkpoints=folder,
             truncate=config.run.on_divergence == "truncate",
             log=job.log,
         )
+        made = {"device": str(device), "threads": config.threads, "resumed": folder.resumed}
         for name in ("discrete", "midpoint"):
-            made = {"device": str(device), "threads": config.threads, "resumed": folder.resumed}
             job.record(f"{name}_manifest", name, **made)
 
 
@@ -72,7 +72,7 @@ def flow(job: Job) -> None:
             discrete=job.input("discrete"),
             weights_stride=config.run.weights_stride,
             attrs=job.attrs(),
-            staging=folder,
+            checkpoints=folder,
             truncate=config.run.on_divergence == "truncate",
             log=job.log,
         )

@@ -44,7 +44,7 @@ def findings(links: Sequence[Link], results: Path, profile: str) -> Iterator[str
 
 
 def resumable(folder: Path) -> Iterator[Path]:
-    """Yield the staging folders of interrupted jobs of a profile, without those of running jobs."""
+    """Yield the checkpoint folders of interrupted jobs of a profile, without those of running jobs."""
     for partial in sorted(folder.glob("*/.*.partial")):
         output = partial.with_name(partial.name.removeprefix(".").rpartition("-")[0])
         lock = lock_state(output)

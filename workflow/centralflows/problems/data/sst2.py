@@ -20,7 +20,7 @@ from .class_labels import first_of_each, output_units, uneven
 from .dataset import MASKED, Dataset
 
 PADDING = 256
-"""Symbol after the end of a sentence; the other symbols are bytes of UTF-8."""
+"""Symbol that fills a sentence to the common length; the symbols below it are bytes of UTF-8."""
 
 URL = "https://dl.fbaipublicfiles.com/glue/data/SST-2.zip"
 SOURCE = (
