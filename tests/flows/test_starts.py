@@ -14,7 +14,7 @@ from centralflows.analysis.crossings import first_not_above, upward_crossing
 from centralflows.config import profile
 from centralflows.config.processes import StableConfig
 from centralflows.flows.discrete_loop import advance, first_start
-from centralflows.flows.stored_run import stored_state
+from centralflows.flows.starts import start_of
 from centralflows.jobs.checkpoint import CheckpointFolder
 from centralflows.jobs.store_trajectories import store_discrete, store_flow
 from centralflows.store.trajectory import open_trajectory
@@ -42,7 +42,7 @@ def stored(tmp_path, made, **options):
 def test_a_state_comes_back_from_a_store_and_goes_on_as_if_nothing_had_been(tmp_path, optimizer, stride):
     made = experiment(optimizer)
     path = stored(tmp_path, made, weights_stride=stride)
-    kept = stored_state(path, optimizer.state_names, 6)
+    kept = start_of(path, optimizer, 6)
     assert kept.steps == 6 // stride * stride
     again = replace(made, start_from=advance(made.objective, optimizer, kept, 6 - kept.steps), steps=3)
     whole, rest = made.run("discrete")["discrete"], again.run("discrete")["discrete"]

@@ -21,6 +21,7 @@ _HOMES = {
     "SpectrumConfig": "config.processes",
     "StableConfig": "config.processes",
     "StationaryConfig": "config.processes",
+    "open_run": "store.trajectory",
     "open_trajectory": "store.trajectory",
 }
 

@@ -282,7 +282,7 @@ def monotone(run: Run, width: float) -> float | None:
 )
 def adapted_step(run: Run, width: float) -> float | None:
     discrete, steps = run["discrete"], at_edge(run)
-    one_step_size = "state_total" in discrete and "state_coordinates" not in discrete
+    one_step_size = "state_total" in discrete and bool(discrete.attrs.get("isotropic"))
     sharpness = run["midpoint"].hessian_eigenvalues.isel(mode=0)
     if steps is None or not one_step_size or not np.isfinite(sharpness.sel(step=steps)).all():
         return None

@@ -110,7 +110,10 @@ class EigenTracker:
                 break
             if modes == maximum:
                 if maximum < p:
-                    message = f"more than {maximum} eigenvalues exceed {self.threshold:g}; the rest is not tracked"
+                    message = (
+                        f"more than {maximum} eigenvalues exceed {self.threshold:g}; the rest is not tracked "
+                        "(SpectrumConfig(maximum=...), in a configuration spectrum.maximum, allows up to 64)"
+                    )
                     warnings.warn(message, stacklevel=2)
                 break
             modes, guard = modes + 1, 1

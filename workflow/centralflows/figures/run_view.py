@@ -51,17 +51,17 @@ def optimizer(run: Run) -> str:
     """Return the display name of the run's optimizer."""
     name = setting(run, "optimizer", "name")
     if name is None:  # a trajectory in memory has the optimizer's repr
-        name = {"GradientDescent": "gd", "ScalarRMSProp": "scalar-rmsprop", "RMSProp": "rmsprop"}.get(
-            str(run["discrete"].attrs.get("optimizer", "")).partition("(")[0]
-        )
+        given = str(run["discrete"].attrs.get("optimizer_name", ""))
+        name = {"GradientDescent": "gd", "ScalarRMSProp": "scalar-rmsprop", "RMSProp": "rmsprop"}.get(given)
+        return OPTIMIZERS.get(name or "", given or "discrete optimizer")
     return OPTIMIZERS.get(name or "", "discrete optimizer")
 
 
 def learning_rate(run: Run) -> str:
     """Return the learning rate as a label."""
     lr = setting(run, "optimizer", "lr")
-    lr = float(run["discrete"].step_size[0]) if lr is None else lr
-    return f"lr {lr:.3g}"
+    lr = run["discrete"].attrs.get("learning_rate", "") if lr is None else lr
+    return f"lr {lr:.3g}" if isinstance(lr, float | int) else "learning rate by a schedule" if lr else "learning rate"
 
 
 def names(run: Run) -> dict[str, str]:

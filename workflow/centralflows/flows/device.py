@@ -3,11 +3,27 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 from threadpoolctl import threadpool_limits
 
 from ..common.errors import UserError
+
+
+@contextmanager
+def full_precision() -> Iterator[None]:
+    """Switch TF32 off within a block: its ten bits leave nothing of second and third derivatives."""
+    places = torch.backends.cuda.matmul, torch.backends.cudnn
+    before = [place.allow_tf32 for place in places]
+    try:
+        for place in places:
+            place.allow_tf32 = False
+        yield
+    finally:
+        for place, allowed in zip(places, before, strict=True):
+            place.allow_tf32 = allowed
 
 
 class NoDevice(UserError, RuntimeError):

@@ -6,11 +6,13 @@ The file is longer than most because it holds the whole interface of the library
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from numbers import Integral, Real
-from typing import NamedTuple
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -19,10 +21,11 @@ from jaxtyping import Float, Int64
 from numpy import ndarray
 from torch import Tensor
 
-from ..common.errors import Diverged, Stopped
+from ..common.errors import Diverged, Stopped, UserError
 from ..common.progress import progress
+from ..common.references import load
 from ..config.processes import CentralConfig, IntegrationConfig, SpectrumConfig, StableConfig, StationaryConfig
-from ..derivatives.derivative_check import check_derivatives
+from ..derivatives.derivative_check import Check, check_derivatives
 from ..derivatives.eigen_tracker import EigenTracker
 from ..derivatives.evaluator import DerivativeEvaluator
 from ..derivatives.point import value_and_gradient
@@ -30,11 +33,14 @@ from ..optimizers import optimizer_contract
 from ..optimizers.optimizer import Optimizer
 from ..problems.accuracies import accuracies
 from ..problems.objective import Objective
+from ..problems.trees import moved, tensors
 from ..store.trajectory import PROCESSES, Record, Shape, to_dataset
+from .device import full_precision
 from .discrete_loop import DiscreteResumeState, Start, advance, discrete_trajectory, first_start
 from .flow_loop import FlowResumeState, flow_trajectory
 from .input_subspace import Subspace, subspace_of
 from .observer import Observer
+from .starts import Trajectory, start_of
 
 DiscreteWeights = Callable[[int], Tensor | None]
 SETTINGS = {
@@ -43,6 +49,10 @@ SETTINGS = {
     "stable": StableConfig,
     "stationary": StationaryConfig,
 }
+FAR = 3.0
+"""Effective sharpness at the start above which adaptive optimizers and attention may have no central flow yet."""
+IN_MEMORY = 2**31
+"""Bytes of weights of one trajectory that `run` keeps in memory by default."""
 LEAST = {"steps": 1, "warm_start": 0, "seed": 0, "coordinates": 0, "accuracy_every": 0}
 
 
@@ -62,6 +72,9 @@ class Experiment:
         examples: inputs on which the network's outputs are recorded, if any.
         accuracy_every: steps between measurements of the accuracy, if the targets are class labels; 0 for never.
         test: test inputs and their class labels, for the test accuracy.
+        device: where everything is computed, for example "cuda"; None leaves the objective where it is.
+        dtype: floating dtype of weights, data and all that is computed: `torch.float32` or `torch.float64`; None leaves
+            that of the objective.
         spectrum, central, stable, stationary: settings, as in the configuration.
         seed: of the eigen-solver's initial guess and of the choice of coordinates.
 
@@ -74,7 +87,7 @@ class Experiment:
     optimizer: Optimizer
     steps: int
     initial_weights: Float[Tensor, " p"] | Float[ndarray, " p"] | None = None
-    examples: Tensor | None = None
+    examples: Any = None
     spectrum: SpectrumConfig = field(default_factory=SpectrumConfig)
     central: CentralConfig = field(default_factory=CentralConfig)
     stable: StableConfig = field(default_factory=StableConfig)
@@ -85,10 +98,14 @@ class Experiment:
     stop_at_loss: float | None = None
     coordinates: int = 0
     accuracy_every: int = 0
-    test: tuple[Tensor, Tensor] | None = None
+    test: tuple[Any, Tensor] | None = None
+    device: torch.device | str | None = None
+    dtype: torch.dtype | None = None
 
     def __post_init__(self):
         self._check_settings()
+        if self.device is not None or self.dtype is not None:
+            object.__setattr__(self, "objective", self.objective.to(self.device, self.dtype))
         w = self.objective.initial_weights
         if self.initial_weights is not None:
             given = torch.as_tensor(self.initial_weights).detach()
@@ -97,6 +114,8 @@ class Experiment:
             w = given.to(w)
         if self.start_from is not None:
             given = self.start_from
+            if given.w.shape != w.shape:
+                raise ValueError(f"the start must have {len(w)} weights, found {list(given.w.shape)}")
             given = given._replace(w=given.w.to(w), state=tuple(part.to(w) for part in given.state))
             object.__setattr__(self, "start_from", given)
             w = given.w
@@ -120,55 +139,148 @@ class Experiment:
             raise ValueError(f"test must be inputs and labels (got {len(self.test)} parts)")
 
     def run(
-        self, processes: str | Iterable[str] = ("discrete", "midpoint", "stable", "central")
+        self,
+        processes: str | Iterable[str] = ("discrete", "midpoint", "stable", "central"),
+        *,
+        steps: int | None = None,
+        start: Trajectory | None = None,
+        save_to: Path | str | None = None,
+        weights_every: int | None = None,
+        check: Check = "warn",
     ) -> dict[str, xr.Dataset]:
-        """Run processes in memory and return one Dataset each, with the variables of `trajectory.PROCESSES`.
+        """Run processes and return one Dataset each, with the variables of `trajectory.PROCESSES`.
 
-        The weights at every step are kept (`weights`). A process that reaches one of its limits ends early, and its
-        attribute `stopped` gives the reason.
+        A process that reaches one of its limits, diverges, or has no solution ends early, and its attribute `stopped`
+        gives the reason; the others are not affected. Ctrl-C ends the run in the same way. Flows are compared with the
+        discrete run at every step.
+
+        Args:
+            steps: another number of steps than the experiment's.
+            start: trajectory at whose last step all processes start, with its weights and optimizer state: a Dataset in
+                memory or the path of a store, of the optimizer or of a flow. The first row of the result is that step.
+            save_to: folder for one Zarr store of each process, `<process>.zarr`, written as the run proceeds. The same
+                call goes on where an interrupted one stopped, also with more steps; Ctrl-C then raises an error.
+            weights_every: steps between the weights that are kept; 0 for those of the first step only. The default is 1,
+                or 0 if the weights of one trajectory would take more than 2 GiB of memory.
+            check: what the derivative check does with a loss that is not smooth: "warn" or "refuse" it. "off" skips the
+                check, so that wrong derivatives are not noticed either.
+
+        Raises:
+            ValueError: a process or an argument is unknown.
+            UserError: a check fails (see `check`).
         """
         processes = (processes,) if isinstance(processes, str) else tuple(processes)
         unknown = set(processes) - PROCESSES.keys()
         if unknown:
             raise ValueError(f"unknown process {', '.join(sorted(map(str, unknown)))}")
-        self.check()
-        discrete = self._collected(self._shown("discrete", self.discrete(midpoints="midpoint" in processes)))
-        iterates = [pair[0] for pair in discrete.records]
-        found = {"discrete": self._dataset("discrete", discrete._replace(records=iterates))}
-        if "midpoint" in processes:
-            found["midpoint"] = self._dataset(
-                "midpoint", discrete._replace(records=[pair[1] for pair in discrete.records])
-            )
+        changes: dict[str, Any] = {} if steps is None else {"steps": steps}
+        if start is not None:
+            changes |= {"start_from": start_of(start, self.optimizer), "warm_start": 0, "initial_weights": None}
+        experiment = replace(self, **changes, device=None, dtype=None) if changes else self
+        with full_precision():
+            experiment.check(check)
+            experiment._warn_far_beyond_the_edge(processes)
+            if save_to is not None:
+                save = load("centralflows.jobs.saved_run:save")
+                return save(experiment, Path(save_to), processes, 1 if weights_every is None else weights_every)
+            return experiment._run(processes, experiment._stride(weights_every))
 
-        def discrete_weights(step: int) -> Tensor | None:
-            return torch.from_numpy(iterates[step].weights) if step < len(iterates) else None
-
+    def _run(self, processes: tuple[str, ...], stride: int) -> dict[str, xr.Dataset]:
+        found, shape = {}, {process: self.shape(process, weights_stride=stride) for process in processes}
+        iterates: list[Record] = []
+        if {"discrete", "midpoint"} & set(processes):
+            pairs = self._collected(self._shown("discrete", self.discrete(midpoints="midpoint" in processes)), stride)
+            iterates = [pair[0] for pair in pairs.records]
+            for index, process in enumerate(("discrete", "midpoint")):
+                if process in processes:
+                    records = [pair[index] for pair in pairs.records]
+                    found[process] = self._dataset(shape[process], pairs._replace(records=records))
+            if pairs.interrupted:
+                return found
         for process in processes:
             if process not in found:
-                records = self._shown(process, self.flow(process, discrete_weights))
-                found[process] = self._dataset(process, self._collected(records))
+                weights = _weights_of(iterates) if iterates and stride == 1 else self.iterates()
+                collected = self._collected(self._shown(process, self.flow(process, weights)), stride)
+                found[process] = self._dataset(shape[process], collected)
+                if collected.interrupted:
+                    break
         return {process: found[process] for process in processes if process in found}
 
-    def check(self) -> dict[str, float]:
+    def iterates(self) -> DiscreteWeights:
+        """Return the discrete weights as a function of the step, from an optimizer that runs beside; steps must rise."""
+        running = self.discrete(midpoints=False, observed=False)
+
+        def following(step: int) -> Tensor | None:
+            try:
+                for record, _ in running:
+                    if record.step == step:
+                        return torch.from_numpy(record.weights)
+            except (UserError, Stopped):  # the discrete run has ended; the flow need not
+                pass
+            return None
+
+        return following
+
+    def _stride(self, weights_every: int | None) -> int:
+        """Return the steps between weights that are kept in memory."""
+        if weights_every is not None:
+            if not isinstance(weights_every, Integral) or weights_every < 0:
+                raise ValueError(f"weights_every must be a whole number, at least 0 (got {weights_every!r})")
+            return int(weights_every)
+        needed = self.steps * self.objective.p * self.initial_weights.element_size()
+        if needed <= IN_MEMORY:
+            return 1
+        warnings.warn(
+            f"the weights of one trajectory would take {needed / 2**30:.1f} GiB of memory; only those of the first step are "
+            "kept (weights_every= keeps more, save_to= writes them to disk)",
+            stacklevel=3,
+        )
+        return 0
+
+    def _warn_far_beyond_the_edge(self, processes: Iterable[str]) -> None:
+        """Warn before a run of flows that constrain modes, if it starts where they may not exist."""
+        if not {"central", "ablated"} & set(processes):
+            return
+        first = self.start
+        step = torch.tensor(float(first.first_step), dtype=torch.float64)
+        point = DerivativeEvaluator(self.subspace.objective).at(self.subspace.coordinates(first.w))
+        tracker = self.tracker(threshold=math.inf)
+        sharpness = tracker.update(point, self.optimizer.preconditioner(step, first.state).to(first.w)).values[0].item()
+        if sharpness > FAR:
+            warnings.warn(
+                f"the effective sharpness at the start is {sharpness:.3g}, and the optimizer is stable up to 2. A central flow "
+                f"may not exist so far beyond the edge: a learning rate smaller by a factor of {2 / sharpness:.2g} would be "
+                "stable there, and warm_start= lets the optimizer take some steps before the flows start",
+                stacklevel=4,
+            )
+
+    def check(self, check: Check = "warn") -> dict[str, float]:
         """Return the errors of the derivatives near the initial weights; all of them are small.
+
+        Args:
+            check: what happens if the loss is not smooth (see `run`).
 
         Raises:
             Diverged: weights, data, or the loss there are not finite.
+            UnusableNetwork, OtherWeights: the loss cannot be evaluated, or depends on other parameters.
             WrongDerivatives: automatic differentiation is wrong for this network.
+            NotSmooth: the loss is not smooth, and `check` is "refuse".
             BrokenContract: the optimizer contradicts itself.
         """
         optimizer_contract.check(self.optimizer)
         objective = self.objective
         for name, value in (
             ("initial weights", self.initial_weights),
-            ("inputs", objective.inputs),
-            ("targets", objective.targets),
+            *(("inputs", part.inputs) for part in objective.batches),
+            *(("targets", part.targets) for part in objective.batches),
         ):
-            if isinstance(value, Tensor) and not torch.isfinite(value).all():
+            # Attention masks are minus infinity where nothing is attended to.
+            if any(x.isnan().any() or (isinstance(value, Tensor) and x.isinf().any()) for x in tensors(value)):
                 raise Diverged(f"the {name} hold values that are not finite")
+        objective.trial(self.initial_weights)
         if not all(torch.isfinite(x).all() for x in value_and_gradient(objective, self.initial_weights)):
             raise Diverged("the loss or its gradient is not finite at the initial weights, before any step")
-        return check_derivatives(objective, self.initial_weights)
+        return check_derivatives(objective, self.initial_weights, check)
 
     @cached_property
     def start(self) -> Start:
@@ -182,11 +294,16 @@ class Experiment:
         return subspace_of(self.objective, self.optimizer, self.start.w)
 
     def discrete(
-        self, *, midpoints: bool = True, resume_state: DiscreteResumeState | None = None
+        self, *, midpoints: bool = True, observed: bool = True, resume_state: DiscreteResumeState | None = None
     ) -> Iterator[tuple[Record, Record | None]]:
-        """Yield the records of the discrete run and of its midpoints, from the start or from a resume state."""
+        """Yield the records of the discrete run and of its midpoints, from the start or from a resume state.
+
+        Args:
+            midpoints: whether there are records of the midpoints.
+            observed: whether outputs and accuracies are measured.
+        """
         tracker, subspace = (self.tracker(), self.subspace) if midpoints else (None, None)
-        observers = self._observer("discrete"), self._observer("midpoint", subspace)
+        observers = self._observer("discrete", observed=observed), self._observer("midpoint", subspace)
         return discrete_trajectory(
             observers,
             self.objective,
@@ -270,6 +387,7 @@ class Experiment:
             str(self.initial_weights.dtype).removeprefix("torch."),
             tuple(int(i) for i in self._coordinates),
             () if process == "midpoint" else self._states,
+            () if process == "midpoint" else self.optimizer.state_units,
             () if process == "midpoint" else tuple(self._accuracies),
         )
 
@@ -292,7 +410,9 @@ class Experiment:
     def _loss_limit(self) -> float:
         return -math.inf if self.stop_at_loss is None else self.stop_at_loss
 
-    def _observer(self, process: str, subspace: Subspace | None = None) -> Observer:
+    def _observer(self, process: str, subspace: Subspace | None = None, *, observed: bool = True) -> Observer:
+        if not observed:
+            return Observer(process)
         return Observer(
             process,
             None if self.examples is None else self._outputs,
@@ -306,7 +426,8 @@ class Experiment:
 
     def _outputs(self, w: Tensor) -> Tensor:
         """Return the network outputs on the recorded examples `[examples, outputs]`."""
-        return self.objective.predictions(w, self.examples).reshape(len(self.examples), -1)
+        found = self.objective.predictions(w, moved(self.examples, w.device))
+        return found.reshape(len(found), -1)
 
     def tracker(self, threshold: float | None = None) -> EigenTracker:
         """Return an eigen-tracker with this experiment's settings."""
@@ -321,28 +442,63 @@ class Experiment:
     def _shown(self, process: str, records: Iterable) -> Iterator:
         return progress(records, total=self.steps, name=process)
 
-    def _collected(self, records: Iterable) -> _Collected:
+    def _collected(self, records: Iterable, stride: int) -> _Collected:
         """Return all records in memory, and the reason if they ended early."""
-        kept, attrs = [], {}
+        kept: list = []
+        attrs: dict[str, Any] = {}
+        failed = interrupted = False
+
+        def bare(record: Record | None) -> Record | None:
+            # Resume states hold eigenvectors and more; nothing resumes from them in memory.
+            if record is None:
+                return None
+            keeps = record.step % stride == 0 if stride else record.step == 0
+            held = record if keeps else record._replace(weights=np.empty(0), state=())
+            return held._replace(resume_state=None)
+
         try:
             for record in records:
-                # Resume states hold eigenvectors and more; nothing resumes from them in memory.
-                pair = record if type(record) is tuple else (record,)
-                bare = tuple(part and part._replace(resume_state=None) for part in pair)
-                kept.append(bare if type(record) is tuple else bare[0])
+                kept.append(tuple(map(bare, record)) if type(record) is tuple else bare(record))
         except Stopped as stopped:
             attrs["stopped"] = str(stopped)
-        return _Collected(kept, attrs)
+        except KeyboardInterrupt:
+            attrs["stopped"] = f"interrupted at step {len(kept)}"
+            failed = interrupted = True
+        except UserError as error:
+            if not isinstance(error, ArithmeticError | MemoryError):
+                raise
+            attrs["stopped"], failed = f"{type(error).__name__}: {error}", True
+            if isinstance(error, Diverged):
+                attrs["diverged"] = len(kept)
+        if failed:
+            warnings.warn(f"ended early: {attrs['stopped']}", stacklevel=4)
+        return _Collected(kept, attrs, interrupted)
 
-    def _dataset(self, process: str, collected: _Collected) -> xr.Dataset:
-        dataset = to_dataset(collected.records, self.shape(process)).assign_attrs(
-            process=process, optimizer=repr(self.optimizer), first_step=self.start.first_step, **collected.attrs
-        )
+    def _dataset(self, shape: Shape, collected: _Collected) -> xr.Dataset:
+        dataset = to_dataset(collected.records, shape)
+        dataset = dataset.assign_attrs(process=shape.process, **self.description, **collected.attrs)
         if "tracked_modes" in dataset and len(collected.records):
             dataset = dataset.isel(mode=slice(int(dataset.tracked_modes.max())))
         return dataset
 
+    @property
+    def description(self) -> dict[str, Any]:
+        """What a trajectory says of its optimizer and of the problem, as attributes of its Dataset."""
+        return {
+            "optimizer": repr(self.optimizer),
+            "optimizer_name": type(self.optimizer).__name__,
+            "isotropic": int(self.optimizer.isotropic),
+            "learning_rate": self.optimizer.learning_rate_label,
+            "first_step": self.start.first_step,
+            "replaced": ", ".join(self.objective.replaced),
+        }
+
+
+def _weights_of(records: list[Record]) -> DiscreteWeights:
+    return lambda step: torch.from_numpy(records[step].weights) if step < len(records) else None
+
 
 class _Collected(NamedTuple):
     records: list
-    attrs: dict[str, str]
+    attrs: dict[str, Any]
+    interrupted: bool

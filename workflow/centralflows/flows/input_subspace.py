@@ -12,8 +12,6 @@ Source: derived here.
 
 from __future__ import annotations
 
-import copy
-
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -21,6 +19,7 @@ from torch import Tensor, nn
 from ..common.errors import UserError
 from ..derivatives.point import Function, value_and_gradient
 from ..optimizers.optimizer import Optimizer
+from ..problems.network_copy import copied
 from ..problems.objective import Objective
 
 WORTHWHILE = 0.5  # largest ratio of examples to inputs at which the conversion between coordinates pays off
@@ -67,7 +66,7 @@ class InputSubspace(Subspace):
         inputs = rows.flatten(0, -2).double().cpu()
         basis = _basis(inputs)
         self._basis = basis.to(w)
-        network = copy.deepcopy(objective.network)
+        network = copied(objective.network)
         layer = network[first]
         self._shape = layer.weight.shape
         layer.in_features = basis.shape[1]
@@ -106,7 +105,8 @@ def subspace_of(objective: Objective, optimizer: Optimizer, w: Float[Tensor, " p
     It is the input subspace if the network begins with a linear layer that has at least twice as many inputs as there
     are examples, and all of weight space otherwise.
     """
-    known = type(objective) is Objective and optimizer.isotropic  # a subclass may add terms to the loss
+    # A subclass may add terms to the loss, and an L2 term moves the weights outside of the span.
+    known = type(objective) is Objective and optimizer.isotropic and not objective.l2 and len(objective.batches) == 1
     found = _first_layer(objective) if known else None
     if found is None:
         return Subspace(objective)
@@ -117,7 +117,7 @@ def subspace_of(objective: Objective, optimizer: Optimizer, w: Float[Tensor, " p
 def _first_layer(objective: Objective) -> tuple[int, Tensor] | None:
     """Return the index and the inputs of a linear first layer with few examples for its inputs, or None."""
     network, rows = objective.network, objective.inputs
-    if type(network) is not nn.Sequential or not len(network) or not rows.is_floating_point():
+    if type(network) is not nn.Sequential or not len(network) or not _is_vectors(rows):
         return None
     first = int(type(network[0]) is nn.Flatten and (network[0].start_dim, network[0].end_dim) == (1, -1))
     if len(network) == first or type(network[first]) is not nn.Linear or not network[first].weight.requires_grad:
@@ -126,6 +126,10 @@ def _first_layer(objective: Objective) -> tuple[int, Tensor] | None:
     rows = rows.flatten(1) if first else rows
     fewer = rows.shape[:-1].numel() <= WORTHWHILE * rows.shape[-1]
     return (first, rows) if fewer and len(uses) == 1 and rows.any() else None
+
+
+def _is_vectors(rows: object) -> bool:
+    return isinstance(rows, Tensor) and rows.is_floating_point() and rows.ndim > 1
 
 
 def _basis(rows: Float[Tensor, "n d"]) -> Float[Tensor, "d r"]:

@@ -10,14 +10,14 @@ import torch
 from torch import Tensor
 
 from ..store.trajectory import open_trajectory
-from .discrete_loop import Start
 from .experiment import Experiment
+from .starts import start_of
 
 
 def beside(experiment: Experiment, discrete: Path) -> tuple[Experiment, Callable[[int], Tensor | None]]:
     """Return the experiment with the start of a stored discrete run, and that run's weights as a function of the
     step."""
-    start = stored_state(discrete, experiment.optimizer.state_names)
+    start = start_of(discrete, experiment.optimizer, 0)
     return replace(experiment, start_from=start, warm_start=0), stored_weights(discrete)
 
 
@@ -44,11 +44,3 @@ def stored_weights(path: Path) -> Callable[[int], Tensor | None]:
         return weights if torch.isfinite(weights[0]) else None  # missing after a run was stopped
 
     return at
-
-
-def stored_state(path: Path, state_names: tuple[str, ...], step: int = 0) -> Start:
-    """Return the weights and optimizer state of a stored trajectory at the last kept step up to `step`."""
-    store = open_trajectory(path)
-    row = store.sel(saved_step=step, method="pad")
-    state = tuple(torch.from_numpy(row[name].values) for name in state_names)
-    return Start(torch.from_numpy(row.weights.values), state, int(store.attrs["first_step"]) - 1 + int(row.saved_step))

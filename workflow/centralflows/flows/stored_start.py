@@ -14,7 +14,7 @@ from ..problems.data.dataset import Dataset
 from ..store.trajectory import open_trajectory
 from .discrete_loop import Start, advance
 from .make_experiment import make_experiment
-from .stored_run import stored_state
+from .starts import start_of
 
 
 class NoStart(UserError):
@@ -33,7 +33,7 @@ def stored_start(
     """
     wanted, source = settings.run.start, make_experiment(settings.source, dataset, device)
     step = _step(wanted, discrete, midpoint)
-    kept = stored_state(discrete, source.optimizer.state_names, step)
+    kept = start_of(discrete, source.optimizer, step)
     source = replace(source, start_from=kept, warm_start=0)
     taken = kept.steps - int(open_trajectory(discrete).attrs["first_step"]) + 1
     found = advance(source.objective, source.optimizer, source.start_from, step - taken)

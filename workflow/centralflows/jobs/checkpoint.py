@@ -87,6 +87,10 @@ class CheckpointFolder:
                 old.unlink()
         self.step, self._saved = step, time.monotonic()
 
+    def renew(self) -> None:
+        """Forget what the files held: all of them will be written anew."""
+        self._known = {}
+
     def _take_up(self) -> None:
         """Read the checkpoint and remove all other files."""
         try:

@@ -10,7 +10,7 @@ from ..flows.device import prepare
 from ..flows.discrete_loop import Start
 from ..flows.make_experiment import make_experiment
 from ..flows.preconditioner_speeds import compare, steps_along
-from ..flows.stored_run import stored_state
+from ..flows.starts import start_of
 from ..problems.data import dataset
 from ..store.zarr_writer import write_dataset
 from .job import Job
@@ -26,7 +26,7 @@ def compare_preconditioners(job: Job) -> None:
 
     def points() -> Iterator[tuple[int, Start]]:
         for step in progress(steps, total=len(steps), name=str(target), log=job.log):
-            yield step, stored_state(central, experiment.optimizer.state_names, step)
+            yield step, start_of(central, experiment.optimizer, step)
 
     compared = compare(experiment, points(), tolerance=config.run.stationary.tolerance)
     write_dataset(target, compared.assign_attrs(job.attrs()))

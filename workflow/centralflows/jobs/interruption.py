@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -23,7 +24,9 @@ class Interruption:
         self._whole, self._number = False, None
 
     def __enter__(self) -> Interruption:
-        self._before = {number: signal.signal(number, self._asked) for number in (signal.SIGTERM, signal.SIGINT)}
+        main = threading.current_thread() is threading.main_thread()  # other threads receive no signals
+        numbers = (signal.SIGTERM, signal.SIGINT) if main else ()
+        self._before = {number: signal.signal(number, self._asked) for number in numbers}
         return self
 
     def __exit__(self, *error: object) -> None:

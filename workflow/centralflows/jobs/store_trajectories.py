@@ -6,11 +6,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TextIO
 
+import numpy as np
+
 from ..common.errors import Diverged, Stopped
 from ..common.progress import progress
 from ..flows.experiment import Experiment
 from ..flows.stored_run import beside
-from ..store.trajectory import Record
+from ..store.trajectory import Record, open_trajectory
 from ..store.zarr_writer import Writer
 from .checkpoint import CheckpointFolder
 from .interruption import Interrupted, Interruption
@@ -38,7 +40,7 @@ def store_discrete(
     errors = experiment.check()
     listed = ", ".join(f"{name} {error:.0e}" for name, error in errors.items())
     print(f"derivatives agree with differences (relative errors: {listed})", file=log)
-    _stored(
+    stored(
         experiment,
         {"discrete": discrete, "midpoint": midpoint},
         lambda resume_state: experiment.discrete(resume_state=resume_state),
@@ -76,7 +78,7 @@ def store_flow(
         Interrupted: the process was told to stop; a checkpoint keeps its finished steps.
     """
     experiment, weights = beside(experiment, discrete)
-    _stored(
+    stored(
         experiment,
         {process: target},
         lambda resume_state: ((record,) for record in experiment.flow(process, weights, resume_state=resume_state)),
@@ -88,7 +90,7 @@ def store_flow(
     )
 
 
-def _stored(
+def stored(
     experiment: Experiment,
     targets: dict[str, Path],
     records: Callable[[Any], Iterator[tuple[Record, ...]]],
@@ -98,9 +100,17 @@ def _stored(
     checkpoints: CheckpointFolder,
     truncate: bool,
     log: TextIO | None,
+    ends: type[Exception] = Diverged,
+    extends: bool = False,
 ) -> None:
-    """Stream records of processes into their stores, from the checkpoint of a killed job on, and publish the stores."""
-    found = checkpoints.content or {"position": None, "writers": {}, "microbatch_sizes": None}
+    """Stream records of processes into their stores, from the checkpoint of a killed job on, and publish the stores.
+
+    Args:
+        ends: errors that end a process and not the job, with `truncate`.
+        extends: keep a checkpoint of the end, so that a later call with more steps goes on there.
+    """
+    found = checkpoints.content or {"position": None, "writers": {}, "microbatch_sizes": None, "steps": None}
+    longer = found["position"] is not None and found["steps"] != experiment.steps
     if found["microbatch_sizes"]:
         experiment.set_microbatch_size(found["microbatch_sizes"])
     writers = {
@@ -108,19 +118,29 @@ def _stored(
             checkpoints.folder / target.name,
             experiment.shape(process, weights_stride=weights_stride),
             attrs,
-            found["writers"].get(process),
+            None if longer else found["writers"].get(process),
         )
         for process, target in targets.items()
     }
+    if longer:
+        checkpoints.renew()
+        for process, target in targets.items():
+            _append_all(writers[process], target, checkpoints.step)
     resume_state, step = found["position"], checkpoints.step
 
     def save() -> None:
         held = {process: writer.resume_state() for process, writer in writers.items()}
         checkpoints.save(
-            step, {"position": resume_state, "writers": held, "microbatch_sizes": experiment.microbatch_sizes}
+            step,
+            {
+                "position": resume_state,
+                "writers": held,
+                "microbatch_sizes": experiment.microbatch_sizes,
+                "steps": experiment.steps,
+            },
         )
 
-    closing: dict[str, Any] = {"first_step": experiment.start.first_step}
+    closing: dict[str, Any] = experiment.description
     shown = {"total": experiment.steps, "name": str(next(iter(targets.values()))), "done": step, "log": log}
     try:
         with Interruption() as interruption:
@@ -134,8 +154,8 @@ def _stored(
     except Stopped as stopped:
         closing["stopped"] = str(stopped)
         print(f"stopped: {stopped}", file=log)
-    except Diverged as diverged:
-        closing |= {"stopped": f"diverged at step {step}: {diverged}", "diverged": step}
+    except ends as diverged:
+        closing |= {"stopped": f"{type(diverged).__name__} at step {step}: {diverged}", "diverged": step}
         if not truncate:
             kept = [target.with_suffix(".diverged.zarr") for target in targets.values()]
             for process, target in zip(targets, kept, strict=True):
@@ -147,5 +167,20 @@ def _stored(
             save()
             print(f"a checkpoint was written at step {step}; the same command resumes there", file=log)
         raise
+    if extends and resume_state is not None:
+        save()
     for process, target in targets.items():
         writers[process].publish(target, **closing)
+
+
+def _append_all(writer: Writer, path: Path, steps: int) -> None:
+    """Add the first rows of a published store to a writer of a longer one."""
+    dataset = open_trajectory(path).load()
+    rows = {int(step): row for row, step in enumerate(dataset.saved_step.values)}
+    names, parts = writer.shape.variables, [name for name, _ in writer.shape.states]
+    for step in range(steps):
+        values = {name: dataset[name].values[step] for name in names}
+        row = rows.get(step)
+        weights = np.empty(0) if row is None else dataset.weights.values[row]
+        state = () if row is None else tuple(dataset[part].values[row] for part in parts)
+        writer.append(Record(step, values, weights, state))

@@ -44,8 +44,10 @@ class SquaredGradientAverage(Optimizer):
     bias_correction: bool = False
 
     state_names: ClassVar[tuple[str, ...]] = ("nu",)
+    state_units: ClassVar[tuple[str, ...]] = ("loss^2 / weight^2",)
 
     def __post_init__(self):
+        as_schedule(self.lr)
         if not isinstance(self.beta2, Real) or not 0 < self.beta2 < 1:
             raise ValueError(f"beta2 must lie between 0 and 1 (got {self.beta2!r})")
         if not isinstance(self.eps, Real) or not 0 <= self.eps < math.inf:

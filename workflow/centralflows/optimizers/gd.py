@@ -22,6 +22,9 @@ class GradientDescent(Optimizer):
 
     isotropic: ClassVar[bool] = True
 
+    def __post_init__(self):
+        as_schedule(self.lr)
+
     def initial_state(self, w: Tensor) -> State:
         return ()
 

@@ -29,12 +29,14 @@ class Optimizer(ABC):
     Subclasses are frozen dataclasses of hyperparameters. A state is a tuple of tensors named by `state_names`.
 
     Attributes:
+        state_names, state_units: names of the parts of the state, and their units ("1" by default).
         isotropic: whether the optimizer treats all directions of weight space alike: P is a multiple of the identity,
             and the state depends on the length of a gradient only, not even on the number of weights. Flows may then
             leave out weights that have no effect (`input_subspace`).
     """
 
     state_names: ClassVar[tuple[str, ...]] = ()
+    state_units: ClassVar[tuple[str, ...]] = ()
     isotropic: ClassVar[bool] = False
 
     @abstractmethod
@@ -52,6 +54,12 @@ class Optimizer(ABC):
     @abstractmethod
     def drift(self, step: Tensor, state: State, gradient: Float[Tensor, " p"]) -> State:
         """Return $ds/dt$ of the stable flow, at a smooth gradient."""
+
+    @property
+    def learning_rate_label(self) -> float | str:
+        """The learning rate `lr` as a number, "schedule" if it is a function of the step, or "" if there is none."""
+        lr = getattr(self, "lr", None)
+        return "schedule" if callable(lr) else float(lr) if isinstance(lr, Real | Tensor) else ""
 
     def asymptotic(self) -> Optimizer:
         """Return the optimizer late in a run, without effects of its first steps and with the same learning rate."""

@@ -43,8 +43,8 @@ VARIABLES: dict[str, Variable] = {
     "predicted_gradient_squared": Variable(
         COORDINATE, "loss^2 / weight^2", "predicted time average of the discrete squared gradient of single weights"
     ),
-    "state_total": Variable((), "loss^2 / weight^2", "the optimizer's EMA nu, summed over weights"),
-    "state_coordinates": Variable(COORDINATE, "loss^2 / weight^2", "the optimizer's EMA nu of single weights"),
+    "state_total": Variable((), "1", "the optimizer's state {}, summed over its entries"),
+    "state_coordinates": Variable(COORDINATE, "1", "the optimizer's state {} of single weights"),
     "step_size": Variable((), "weight^2 / loss", "harmonic mean of the effective step sizes, the diagonal of P^-1"),
     "outputs": Variable(("example", "output"), "1", "network outputs on the first test examples"),
     "predicted_loss": Variable((), "loss", "predicted time average of the discrete loss, L + tr X"),
@@ -169,6 +169,7 @@ class Shape(NamedTuple):
         weights_dtype: their dtype.
         coordinates: indices of the weights that are recorded individually.
         states: names and sizes of the parts of the optimizer's state.
+        state_units: their units; "1" where none are given.
         accuracies: those of `accuracy` and `test_accuracy` that are measured.
     """
 
@@ -181,6 +182,7 @@ class Shape(NamedTuple):
     weights_dtype: str = "float32"
     coordinates: tuple[int, ...] = ()
     states: tuple[tuple[str, int], ...] = ()
+    state_units: tuple[str, ...] = ()
     accuracies: tuple[str, ...] = ()
 
     @property
@@ -208,6 +210,9 @@ class Shape(NamedTuple):
             variable = VARIABLES[name]
             sizes = tuple(self.sizes[d] for d in variable.dims)
             attrs = {"units": variable.units, "long_name": variable.long_name}
+            if name in _STATE:
+                part, units = self.states[0][0], (*self.state_units, "1")[0]
+                attrs = {"units": units, "long_name": variable.long_name.format(part)}
             columns[name] = Column(variable.dims, sizes, variable.dtype, attrs)
         return Table("step", columns)
 
@@ -219,9 +224,10 @@ class Shape(NamedTuple):
             return Column((dim,), (size,), self.weights_dtype, {"units": units, "long_name": long_name})
 
         columns = {"weights": column("parameter", self.p, "weight", "all network weights as one vector")}
-        for name, size in self.states:
+        units = (*self.state_units, *["1"] * len(self.states))
+        for (name, size), unit in zip(self.states, units, strict=False):
             dim = "parameter" if size == self.p else f"{name}_entry"
-            columns[name] = column(dim, size, "1", f"the optimizer's state {name}, as the step uses it")
+            columns[name] = column(dim, size, unit, f"the optimizer's state {name}, as the step uses it")
         return Table("saved_step", columns)
 
     def kept_values(self, record: Record) -> dict[str, ndarray]:
@@ -285,6 +291,33 @@ def open_trajectory(path: Path | str) -> xr.Dataset:
             "the version that wrote it, or remove it with its manifest and make it again"
         )
     return store
+
+
+def open_run(folder: Path | str, steps: int | None = None) -> dict[str, xr.Dataset]:
+    """Open the stores that `Experiment.run(save_to=folder)` wrote and return them by process, as `run` returns them.
+
+    Args:
+        steps: at most so many steps; all by default.
+
+    Raises:
+        UnusableData: there is no store in the folder.
+    """
+    found = {path.stem: trimmed(open_trajectory(path), steps) for path in sorted(Path(folder).glob("*.zarr"))}
+    if not found:
+        raise UnusableData(f"{folder} holds no store of a run")
+    return {process: found[process] for process in PROCESSES if process in found}
+
+
+def trimmed(dataset: xr.Dataset, steps: int | None = None) -> xr.Dataset:
+    """Return a stored trajectory without the steps that a process did not reach, and without modes never tracked."""
+    known = dataset.loss.notnull().values
+    reached = int(known.nonzero()[0].max(initial=-1)) + 1
+    steps = reached if steps is None else min(reached, steps)
+    kept = int((dataset.saved_step < steps).sum())
+    dataset = dataset.isel(step=slice(steps), saved_step=slice(kept))
+    if "tracked_modes" in dataset and steps:
+        dataset = dataset.isel(mode=slice(int(dataset.tracked_modes.max())))
+    return dataset
 
 
 def canonical(value: Any) -> str:
