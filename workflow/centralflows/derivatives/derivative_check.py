@@ -90,7 +90,7 @@ def check_derivatives(objective: Objective, w: Tensor, check: Check = "warn") ->
     except (NotImplementedError, RuntimeError) as error:
         if isinstance(error, UserError | torch.OutOfMemoryError):
             raise
-        raise WrongDerivatives(_missing(error, found)) from error
+        raise WrongDerivatives(_missing(error, found, _wrong_layers(tested, w))) from error
     if verdict == "wrong":
         listed = ", ".join(f"{name} {error:.1e}" for name, error in errors.items())
         blamed = sorted(_wrong_layers(tested, w))
@@ -216,22 +216,17 @@ def _check_own_precision(own: Objective, wide: Objective, w: Tensor) -> None:
             )
 
 
-def _missing(error: Exception, found: Seen) -> str:
+def _missing(error: Exception, found: Seen, blamed: set[str]) -> str:
     """Return which function has no derivative of higher order, and where it is called."""
     text = next(iter(str(error).splitlines()), "")
-    named = re.search(r"derivative for (?:aten::)?([A-Za-z0-9_]+?)(?:_backward)? is not implemented", text)
-    if not named:
-        return (
-            f"torch cannot differentiate this network three times ({type(error).__name__}: {text}); write what it does in "
-            "elementary operations of torch"
-        )
-    name = named[1].strip("_")
-    layers = [layer for called, layer in found.layers.items() if name in called.strip("_") or called.strip("_") in name]
-    where = f", which {layers[0]} calls" if layers else ""
-    return (
-        f"torch has no second derivative of {name}{where}: write it in elementary operations of torch, or use another "
-        "function (docs/networks.md)"
-    )
+    named = re.search(r"derivative for '?(?:aten::)?_?([A-Za-z0-9_]+?)(?:_backward)?'? is not implemented", text)
+    cure = "write it in elementary operations of torch, or use another (docs/networks.md)"
+    if named:
+        name = named[1]
+        layers = [layer for called, layer in found.layers.items() if called.strip("_").startswith(name)]
+        return f"torch has no second derivative of {name}{f', which {layers[0]} calls' if layers else ''}: {cure}"
+    where = ", ".join(sorted(blamed)) or "this network"
+    return f"torch cannot differentiate {where} three times ({type(error).__name__}: {text}): {cure}"
 
 
 def _wrong_layers(objective: Objective, w: Tensor) -> set[str]:

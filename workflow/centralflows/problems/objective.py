@@ -297,6 +297,8 @@ class Objective:
             part = Part(*moved(part, w.device))
             try:
                 loss = self._loss(w, part)
+                if loss.requires_grad:
+                    torch.autograd.grad(loss, w, retain_graph=True, materialize_grads=True)
             except (UserError, torch.OutOfMemoryError):
                 raise
             except Exception as error:
