@@ -186,7 +186,7 @@ def test_arguments_of_the_wrong_type_are_named():
 @pytest.mark.parametrize(
     ("criterion", "found"),
     [
-        (lambda outputs, targets: (outputs - targets).square().mean(1), r"a tensor of shape \[20\]"),
+        (lambda outputs, targets: (outputs - targets).square().mean(0), r"a tensor of shape \[2\]"),
         (lambda outputs, targets: (outputs - targets).square().mean().item(), "float"),
     ],
 )
@@ -194,6 +194,16 @@ def test_a_criterion_that_returns_no_scalar_tensor_is_refused(criterion, found):
     made = Objective(nn.Linear(4, 2), torch.randn(20, 4), torch.randn(20, 2), criterion)
     with pytest.raises(TypeError, match=f"must return a scalar tensor \\(got {found}\\)"):
         Experiment(made, GradientDescent(0.1), 3).run("discrete")
+
+
+def test_the_mean_is_taken_of_a_loss_per_example():
+    torch.manual_seed(0)
+    network, x, y = nn.Linear(4, 2), torch.randn(20, 4), torch.randn(20, 2)
+    each = Objective(network, x, y, lambda outputs, targets: (outputs - targets).square().mean(1))
+    mean = Objective(network, x, y, nn.MSELoss())
+    with pytest.warns(UserWarning, match="one for each example; their mean is taken"):
+        value = each(each.initial_weights)
+    torch.testing.assert_close(value, mean(mean.initial_weights))
 
 
 @pytest.mark.parametrize(("labels", "named"), [((1, 9), "5 inputs and 1 labels"), ((5, 1), "9 inputs and 1 labels")])

@@ -68,9 +68,8 @@ class Infinite(Net):
     def forward(self, x): return super().forward(x) / 0
 
 def half_square(outputs, labels, scale=1.0): return 0.5 * scale * (outputs - labels).square().sum(-1).mean()
-def each(outputs, labels): return (outputs - labels).square()
 def number(outputs, labels): return 1.0
-def total(outputs, labels): return (outputs - labels).square().sum()
+def root(outputs, labels): return (outputs - labels).square().mean().sqrt()
 def logarithm(outputs, labels): return (outputs.sum() - outputs.sum()).log()
 
 class Masked:
@@ -214,16 +213,14 @@ def test_a_regression_runs(dtype):
         ({"model": {"name": "mine:Net", "outputs": 4}},
          r"model: must return 3 output units, one for each class \(returns shape \[8, 4\]\)"),
         ({"criterion": "mine:number"}, r"criterion: must return a scalar tensor \(returns float\)"),
-        ({"criterion": "mine:each", "dataset": {"name": "mine:points", "regression": True}},
-         r"criterion: must return a scalar tensor \(returns shape \[8, 1\]\)"),
         ({"criterion": "mine:logarithm"}, r"criterion: the loss at the initial weights is not finite \(-inf\)"),
         # together
         ({"dataset": {"name": "mine:points", "regression": True}}, "criterion: mse and cross-entropy compare with class "),
         ({"model": {"name": "cnn"}}, r"model: model 'cnn' takes images, and the dataset \(random points\) has points"),
         ({"model": {"name": "mine:Net", "layer": "LayerNorm"}}, "model: derivatives of this network are wrong .*LayerNorm"),
         ({"model": {"name": "mine:Net", "layer": "Dropout"}}, "model: two evaluations of the loss .*call its eval"),
-        ({"criterion": "mine:total", "dataset": {"name": "mine:points", "regression": True}, "microbatch_size": 4},
-         "model: the loss of 8 examples is .* in microbatches of 3: .*must average over them"),
+        ({"criterion": "mine:root", "dataset": {"name": "mine:points", "regression": True}, "microbatch_size": 4},
+         "model: the loss is .* in microbatches of 4 and .*must average over them"),
         ({"outputs": 5}, r"outputs: must be at most the test examples \(4\) \(got 5\)"),
         ({"optimizer": {"name": "mine:Net", "lr": 0.1}}, "optimizer: mine:Net: TypeError: "),
     ],

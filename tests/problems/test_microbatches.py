@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import warnings
 import weakref
+from functools import partial
 
 import numpy as np
 import pytest
@@ -148,11 +150,15 @@ def test_memory_falls_with_the_slices(order):
     assert peaks[1] < 1.1 / 4 * peaks[0] and peaks[2] < 1.1 / 16 * peaks[0]
 
 
+def root_mean_square(f, y):
+    return (f - y).square().mean().sqrt()
+
+
 def test_a_criterion_that_is_no_mean_is_refused():
     made = objective("user")
-    summed = Objective(made.network, made.inputs, made.targets, lambda f, y: (f - y).square().sum(), microbatch_size=4)
+    root = Objective(made.network, made.inputs, made.targets, root_mean_square, microbatch_size=4)
     with pytest.raises(NotSeparable, match="must average over them"):
-        check_derivatives(summed, made.initial_weights)
+        check_derivatives(root, made.initial_weights)
     check_derivatives(objective("user", 4), made.initial_weights)
     check_derivatives(objective("cross-entropy", 4), made.initial_weights)
 
@@ -241,6 +247,66 @@ def test_other_errors_pass():
 
 def test_a_criterion_that_is_no_mean_is_not_cut():
     made = bounded(8)
-    summed = Objective(made.network, made.inputs, made.targets, lambda f, y: (f - y).square().sum())
+    root = Objective(made.network, made.inputs, made.targets, root_mean_square)
     with pytest.raises(NotSeparable, match="must average over them"):
-        value_and_gradient(summed, summed.initial_weights)
+        value_and_gradient(root, root.initial_weights)
+
+
+LABELS = torch.arange(24) // 8  # the first eight look uniform
+CLASS_WEIGHTS = torch.tensor([1.0, 5.0, 0.2])
+
+
+def masked_labels() -> torch.Tensor:
+    labels = LABELS.clone()
+    labels[8::2] = -100
+    return labels
+
+
+@pytest.mark.parametrize(
+    ("criterion", "labels"),
+    [
+        (nn.CrossEntropyLoss(weight=CLASS_WEIGHTS), LABELS),
+        (nn.CrossEntropyLoss(weight=CLASS_WEIGHTS, label_smoothing=0.1), masked_labels()),
+        (nn.CrossEntropyLoss(), masked_labels()),
+        (nn.CrossEntropyLoss(ignore_index=2), LABELS),
+        (nn.CrossEntropyLoss(reduction="sum"), LABELS),
+        (nn.CrossEntropyLoss(reduction="none"), LABELS),
+        (nn.CrossEntropyLoss(weight=CLASS_WEIGHTS), torch.eye(3)[LABELS]),
+        (nn.functional.cross_entropy, masked_labels()),
+        (partial(nn.functional.cross_entropy, weight=CLASS_WEIGHTS), LABELS),
+        (nn.MultiLabelSoftMarginLoss(), torch.eye(3)[LABELS]),
+        (nn.BCEWithLogitsLoss(pos_weight=CLASS_WEIGHTS), torch.eye(3)[LABELS]),
+        (lambda f, y: nn.functional.cross_entropy(f, y, reduction="sum"), LABELS),
+    ],
+)
+def test_microbatches_of_torchs_losses_are_exact(criterion, labels):
+    """Of any size, also when memory runs out in the middle: the loss of all examples, to rounding in float64."""
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Linear(6, 8), nn.Tanh(), nn.Linear(8, 3)).double()
+    inputs = torch.randn(24, 6).double()
+    if isinstance(criterion, nn.Module):
+        criterion = criterion.double()
+    if isinstance(criterion, partial):
+        criterion = partial(criterion.func, weight=CLASS_WEIGHTS.double())
+    labels = labels.double() if labels.is_floating_point() else labels
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        whole = Objective(network, inputs, labels, criterion)
+        w = whole.initial_weights
+        expected = value_and_gradient(whole, w)
+        for size in (1, 5, 8):
+            sliced = Objective(network, inputs, labels, criterion, microbatch_size=size)
+            sliced.check_microbatches(w)
+            torch.testing.assert_close(value_and_gradient(sliced, w), expected, **CLOSE)
+        whole.halve_microbatches()
+        torch.testing.assert_close(value_and_gradient(whole, w), expected, **CLOSE)
+
+
+def test_a_loss_whose_weights_are_hidden_is_not_cut():
+    """Class weights in a closure: nobody can say how such losses add up, so they are refused, and never another loss."""
+    torch.manual_seed(0)
+    network, inputs = nn.Linear(6, 3), torch.randn(24, 6)
+    made = Objective(network, inputs, LABELS, lambda f, y: nn.functional.cross_entropy(f, y, weight=CLASS_WEIGHTS))
+    with pytest.raises(NotSeparable, match="must average over them"):
+        made.halve_microbatches()
+    assert made.parts == (made,)

@@ -146,6 +146,8 @@ def _outputs(network: nn.Module, inputs: Tensor, units: int | None) -> Tensor:
 
 def _loss(criterion: Criterion, outputs: Tensor, labels: Tensor) -> Tensor:
     loss: Any = criterion(outputs, labels)
+    if isinstance(loss, Tensor) and loss.ndim and len(loss) == len(labels):
+        loss = loss.mean()  # one value for each example; the objective says so
     if not isinstance(loss, Tensor) or loss.shape != ():
         got = f"shape {list(loss.shape)}" if isinstance(loss, Tensor) else type(loss).__name__
         raise Unusable(f"must return a scalar tensor (returns {got})")
