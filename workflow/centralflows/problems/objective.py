@@ -16,10 +16,9 @@ from typing import Literal
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from ..common.errors import OutOfMemory, UserError
-from .networks.convolution import replace_convolutions
+from .substitution import Substitution
 
 Criterion = Callable[[Tensor, Tensor], Tensor]
 
@@ -99,9 +98,8 @@ class Objective:
     def _begin(self, microbatch_size: int) -> None:
         """Set the initial weights and microbatches from the current network, examples and criterion."""
         weights = [value for value in self.network.parameters() if value.requires_grad]
-        if weights[0].is_cuda:
-            replace_convolutions(self.network)  # on a CPU, torch's own are as fast
         self.initial_weights: Float[Tensor, " p"] = torch.cat([value.detach().reshape(-1) for value in weights])
+        self._substitution = Substitution(self._tied(self.initial_weights), batched=self.batched)
         self.set_microbatch_size(microbatch_size)
 
     def unflatten(self, w: Float[Tensor, " p"]) -> dict[str, Tensor]:
@@ -111,12 +109,12 @@ class Objective:
 
     def outputs(self, w: Float[Tensor, " p"], inputs: Tensor | None = None) -> Tensor:
         """Return the network outputs at weights `w`, on the training inputs or on the given `inputs`."""
-        # The fused attention kernels have no second derivative; the math backend has all derivatives.
-        with sdpa_kernel(SDPBackend.MATH):
+        weights = self._tied(w)
+        with self._substitution.of(weights):
             # Without tied weights: torch would swap in the weights of a module that is used twice, and not swap them
             # out again.
             return torch.func.functional_call(
-                self.network, self._tied(w), (self.inputs if inputs is None else inputs,), tie_weights=False
+                self.network, weights, (self.inputs if inputs is None else inputs,), tie_weights=False
             )
 
     def _tied(self, w: Float[Tensor, " p"]) -> dict[str, Tensor]:
