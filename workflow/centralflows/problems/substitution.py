@@ -141,6 +141,8 @@ class Substitution(TorchFunctionMode):
         name = _name(func)
         if name == "embedding":
             return partial(self._replaced, partial(embedding, initial=self._initial_value), name)
+        if name == "int":
+            return partial(self._replaced, self._initial_int, name)
         if name in COMPOSITIONS and name not in self._kept:
             return partial(self._replaced, COMPOSITIONS[name], name)
         if name.removesuffix("_") in COMPOSITIONS:
@@ -160,6 +162,22 @@ class Substitution(TorchFunctionMode):
             return func(*args, **kwargs)
         self.replaced.add(name.strip("_"))
         return result
+
+    def _initial_int(self, x: Tensor) -> Tensor | None:
+        """Return weights as whole numbers, which are constants: torch never trains what it converts.
+
+        `torch.nn.utils.parametrizations.orthogonal` keeps signs in its weights so.
+        """
+        name, weight = next(iter(self._weights.items()), (None, None))
+        if weight is None or x.dtype != weight.dtype:
+            return None
+        try:
+            if x.untyped_storage().data_ptr() != weight.untyped_storage().data_ptr():
+                return None
+        except RuntimeError:  # a tensor of torch.func has no storage
+            return None
+        start = x.storage_offset() - weight.storage_offset() + self._initial[name].storage_offset()
+        return self._initial[name].as_strided(x.shape, x.stride(), start).int()
 
     def _initial_value(self, weight: Tensor) -> Tensor:
         """Return the initial value of a weight."""
