@@ -7,7 +7,6 @@ import torch
 from torch import nn
 
 from centralflows.problems.networks.mamba import Mamba, causal_convolution, selective_scan
-from centralflows.problems.networks.norms import RMSNorm
 
 
 def silu(x):
@@ -77,8 +76,3 @@ def test_the_convolution_is_torchs():
     x, taps = torch.randn(2, 6, 3), torch.randn(3, 4)
     expected = nn.functional.conv1d(x.transpose(1, 2), taps[:, None], padding=3, groups=3)[..., :6].transpose(1, 2)
     torch.testing.assert_close(causal_convolution(x, taps), expected)
-
-
-def test_the_norm_is_torchs():
-    x = torch.randn(5, 8)
-    torch.testing.assert_close(RMSNorm(8)(x), nn.RMSNorm(8, eps=1e-5)(x))

@@ -20,10 +20,11 @@ from typing import Literal
 
 import torch
 from torch import Tensor, nn
-from torch.nn.attention import SDPBackend, sdpa_kernel
+
 
 from ..common.errors import UserError
 from ..problems.objective import Objective
+from ..problems.substitution import Substitution
 from .point import Function, Point
 from .smoothness import Seen, seen, smoothed
 
@@ -249,7 +250,7 @@ def _wrong_layers(objective: Objective, w: Tensor) -> set[str]:
     for kind, (module, x) in tried.items():
 
         def alone(flat: Tensor, module: nn.Module = module, shape: torch.Size = x.shape) -> Tensor:
-            with sdpa_kernel(SDPBackend.MATH):
+            with Substitution():
                 y = module(flat.view(shape).clone())  # a copy, as the layer may work in place
             y = y[0] if isinstance(y, tuple) else y
             return (y * torch.linspace(-1, 1, y.numel(), dtype=y.dtype, device=y.device).view(y.shape)).square().sum()

@@ -18,15 +18,14 @@ from typing import Any, Literal
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.overrides import TorchFunctionMode
 from torch.utils.data import DataLoader
 
 from ..common.errors import OutOfMemory, UnusableData, UserError
 from .network_copy import UnusableNetwork, copied
-from .networks.convolution import replace_convolutions
 from .precision import Float64
 from .separation import Fractions, Part, candidates
+from .substitution import Substitution
 from .trees import examples_of, mapped, moved, part_of, prediction, tensors
 
 Criterion = Callable[[Any, Any], Tensor]
@@ -155,9 +154,8 @@ class Objective:
     def _begin(self, microbatch_size: int | str) -> None:
         """Set the initial weights and microbatches from the current network, batches and criterion."""
         weights = [value for value in self.network.parameters() if value.requires_grad]
-        if weights[0].is_cuda:
-            replace_convolutions(self.network)  # on a CPU, torch's own are as fast
         self.initial_weights: Float[Tensor, " p"] = torch.cat([value.detach().reshape(-1) for value in weights])
+        self._substitution = Substitution(self._tied(self.initial_weights), batched=self.batched)
         sizes = [examples_of(*part) for part in self.batches]
         self.n = None if None in sizes else sum(sizes)
         largest = 1 if None in sizes else max(sizes)
@@ -182,7 +180,7 @@ class Objective:
     @property
     def replaced(self) -> list[str]:
         """Names of the functions of torch that were replaced, so far, because their own derivatives are wrong."""
-        return []
+        return sorted(self._substitution.replaced)
 
     def unflatten(self, w: Float[Tensor, " p"]) -> dict[str, Tensor]:
         """Return the named parameters that the flat vector `w` holds (views, differentiable)."""
@@ -194,20 +192,21 @@ class Objective:
         args, kwargs = self._call.arguments(self.inputs if inputs is None else inputs)
         if self._copies_inputs is not False:
             args, kwargs = mapped(torch.clone, args), mapped(torch.clone, kwargs)
-        with self._modes(w):
+        weights = self._tied(w)
+        with self._modes(w.dtype, weights):
             # Without tied weights: torch would swap in the weights of a module that is used twice, and not swap them
             # out again.
-            found = torch.func.functional_call(self.network, self._tied(w), args, kwargs, tie_weights=False)
+            found = torch.func.functional_call(self.network, weights, args, kwargs, tie_weights=False)
         if self._copies_inputs is None:  # a network that works in place must not change the examples
             self._copies_inputs = any(x._version for x in tensors((args, kwargs)))
         return found
 
-    def _modes(self, w: Tensor) -> ExitStack:
+    def _modes(self, dtype: torch.dtype, weights: Mapping[str, Tensor] | None = None) -> ExitStack:
+        """Return a context for the functions that network and criterion call."""
         stack = ExitStack()
-        if w.dtype == torch.float64:
+        if dtype == torch.float64:
             stack.enter_context(Float64())
-        # The fused attention kernels have no second derivative; the math backend has all derivatives.
-        stack.enter_context(sdpa_kernel(SDPBackend.MATH))
+        stack.enter_context(self._substitution.of(weights or {}))
         for mode in self._added_modes:
             stack.enter_context(mode())
         return stack
@@ -264,7 +263,7 @@ class Objective:
 
     def _loss(self, w: Tensor, part: Part) -> Tensor:
         outputs = self.outputs(w, part.inputs)
-        with self._modes(w):
+        with self._modes(w.dtype):
             loss = self.criterion(outputs, part.targets)
         if not isinstance(loss, Tensor):
             raise TypeError(f"the criterion must return a scalar tensor (got {type(loss).__name__})")

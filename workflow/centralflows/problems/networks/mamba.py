@@ -9,7 +9,6 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from .activations import activation as activation_of
-from .norms import RMSNorm
 
 
 class Mamba(nn.Module):
@@ -48,7 +47,7 @@ class Mamba(nn.Module):
         act = activation_of(activation)
         self.embedding = nn.Embedding(symbols, width)
         self.layers = nn.ModuleList(Selective(width, state, expansion * width, taps, act) for _ in range(layers))
-        self.norms = nn.ModuleList(RMSNorm(width) for _ in range(layers + 1))
+        self.norms = nn.ModuleList(nn.RMSNorm(width, 1e-5) for _ in range(layers + 1))
         self.head = nn.Linear(width, outputs, bias=False)
         nn.init.normal_(self.head.weight, std=0.02)
 

@@ -9,7 +9,6 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from .activations import activation as activation_of
-from .norms import LayerNorm
 
 
 class Transformer(nn.Module):
@@ -75,7 +74,7 @@ class DecoderLayer(nn.Module):
         super().__init__()
         self.self_attention, self.cross_attention = Attention(width, heads), Attention(width, heads)
         self.feed_forward = nn.Sequential(nn.Linear(width, 4 * width), activation, nn.Linear(4 * width, width))
-        self.norms = nn.ModuleList(LayerNorm(width) for _ in range(3))
+        self.norms = nn.ModuleList(nn.LayerNorm(width) for _ in range(3))
 
     def forward(self, x: Tensor, memory: Tensor) -> Tensor:
         x = self.norms[0](x + self.self_attention(x, x, causal=True))

@@ -7,7 +7,6 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from .activations import activation as activation_of
-from .norms import LayerNorm
 
 
 class Vit(nn.Module):
@@ -51,10 +50,10 @@ class Vit(nn.Module):
             raise ValueError(f"the width must be a multiple of 4, for positions in two directions (got {width})")
         act, self.patch = activation_of(activation), patch
         pixels = channels * patch**2
-        self.embedding = nn.Sequential(LayerNorm(pixels), nn.Linear(pixels, width), LayerNorm(width))
+        self.embedding = nn.Sequential(nn.LayerNorm(pixels), nn.Linear(pixels, width), nn.LayerNorm(width))
         self.register_buffer("positions", sine_cosine_2d(rows // patch, columns // patch, width))
         self.layers = nn.ModuleList(EncoderLayer(width, heads, head_width, hidden, act) for _ in range(layers))
-        self.norm = LayerNorm(width)
+        self.norm = nn.LayerNorm(width)
         self.head = nn.Linear(width, outputs)
         nn.init.zeros_(self.head.weight)
         nn.init.zeros_(self.head.bias)
@@ -73,11 +72,11 @@ class EncoderLayer(nn.Module):
     def __init__(self, width: int, heads: int, head_width: int, hidden: int, activation: nn.Module):
         super().__init__()
         self.heads = heads
-        self.attention_norm = LayerNorm(width)
+        self.attention_norm = nn.LayerNorm(width)
         self.project = nn.Linear(width, 3 * heads * head_width, bias=False)
         self.out = nn.Linear(heads * head_width, width, bias=False)
         self.feed_forward = nn.Sequential(
-            LayerNorm(width), nn.Linear(width, hidden), activation, nn.Linear(hidden, width)
+            nn.LayerNorm(width), nn.Linear(width, hidden), activation, nn.Linear(hidden, width)
         )
 
     def forward(self, x: Tensor) -> Tensor:

@@ -7,8 +7,10 @@ import torch
 from torch import nn
 
 from centralflows.derivatives.point import Point
-from centralflows.problems.networks.convolution import replace_convolutions
+from centralflows.problems import substitution
+from centralflows.problems.compositions.convolutions import convolution
 from centralflows.problems.objective import Objective
+from centralflows.problems.substitution import Substitution
 
 LAYERS = {
     "plain": (nn.Conv2d(4, 6, 3), (2, 4, 7, 6)),
@@ -22,19 +24,26 @@ LAYERS = {
 }
 
 
+@pytest.fixture
+def on_every_device(monkeypatch):
+    """Let convolutions be bilinear maps on the CPU too."""
+    for name in ("conv1d", "conv2d", "conv3d"):
+        monkeypatch.setitem(substitution.COMPOSITIONS, name, convolution)
+
+
 def objective(layer: nn.Module, shape: tuple[int, ...], *, ours: bool, batched: bool = False) -> Objective:
     generator = torch.Generator().manual_seed(0)
     network = nn.Sequential(nn.Sequential(layer), nn.Tanh(), nn.Flatten()).double()
     inputs = torch.randn(shape, generator=generator, dtype=torch.float64)
     targets = torch.zeros(len(inputs), dtype=torch.float64)
     made = Objective(network, inputs, targets, lambda f, y: f.square().sum(1).mean(), batched=batched)
-    if ours:
-        replace_convolutions(made.network)
-        assert type(made.network[0][0]) is not type(layer)
+    if not ours:
+        made.outputs = lambda w, inputs=inputs: torch.func.functional_call(network, made.unflatten(w), (inputs,))
     return made
 
 
 @pytest.mark.parametrize("batched", [False, True])
+@pytest.mark.usefixtures("on_every_device")
 @pytest.mark.parametrize("kind", LAYERS)
 def test_all_derivatives_are_those_of_torch(kind, batched):
     """Both are exact: they differ by the order of sums of at most a few hundred terms of order one."""
@@ -49,16 +58,23 @@ def test_all_derivatives_are_those_of_torch(kind, batched):
         lambda point: point.curvature_gradients(u),
     ):
         torch.testing.assert_close(derivative(right), derivative(left), rtol=1e-10, atol=1e-10)
+    assert bool(found._substitution.replaced) == (kind != "same")
 
 
+@pytest.mark.usefixtures("on_every_device")
 def test_inputs_have_derivatives_too():
     _, shape = LAYERS["strided"]
-    network = nn.Sequential(nn.Conv2d(4, 6, 3, stride=2, padding=1)).double()
-    replace_convolutions(network)
+    layer = nn.Conv2d(4, 6, 3, stride=2, padding=1).double()
+
+    def network(x):
+        with Substitution():
+            return layer(x)
+
     x = torch.randn(shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradcheck(network, x, check_forward_ad=True) and torch.autograd.gradgradcheck(network, x)
 
 
+@pytest.mark.usefixtures("on_every_device")
 @pytest.mark.parametrize("kind", LAYERS)
 def test_forward_mode_goes_through_reverse_mode(kind):
     expected, found = (objective(*LAYERS[kind], ours=ours) for ours in (False, True))
@@ -68,10 +84,8 @@ def test_forward_mode_goes_through_reverse_mode(kind):
     torch.testing.assert_close(*products, rtol=1e-10, atol=1e-10)
 
 
-def test_a_convolution_of_another_class_stays():
-    class Mine(nn.Conv2d):
-        pass
-
-    network = nn.Sequential(Mine(1, 1, 1), nn.ConvTranspose2d(1, 1, 1))
-    replace_convolutions(network)
-    assert [type(layer) for layer in network] == [Mine, nn.ConvTranspose2d]
+def test_a_cpu_keeps_torchs_convolutions():
+    """They are as fast there."""
+    with Substitution() as mode:
+        nn.Conv2d(1, 1, 1)(torch.zeros(1, 1, 2, 2))
+    assert not mode.replaced

@@ -9,10 +9,11 @@ with images for kernels and examples for channels, which costs up to fifteen gra
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 
 class Options(NamedTuple):
@@ -73,31 +74,61 @@ class Bilinear(torch.autograd.Function):
         return sum(Bilinear.apply(ctx.result, ctx.shape, *change, ctx.options) for change in changes)
 
 
-class _Convolution:
-    def forward(self, x: Tensor) -> Tensor:
-        if self.padding_mode != "zeros" or isinstance(self.padding, str) or x.ndim != self.weight.ndim:
-            return super().forward(x)
-        options = Options(self.stride, self.padding, self.dilation, self.groups)
-        result = Bilinear.apply("output", None, x, self.weight, options)
-        return result if self.bias is None else result + self.bias.view(-1, *[1] * len(self.stride))
+def convolution(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: int | Sequence[int] = 1,
+    padding: int | str | Sequence[int] = 0,
+    dilation: int | Sequence[int] = 1,
+    groups: int = 1,
+) -> Tensor | None:
+    """Return the convolution of a batch `[n, channels, ...]`, zero-padded by given numbers."""
+    if isinstance(padding, str) or x.ndim != weight.ndim:
+        return None
+    axes = x.ndim - 2
+    options = Options(*(_each(value, axes) for value in (stride, padding, dilation)), groups)
+    return _biased(Bilinear.apply("output", None, x, weight, options), bias)
 
 
-class Conv1d(_Convolution, nn.Conv1d):
-    """A `torch.nn.Conv1d` with fast higher derivatives."""
+def convolution_on_gpu(x: Tensor, *args: Any, **kwargs: Any) -> Tensor | None:
+    """Return the convolution of a batch on a GPU; on a CPU, torch's own derivatives are as fast."""
+    return convolution(x, *args, **kwargs) if x.is_cuda else None
 
 
-class Conv2d(_Convolution, nn.Conv2d):
-    """A `torch.nn.Conv2d` with fast higher derivatives."""
+def transposed_convolution(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: int | Sequence[int] = 1,
+    padding: int | Sequence[int] = 0,
+    output_padding: int | Sequence[int] = 0,
+    groups: int = 1,
+    dilation: int | Sequence[int] = 1,
+) -> Tensor | None:
+    """Return the transposed convolution of a batch: a convolution's gradient of its input.
+
+    torch's own has no third derivative with an output padding.
+    """
+    axes = x.ndim - 2
+    if x.ndim != weight.ndim or not any(_each(output_padding, axes)):
+        return None
+    options = Options(*(_each(value, axes) for value in (stride, padding, dilation)), groups)
+    sides = [
+        (size - 1) * step - 2 * pad + gap * (width - 1) + extra + 1
+        for size, width, step, pad, gap, extra in zip(
+            x.shape[2:], weight.shape[2:], *options[:3], _each(output_padding, axes), strict=True
+        )
+    ]
+    shape = (len(x), weight.shape[1] * groups, *sides)
+    return _biased(Bilinear.apply("input", shape, weight, x, options), bias)
 
 
-class Conv3d(_Convolution, nn.Conv3d):
-    """A `torch.nn.Conv3d` with fast higher derivatives."""
+def _each(value: int | Sequence[int], axes: int) -> tuple[int, ...]:
+    """Return one number for each axis."""
+    values = (value,) if isinstance(value, int) else tuple(value)
+    return values * axes if len(values) == 1 else values
 
 
-OURS: dict[type[nn.Module], type[nn.Module]] = {nn.Conv1d: Conv1d, nn.Conv2d: Conv2d, nn.Conv3d: Conv3d}
-
-
-def replace_convolutions(network: nn.Module) -> None:
-    """Replace the plain convolutions of a network by these, in place; instances of subclasses are left as they are."""
-    for module in network.modules():
-        module.__class__ = OURS.get(type(module), type(module))
+def _biased(x: Tensor, bias: Tensor | None) -> Tensor:
+    return x if bias is None else x + bias.view(-1, *[1] * (x.ndim - 2))
