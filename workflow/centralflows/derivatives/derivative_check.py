@@ -21,7 +21,6 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-
 from ..common.errors import UserError
 from ..problems.objective import Objective
 from ..problems.substitution import Substitution

@@ -15,12 +15,12 @@ from ..problems.objective import Objective
 
 KINKED = {
     "relu", "leaky_relu", "_prelu_kernel", "rrelu_with_noise", "hardtanh", "hardswish", "hardsigmoid", "hardshrink",
-    "softshrink", "threshold", "elu", "max_pool2d_with_indices", "max_pool3d_with_indices", "adaptive_max_pool2d",
+    "softshrink", "threshold", "elu", "selu", "celu", "max_pool2d_with_indices", "max_pool3d_with_indices", "adaptive_max_pool2d",
     "adaptive_max_pool3d", "fractional_max_pool2d", "fractional_max_pool3d", "huber_loss", "smooth_l1_loss",
-    "multi_margin_loss", "multilabel_margin_loss_forward", "grid_sampler_2d", "grid_sampler_3d",
+    "multi_margin_loss", "multilabel_margin_loss", "multilabel_margin_loss_forward", "grid_sampler_2d", "grid_sampler_3d",
 }  # fmt: skip
 """Functions of torch whose first or second derivative jumps."""
-SIDED = {"abs", "clamp", "clamp_min", "clamp_max", "maximum", "minimum"}
+SIDED = {"abs", "clamp", "clamp_min", "clamp_max", "maximum", "minimum", "gt", "ge", "lt", "le"}
 """Functions with a kink that matters only where arguments lie on both sides of it; others are guards, as in norms."""
 JUMPING = {"topk", "sort", "argmax", "argmin", "argsort", "round", "floor", "ceil", "trunc", "sign", "sgn", "bucketize",
            "searchsorted", "heaviside", "multinomial"}  # fmt: skip
@@ -56,7 +56,9 @@ def seen(objective: Objective, w: Tensor) -> Seen:
     finally:
         for hook in hooks:
             hook.remove()
-    return Seen(list(watch.kinks), list(watch.lower), watch.layers)
+    # Some functions are replaced by compositions, in which their names no longer appear.
+    replaced = [name for name in objective.replaced if name in KINKED]
+    return Seen([*watch.kinks, *replaced], list(watch.lower), watch.layers)
 
 
 class _Watch(TorchDispatchMode):
@@ -90,7 +92,7 @@ def _on_both_sides(name: str, args: tuple, kwargs: dict[str, Any]) -> bool:
     x = args[0]
     if name == "abs":
         beyond = x < 0
-    elif name in ("maximum", "minimum"):
+    elif name in ("maximum", "minimum", "gt", "ge", "lt", "le"):
         beyond = x < args[1]
     else:
         bounds = [*args[1:], *kwargs.values()]
