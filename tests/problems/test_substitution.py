@@ -86,6 +86,10 @@ def ctc(x: Tensor, targets: Tensor, lengths: list[int], **options) -> Tensor:
     return functional.ctc_loss(x.log_softmax(-1), targets, torch.tensor([6, 6, 5]), torch.tensor(lengths), **options)
 
 
+def in_chunks(x: Tensor, w: Tensor) -> Tensor:
+    return functional.linear_cross_entropy(x, w, LABELS, options=nn.LinearCrossEntropyOptions())
+
+
 ENTRIES: dict[str, tuple[Callable, list[tuple[int, ...]], str]] = {
     "layer_norm": (lambda x, w, b: functional.layer_norm(x, (5,), w, b), [(3, 4, 5), (5,), (5,)], "layer_norm"),
     "layer_norm of two axes": (lambda x, w: functional.layer_norm(x, (4, 5), w), [(3, 4, 5), (4, 5)], "layer_norm"),
@@ -177,6 +181,8 @@ ENTRIES: dict[str, tuple[Callable, list[tuple[int, ...]], str]] = {
         lambda x, w: transposed(x, w, axes=1, groups=2, dilation=2), [(2, 4, 4), (4, 1, 3)], "conv_transpose1d",
     ),
 }  # fmt: skip
+if hasattr(functional, "linear_cross_entropy"):  # since torch 2.13
+    ENTRIES["linear_cross_entropy"] = in_chunks, [(3, 4), (5, 4)], "linear_cross_entropy"
 
 
 def scalar(
@@ -416,6 +422,17 @@ def test_a_padding_row_is_constant():
     point = Point(made, w)
     assert not point.gradient[8:12].any() and point.gradient[:8].any()
     assert torch.equal(made.to(dtype=torch.float32)._substitution._initial["0.weight"][2], torch.ones(4))
+
+
+def test_only_weights_that_begin_as_whole_numbers_are_constants_as_such():
+    w = randn(4, seed=0)
+    weights = {"signs": w[:2], "other": w[2:]}
+    initial = torch.tensor([1.0, -1.0, 0.5, 2.5], dtype=torch.float64)
+    mode = Substitution({"signs": initial[:2], "other": initial[2:]})
+    with mode.of(weights):
+        assert weights["signs"].int().tolist() == [1, -1]
+        assert torch.equal(weights["other"].int(), w[2:].to(torch.int32))
+        assert torch.equal((2 * w).int(), (2 * w).to(torch.int32))
 
 
 def test_an_embedding_that_is_no_function_of_its_weights_is_refused():

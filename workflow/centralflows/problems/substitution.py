@@ -55,12 +55,12 @@ COMPOSITIONS: dict[str, Callable] = {
     "embedding": embedding,
     "embedding_bag": embedding_bag,
     "embedding_renorm_": embedding_renorm,
+    "functional.linear_cross_entropy": _unchunked,
     "group_norm": group_norm,
     "gru": without_cudnn(torch.gru),
     "hardsigmoid": hardsigmoid,
     "instance_norm": instance_norm,
     "layer_norm": layer_norm,
-    "linear_cross_entropy": _unchunked,
     "logcumsumexp": logcumsumexp,
     "lstm": without_cudnn(torch.lstm),
     "multi_margin_loss": multi_margin_loss,
@@ -72,8 +72,8 @@ COMPOSITIONS: dict[str, Callable] = {
     "rnn_tanh": without_cudnn(torch.rnn_tanh),
     "scaled_dot_product_attention": scaled_dot_product_attention,
 }
-"""The compositions by the names that their functions have in `torch.ops.aten`, which all ways of a call lead to. A
-function that changes its argument in place has the composition of the one that does not."""
+"""The compositions by the names that their functions have in `torch.ops.aten`, which all ways of a call lead to, or in
+`torch.nn.functional`. A function that changes its argument in place has the composition of the one that does not."""
 
 WITHOUT_BATCHES = ("group_norm",)
 """Functions that are right in torch but for batched gradients."""
@@ -101,6 +101,7 @@ class Substitution(TorchFunctionMode):
         self.replaced: set[str] = set()
         self._initial, self._weights = initial or {}, {}
         self._roads: dict[Any, Callable | None] = {}
+        self._whole: dict[tuple, Tensor | None] = {}
         self._depth = 0
 
     def of(self, weights: Mapping[str, Tensor]) -> Substitution:
@@ -136,7 +137,7 @@ class Substitution(TorchFunctionMode):
         if isinstance(func, types.FunctionType):
             if func.__globals__.get("__name__") not in _ASKING:
                 return None
-            composition = COMPOSITIONS.get(func.__name__) if func.__name__ == "linear_cross_entropy" else None
+            composition = COMPOSITIONS.get(f"functional.{func.__name__}")
             return partial(self._replaced, composition, func.__name__) if composition else self._within
         name = _name(func)
         if name == "embedding":
@@ -164,9 +165,9 @@ class Substitution(TorchFunctionMode):
         return result
 
     def _initial_int(self, x: Tensor) -> Tensor | None:
-        """Return weights as whole numbers, which are constants: torch never trains what it converts.
+        """Return weights as whole numbers that are constants, if they begin as whole numbers.
 
-        `torch.nn.utils.parametrizations.orthogonal` keeps signs in its weights so.
+        `torch.nn.utils.parametrizations.orthogonal` keeps signs on the diagonal of its weights, which torch never trains.
         """
         name, weight = next(iter(self._weights.items()), (None, None))
         if weight is None or x.dtype != weight.dtype:
@@ -177,7 +178,11 @@ class Substitution(TorchFunctionMode):
         except RuntimeError:  # a tensor of torch.func has no storage
             return None
         start = x.storage_offset() - weight.storage_offset() + self._initial[name].storage_offset()
-        return self._initial[name].as_strided(x.shape, x.stride(), start).int()
+        place = (x.shape, x.stride(), start)
+        if place not in self._whole:  # compared once, because a GPU has to wait for the result
+            value = self._initial[name].as_strided(*place)
+            self._whole[place] = value.int() if torch.equal(value, value.round()) else None
+        return self._whole[place]
 
     def _initial_value(self, weight: Tensor) -> Tensor:
         """Return the initial value of a weight."""

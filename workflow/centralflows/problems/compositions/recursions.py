@@ -56,7 +56,7 @@ def ctc_loss(
     skips = functional.pad((labels[:, 2:] != labels[:, :-2]) & (labels[:, 2:] != blank), (2, 0))
     penalty = torch.zeros_like(skips, dtype=log_probs.dtype).masked_fill(~skips, IMPOSSIBLE)
     start = torch.arange(labels.shape[1], device=device) < 2
-    emitted = log_probs.gather(2, labels.expand(len(log_probs), -1, -1))
+    emitted = log_probs.gather(2, labels.expand(len(log_probs), -1, -1)).clamp_min(IMPOSSIBLE)
     state = emitted[0].where(start, IMPOSSIBLE)
     states = [state]
     for scores in emitted[1:]:
