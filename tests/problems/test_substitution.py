@@ -139,6 +139,9 @@ ENTRIES: dict[str, tuple[Callable, list[tuple[int, ...]], str]] = {
     "embedding_bag of maxima": (lambda w: bag(w, mode="max", padding_idx=2), [(7, 4)], "embedding_bag"),
     "uneven embedding_bag": (uneven_bag, [(7, 4)], "embedding_bag"),
     "uneven embedding_bag with padding": (lambda w: uneven_bag(w, padding_idx=6), [(7, 4)], "embedding_bag"),
+    "uneven embedding_bag with padding from the end": (
+        lambda w: uneven_bag(w, padding_idx=-2), [(7, 4)], "embedding_bag",
+    ),
     "embedding_bag with a last offset": (
         lambda w: uneven_bag(w, include_last_offset=True, mode="max"), [(7, 4)], "embedding_bag",
     ),
@@ -283,6 +286,14 @@ def test_a_function_of_a_python_function_is_replaced():
         found = layer(x, x, x, need_weights=False)[0]
     torch.testing.assert_close(found, layer(x, x, x, need_weights=False)[0])
     assert mode.replaced == {"scaled_dot_product_attention"}
+
+
+def test_a_python_function_that_asks_twice_is_called_once():
+    """meshgrid asks for a mode in a helper, in the name of itself."""
+    x, y = torch.arange(3.0), torch.arange(2.0)
+    with Substitution():
+        found = torch.meshgrid(x, y, indexing="ij")
+    assert all(map(torch.equal, found, torch.meshgrid(x, y, indexing="ij")))
 
 
 # --- whole networks

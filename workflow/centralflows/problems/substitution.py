@@ -102,7 +102,7 @@ class Substitution(TorchFunctionMode):
         self._initial, self._weights = initial or {}, {}
         self._roads: dict[Any, Callable | None] = {}
         self._whole: dict[tuple, Tensor | None] = {}
-        self._depth = 0
+        self._depth, self._open = 0, set()
 
     def of(self, weights: Mapping[str, Tensor]) -> Substitution:
         """Return this context for a call with other weights, named as the initial ones."""
@@ -152,10 +152,15 @@ class Substitution(TorchFunctionMode):
 
     def _within(self, func: Callable, types: tuple, args: tuple, kwargs: dict) -> Any:
         """Call a Python function of torch so that this context sees the functions that it calls."""
-        if any(each not in _OWN for each in types):  # a subclass of Tensor may have its own way
+        # A subclass of Tensor may have its own way, and a function may ask once more through its helpers.
+        if func in self._open or any(each not in _OWN for each in types):
             return func(*args, **kwargs)
-        with self:
-            return _body(func)(*args, **kwargs)
+        self._open.add(func)
+        try:
+            with self:
+                return _body(func)(*args, **kwargs)
+        finally:
+            self._open.remove(func)
 
     def _replaced(self, composition: Callable, name: str, func: Callable, types: tuple, args: tuple, kwargs: dict):
         result = composition(*args, **kwargs)
@@ -164,7 +169,7 @@ class Substitution(TorchFunctionMode):
         self.replaced.add(name.strip("_"))
         return result
 
-    def _initial_int(self, x: Tensor) -> Tensor | None:
+    def _initial_int(self, x: Tensor, **_: Any) -> Tensor | None:
         """Return weights as whole numbers that are constants, if they begin as whole numbers.
 
         `torch.nn.utils.parametrizations.orthogonal` keeps signs on the diagonal of its weights, which torch never trains.
