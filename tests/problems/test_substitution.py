@@ -179,7 +179,11 @@ ENTRIES: dict[str, tuple[Callable, list[tuple[int, ...]], str]] = {
         lambda x: ctc(x, torch.tensor([[1] * 5, [2] * 5, [3] * 5]), [5, 2, 5], zero_infinity=True), [(6, 3, 4)], "ctc_loss",
     ),
     "logcumsumexp": (lambda x: x.logcumsumexp(1), [(3, 4)], "logcumsumexp"),
+    "logcumsumexp of distant numbers": (
+        lambda x: (x + torch.tensor([0.0, 0.0, 800.0, 0.0])).logcumsumexp(1) - 800, [(3, 4)], "logcumsumexp",
+    ),
     "transposed convolution": (transposed, [(2, 4, 3, 3), (4, 2, 3, 3), (2,)], "conv_transpose2d"),
+    "transposed convolution of one": (transposed, [(4, 3, 3), (4, 2, 3, 3)], "conv_transpose2d"),
     "grouped transposed convolution": (
         lambda x, w: transposed(x, w, axes=1, groups=2, dilation=2), [(2, 4, 4), (4, 1, 3)], "conv_transpose1d",
     ),
@@ -262,6 +266,15 @@ def test_what_is_right_stays_torchs_own():
     with Substitution() as mode:
         found = network(x)
     assert torch.equal(found, network(x)) and not mode.replaced
+
+
+def test_a_group_norm_is_replaced_for_batched_gradients_only():
+    """torch's own is right, and faster in a gradient."""
+    x = torch.randn(2, 4, 3)
+    for batched in (False, True):
+        with Substitution(batched=batched) as mode:
+            functional.group_norm(x, 2)
+        assert mode.replaced == ({"group_norm"} if batched else set())
 
 
 def test_mistakes_are_torchs_errors():

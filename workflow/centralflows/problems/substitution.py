@@ -144,7 +144,9 @@ class Substitution(TorchFunctionMode):
             return partial(self._replaced, partial(embedding, initial=self._initial_value), name)
         if name == "int":
             return partial(self._replaced, self._initial_int, name)
-        if name in COMPOSITIONS and name not in self._kept:
+        if name in self._kept:
+            return None
+        if name in COMPOSITIONS:
             return partial(self._replaced, COMPOSITIONS[name], name)
         if name.removesuffix("_") in COMPOSITIONS:
             return partial(self._replaced, _in_place(COMPOSITIONS[name.removesuffix("_")]), name)

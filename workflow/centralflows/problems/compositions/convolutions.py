@@ -107,10 +107,13 @@ def transposed_convolution(
     groups: int = 1,
     dilation: int | Sequence[int] = 1,
 ) -> Tensor | None:
-    """Return the transposed convolution of a batch: a convolution's gradient of its input.
+    """Return the transposed convolution of a batch or of one example: a convolution's gradient of its input.
 
     torch's own has no third derivative with an output padding.
     """
+    if x.ndim == weight.ndim - 1:
+        batch = transposed_convolution(x[None], weight, bias, stride, padding, output_padding, groups, dilation)
+        return None if batch is None else batch[0]
     axes = x.ndim - 2
     options = Options(*(_each(value, axes) for value in (stride, padding, dilation)), groups)
     extras = _each(output_padding, axes)

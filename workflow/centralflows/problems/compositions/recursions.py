@@ -19,7 +19,7 @@ def logcumsumexp(x: Tensor, dim: int) -> Tensor:
     total, *rest = x.unbind(dim)
     totals = [total]
     for each in rest:
-        total = torch.logaddexp(total, each)
+        total = torch.stack([total, each]).logsumexp(0)  # logaddexp overflows in its second derivative
         totals.append(total)
     return torch.stack(totals, dim)
 
