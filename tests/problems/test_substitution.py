@@ -277,6 +277,14 @@ def test_a_group_norm_is_replaced_for_batched_gradients_only():
         assert mode.replaced == ({"group_norm"} if batched else set())
 
 
+def test_a_used_objective_can_be_copied():
+    made = objective(between(nn.LayerNorm(6)))
+    made(made.initial_weights)
+    copied = copy.deepcopy(made)
+    assert copied(made.initial_weights) == made(made.initial_weights)
+    assert copied._substitution is not made._substitution
+
+
 def test_mistakes_are_torchs_errors():
     with Substitution(), pytest.raises(RuntimeError, match="normalized_shape"):
         functional.layer_norm(torch.zeros(3, 4), (1,))

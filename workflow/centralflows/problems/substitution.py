@@ -109,6 +109,10 @@ class Substitution(TorchFunctionMode):
         self._weights = weights
         return self
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out what is found again, for copies: functions of torch cannot be copied."""
+        return vars(self) | {"_roads": {}}
+
     def __enter__(self) -> Substitution:
         if not self._depth:
             self._outside = {name: getattr(torch.utils.checkpoint, name) for name in _UNCHECKPOINTED}
