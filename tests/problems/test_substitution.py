@@ -277,6 +277,12 @@ def test_a_group_norm_is_replaced_for_batched_gradients_only():
         assert mode.replaced == ({"group_norm"} if batched else set())
 
 
+def test_criteria_are_replaced_too():
+    torch.manual_seed(0)
+    made = Objective(nn.Linear(6, 5).double(), randn(3, 6, seed=0), LABELS, nn.MultiMarginLoss(p=2))
+    assert_exact(made, made.initial_weights)
+
+
 def test_a_used_objective_can_be_copied():
     made = objective(between(nn.LayerNorm(6)))
     made(made.initial_weights)

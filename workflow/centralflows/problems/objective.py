@@ -142,7 +142,8 @@ class Objective:
         return fraction * self._loss(self.outputs(w, inputs), targets)
 
     def _loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        loss = self.criterion(outputs, targets)
+        with self._substitution:
+            loss = self.criterion(outputs, targets)
         if not isinstance(loss, Tensor) or loss.numel() != 1:
             found = f"a tensor of shape {list(loss.shape)}" if isinstance(loss, Tensor) else type(loss).__name__
             raise TypeError(f"the criterion must return a scalar tensor (got {found})")
