@@ -86,6 +86,10 @@ def ctc(x: Tensor, targets: Tensor, lengths: list[int], **options) -> Tensor:
     return functional.ctc_loss(x.log_softmax(-1), targets, torch.tensor([6, 6, 5]), torch.tensor(lengths), **options)
 
 
+def in_chunks(x: Tensor, w: Tensor) -> Tensor:
+    return functional.linear_cross_entropy(x, w, LABELS, options=nn.LinearCrossEntropyOptions())
+
+
 ENTRIES: dict[str, tuple[Callable, list[tuple[int, ...]], str]] = {
     "layer_norm": (lambda x, w, b: functional.layer_norm(x, (5,), w, b), [(3, 4, 5), (5,), (5,)], "layer_norm"),
     "layer_norm of two axes": (lambda x, w: functional.layer_norm(x, (4, 5), w), [(3, 4, 5), (4, 5)], "layer_norm"),
@@ -135,6 +139,9 @@ ENTRIES: dict[str, tuple[Callable, list[tuple[int, ...]], str]] = {
     "embedding_bag of maxima": (lambda w: bag(w, mode="max", padding_idx=2), [(7, 4)], "embedding_bag"),
     "uneven embedding_bag": (uneven_bag, [(7, 4)], "embedding_bag"),
     "uneven embedding_bag with padding": (lambda w: uneven_bag(w, padding_idx=6), [(7, 4)], "embedding_bag"),
+    "uneven embedding_bag with padding from the end": (
+        lambda w: uneven_bag(w, padding_idx=-2), [(7, 4)], "embedding_bag",
+    ),
     "embedding_bag with a last offset": (
         lambda w: uneven_bag(w, include_last_offset=True, mode="max"), [(7, 4)], "embedding_bag",
     ),
@@ -172,11 +179,17 @@ ENTRIES: dict[str, tuple[Callable, list[tuple[int, ...]], str]] = {
         lambda x: ctc(x, torch.tensor([[1] * 5, [2] * 5, [3] * 5]), [5, 2, 5], zero_infinity=True), [(6, 3, 4)], "ctc_loss",
     ),
     "logcumsumexp": (lambda x: x.logcumsumexp(1), [(3, 4)], "logcumsumexp"),
+    "logcumsumexp of distant numbers": (
+        lambda x: (x + torch.tensor([0.0, 0.0, 800.0, 0.0])).logcumsumexp(1) - 800, [(3, 4)], "logcumsumexp",
+    ),
     "transposed convolution": (transposed, [(2, 4, 3, 3), (4, 2, 3, 3), (2,)], "conv_transpose2d"),
+    "transposed convolution of one": (transposed, [(4, 3, 3), (4, 2, 3, 3)], "conv_transpose2d"),
     "grouped transposed convolution": (
         lambda x, w: transposed(x, w, axes=1, groups=2, dilation=2), [(2, 4, 4), (4, 1, 3)], "conv_transpose1d",
     ),
 }  # fmt: skip
+if hasattr(functional, "linear_cross_entropy"):  # since torch 2.13
+    ENTRIES["linear_cross_entropy"] = in_chunks, [(3, 4), (5, 4)], "linear_cross_entropy"
 
 
 def scalar(
@@ -255,6 +268,29 @@ def test_what_is_right_stays_torchs_own():
     assert torch.equal(found, network(x)) and not mode.replaced
 
 
+def test_a_group_norm_is_replaced_for_batched_gradients_only():
+    """torch's own is right, and faster in a gradient."""
+    x = torch.randn(2, 4, 3)
+    for batched in (False, True):
+        with Substitution(batched=batched) as mode:
+            functional.group_norm(x, 2)
+        assert mode.replaced == ({"group_norm"} if batched else set())
+
+
+def test_criteria_are_replaced_too():
+    torch.manual_seed(0)
+    made = Objective(nn.Linear(6, 5).double(), randn(3, 6, seed=0), LABELS, nn.MultiMarginLoss(p=2))
+    assert_exact(made, made.initial_weights)
+
+
+def test_a_used_objective_can_be_copied():
+    made = objective(between(nn.LayerNorm(6)))
+    made(made.initial_weights)
+    copied = copy.deepcopy(made)
+    assert copied(made.initial_weights) == made(made.initial_weights)
+    assert copied._substitution is not made._substitution
+
+
 def test_mistakes_are_torchs_errors():
     with Substitution(), pytest.raises(RuntimeError, match="normalized_shape"):
         functional.layer_norm(torch.zeros(3, 4), (1,))
@@ -277,6 +313,14 @@ def test_a_function_of_a_python_function_is_replaced():
         found = layer(x, x, x, need_weights=False)[0]
     torch.testing.assert_close(found, layer(x, x, x, need_weights=False)[0])
     assert mode.replaced == {"scaled_dot_product_attention"}
+
+
+def test_a_python_function_that_asks_twice_is_called_once():
+    """meshgrid asks for a mode in a helper, in the name of itself."""
+    x, y = torch.arange(3.0), torch.arange(2.0)
+    with Substitution():
+        found = torch.meshgrid(x, y, indexing="ij")
+    assert all(map(torch.equal, found, torch.meshgrid(x, y, indexing="ij")))
 
 
 # --- whole networks
@@ -416,6 +460,17 @@ def test_a_padding_row_is_constant():
     point = Point(made, w)
     assert not point.gradient[8:12].any() and point.gradient[:8].any()
     assert torch.equal(made.to(dtype=torch.float32)._substitution._initial["0.weight"][2], torch.ones(4))
+
+
+def test_only_weights_that_begin_as_whole_numbers_are_constants_as_such():
+    w = randn(4, seed=0)
+    weights = {"signs": w[:2], "other": w[2:]}
+    initial = torch.tensor([1.0, -1.0, 0.5, 2.5], dtype=torch.float64)
+    mode = Substitution({"signs": initial[:2], "other": initial[2:]})
+    with mode.of(weights):
+        assert weights["signs"].int().tolist() == [1, -1]
+        assert torch.equal(weights["other"].int(), w[2:].to(torch.int32))
+        assert torch.equal((2 * w).int(), (2 * w).to(torch.int32))
 
 
 def test_an_embedding_that_is_no_function_of_its_weights_is_refused():

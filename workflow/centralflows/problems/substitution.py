@@ -55,12 +55,12 @@ COMPOSITIONS: dict[str, Callable] = {
     "embedding": embedding,
     "embedding_bag": embedding_bag,
     "embedding_renorm_": embedding_renorm,
+    "functional.linear_cross_entropy": _unchunked,
     "group_norm": group_norm,
     "gru": without_cudnn(torch.gru),
     "hardsigmoid": hardsigmoid,
     "instance_norm": instance_norm,
     "layer_norm": layer_norm,
-    "linear_cross_entropy": _unchunked,
     "logcumsumexp": logcumsumexp,
     "lstm": without_cudnn(torch.lstm),
     "multi_margin_loss": multi_margin_loss,
@@ -72,8 +72,8 @@ COMPOSITIONS: dict[str, Callable] = {
     "rnn_tanh": without_cudnn(torch.rnn_tanh),
     "scaled_dot_product_attention": scaled_dot_product_attention,
 }
-"""The compositions by the names that their functions have in `torch.ops.aten`, which all ways of a call lead to. A
-function that changes its argument in place has the composition of the one that does not."""
+"""The compositions by the names that their functions have in `torch.ops.aten`, which all ways of a call lead to, or in
+`torch.nn.functional`. A function that changes its argument in place has the composition of the one that does not."""
 
 WITHOUT_BATCHES = ("group_norm",)
 """Functions that are right in torch but for batched gradients."""
@@ -101,12 +101,17 @@ class Substitution(TorchFunctionMode):
         self.replaced: set[str] = set()
         self._initial, self._weights = initial or {}, {}
         self._roads: dict[Any, Callable | None] = {}
-        self._depth = 0
+        self._whole: dict[tuple, Tensor | None] = {}
+        self._depth, self._open = 0, set()
 
     def of(self, weights: Mapping[str, Tensor]) -> Substitution:
         """Return this context for a call with other weights, named as the initial ones."""
         self._weights = weights
         return self
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out what is found again, for copies: functions of torch cannot be copied."""
+        return vars(self) | {"_roads": {}}
 
     def __enter__(self) -> Substitution:
         if not self._depth:
@@ -136,14 +141,16 @@ class Substitution(TorchFunctionMode):
         if isinstance(func, types.FunctionType):
             if func.__globals__.get("__name__") not in _ASKING:
                 return None
-            composition = COMPOSITIONS.get(func.__name__) if func.__name__ == "linear_cross_entropy" else None
+            composition = COMPOSITIONS.get(f"functional.{func.__name__}")
             return partial(self._replaced, composition, func.__name__) if composition else self._within
         name = _name(func)
         if name == "embedding":
             return partial(self._replaced, partial(embedding, initial=self._initial_value), name)
         if name == "int":
             return partial(self._replaced, self._initial_int, name)
-        if name in COMPOSITIONS and name not in self._kept:
+        if name in self._kept:
+            return None
+        if name in COMPOSITIONS:
             return partial(self._replaced, COMPOSITIONS[name], name)
         if name.removesuffix("_") in COMPOSITIONS:
             return partial(self._replaced, _in_place(COMPOSITIONS[name.removesuffix("_")]), name)
@@ -151,10 +158,15 @@ class Substitution(TorchFunctionMode):
 
     def _within(self, func: Callable, types: tuple, args: tuple, kwargs: dict) -> Any:
         """Call a Python function of torch so that this context sees the functions that it calls."""
-        if any(each not in _OWN for each in types):  # a subclass of Tensor may have its own way
+        # A subclass of Tensor may have its own way, and a function may ask once more through its helpers.
+        if func in self._open or any(each not in _OWN for each in types):
             return func(*args, **kwargs)
-        with self:
-            return _body(func)(*args, **kwargs)
+        self._open.add(func)
+        try:
+            with self:
+                return _body(func)(*args, **kwargs)
+        finally:
+            self._open.remove(func)
 
     def _replaced(self, composition: Callable, name: str, func: Callable, types: tuple, args: tuple, kwargs: dict):
         result = composition(*args, **kwargs)
@@ -163,10 +175,10 @@ class Substitution(TorchFunctionMode):
         self.replaced.add(name.strip("_"))
         return result
 
-    def _initial_int(self, x: Tensor) -> Tensor | None:
-        """Return weights as whole numbers, which are constants: torch never trains what it converts.
+    def _initial_int(self, x: Tensor, **_: Any) -> Tensor | None:
+        """Return weights as whole numbers that are constants, if they begin as whole numbers.
 
-        `torch.nn.utils.parametrizations.orthogonal` keeps signs in its weights so.
+        `torch.nn.utils.parametrizations.orthogonal` keeps signs on the diagonal of its weights, which torch never trains.
         """
         name, weight = next(iter(self._weights.items()), (None, None))
         if weight is None or x.dtype != weight.dtype:
@@ -177,7 +189,11 @@ class Substitution(TorchFunctionMode):
         except RuntimeError:  # a tensor of torch.func has no storage
             return None
         start = x.storage_offset() - weight.storage_offset() + self._initial[name].storage_offset()
-        return self._initial[name].as_strided(x.shape, x.stride(), start).int()
+        place = (x.shape, x.stride(), start)
+        if place not in self._whole:  # compared once, because a GPU has to wait for the result
+            value = self._initial[name].as_strided(*place)
+            self._whole[place] = value.int() if torch.equal(value, value.round()) else None
+        return self._whole[place]
 
     def _initial_value(self, weight: Tensor) -> Tensor:
         """Return the initial value of a weight."""

@@ -9,6 +9,7 @@ with images for kernels and examples for channels, which costs up to fifteen gra
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -106,19 +107,22 @@ def transposed_convolution(
     groups: int = 1,
     dilation: int | Sequence[int] = 1,
 ) -> Tensor | None:
-    """Return the transposed convolution of a batch: a convolution's gradient of its input.
+    """Return the transposed convolution of a batch or of one example: a convolution's gradient of its input.
 
     torch's own has no third derivative with an output padding.
     """
+    if x.ndim == weight.ndim - 1:
+        batch = transposed_convolution(x[None], weight, bias, stride, padding, output_padding, groups, dilation)
+        return None if batch is None else batch[0]
     axes = x.ndim - 2
-    if x.ndim != weight.ndim or not any(_each(output_padding, axes)):
-        return None
     options = Options(*(_each(value, axes) for value in (stride, padding, dilation)), groups)
+    extras = _each(output_padding, axes)
+    # An extra of a stride or more, which a dilation allows, belongs to no convolution.
+    if x.ndim != weight.ndim or not any(extras) or any(map(operator.ge, extras, options.stride)):
+        return None
     sides = [
         (size - 1) * step - 2 * pad + gap * (width - 1) + extra + 1
-        for size, width, step, pad, gap, extra in zip(
-            x.shape[2:], weight.shape[2:], *options[:3], _each(output_padding, axes), strict=True
-        )
+        for size, width, step, pad, gap, extra in zip(x.shape[2:], weight.shape[2:], *options[:3], extras, strict=True)
     ]
     shape = (len(x), weight.shape[1] * groups, *sides)
     return _biased(Bilinear.apply("input", shape, weight, x, options), bias)

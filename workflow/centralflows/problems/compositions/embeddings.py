@@ -63,8 +63,8 @@ def embedding_bag(
     if per_sample_weights is not None:
         rows = rows * per_sample_weights[:, None]
     counted = torch.ones_like(indices, dtype=torch.bool)
-    if padding_idx is not None and padding_idx >= 0:
-        counted = indices != padding_idx
+    if padding_idx is not None:
+        counted = indices != padding_idx % len(weight)
     sizes = torch.zeros(bags, dtype=places.dtype, device=places.device).index_add(0, bag, counted.to(places.dtype))
     zeros = rows.new_zeros(bags, rows.shape[1])
     if mode == 2:

@@ -20,6 +20,8 @@ def multi_margin_loss(
     reduction: int = 1,
 ) -> Tensor:
     r"""Return $\frac{w_y}{C} \sum_{i \ne y} \max(0, m - x_y + x_i)^p$."""
+    x = torch.atleast_1d(x)
+    target = target.reshape(x.shape[:-1])
     classes = target.unsqueeze(-1)
     excess = (margin - x.gather(-1, classes) + x).clamp_min(0)
     excess = (excess if p == 1 else excess**p).scatter(-1, classes, 0.0)
@@ -29,6 +31,7 @@ def multi_margin_loss(
 
 def multilabel_margin_loss(x: Tensor, target: Tensor, reduction: int = 1) -> Tensor:
     r"""Return $\frac1C \sum_{j \in y} \sum_{i \notin y} \max(0, 1 - x_j + x_i)$; the labels y end at the first -1."""
+    x, target = torch.atleast_1d(x, target)
     given = (target >= 0).cumprod(-1).bool()
     labels = target.where(given, 0)
     hits = torch.zeros_like(x, dtype=target.dtype).scatter_add(-1, labels, given.to(target.dtype)) > 0

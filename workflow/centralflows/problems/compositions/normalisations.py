@@ -70,8 +70,10 @@ def group_norm(
     bias: Tensor | None = None,
     eps: float = 1e-5,
     cudnn_enabled: bool = True,
-) -> Tensor:
+) -> Tensor | None:
     """Normalise each group of channels of each example. (torch's own is right, but has no batched gradients.)"""
+    if not x.numel():
+        return None
     normed = standardised(x.reshape(len(x), num_groups, -1), (-1,), eps).view(x.shape)
     return _affine(normed, *(_channels(each, x.ndim) for each in (weight, bias)))
 

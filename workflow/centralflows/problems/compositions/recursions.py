@@ -19,7 +19,7 @@ def logcumsumexp(x: Tensor, dim: int) -> Tensor:
     total, *rest = x.unbind(dim)
     totals = [total]
     for each in rest:
-        total = torch.logaddexp(total, each)
+        total = torch.stack([total, each]).logsumexp(0)  # logaddexp overflows in its second derivative
         totals.append(total)
     return torch.stack(totals, dim)
 
@@ -56,7 +56,7 @@ def ctc_loss(
     skips = functional.pad((labels[:, 2:] != labels[:, :-2]) & (labels[:, 2:] != blank), (2, 0))
     penalty = torch.zeros_like(skips, dtype=log_probs.dtype).masked_fill(~skips, IMPOSSIBLE)
     start = torch.arange(labels.shape[1], device=device) < 2
-    emitted = log_probs.gather(2, labels.expand(len(log_probs), -1, -1))
+    emitted = log_probs.gather(2, labels.expand(len(log_probs), -1, -1)).clamp_min(IMPOSSIBLE)
     state = emitted[0].where(start, IMPOSSIBLE)
     states = [state]
     for scores in emitted[1:]:

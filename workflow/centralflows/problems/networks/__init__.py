@@ -1,1 +1,1 @@
-"""Networks of layers with correct third derivatives."""
+"""The networks that a configuration can choose."""
