@@ -44,8 +44,10 @@ def trajectory(method: str, substeps: int, steps: int) -> tuple[np.ndarray, np.n
         spectrum = tracker.update(flow.evaluator.at(w), flow.preconditioner(t, w, ()))
         frame = Frame(spectrum.values, spectrum.vectors)
         losses.append(flow.evaluator.at(w).loss.item())
-        w, _, snapshot, _ = make_integrator(method, substeps).advance(flow, float(t), w, (), frame)
-        predicted.append(losses[-1] + (snapshot.oscillation.loss if snapshot.oscillation else 0.0))
+        first = flow.velocity(float(t), w, (), frame)
+        w, *_ = make_integrator(method, substeps).advance(flow, float(t), w, (), frame, first)
+        oscillation = first[2].oscillation
+        predicted.append(losses[-1] + (oscillation.loss if oscillation else 0.0))
     return np.array(losses), np.array(predicted), w.numpy()
 
 

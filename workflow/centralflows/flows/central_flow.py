@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -40,7 +41,7 @@ class CentralFlow(Flow):
     this subspace at every step, to first order.
 
     Attributes:
-        relaxation_time: $\tau$ [optimizer steps]; divided by the frame's `refinement`.
+        relaxation_time: $\tau$ [optimizer steps]; divided by the frame's `refinement` and `pace`.
         critical_threshold: modes with a larger effective eigenvalue enter the complementarity problem.
         third_derivatives: "followed" computes a critical expansion once per unit of time and extrapolates third
             derivatives while they stay accurate (see `critical_block`). "fresh" evaluates Hessian products and third
@@ -68,6 +69,7 @@ class CentralFlow(Flow):
     # alone. That time is divided by `relaxing_refinement`.
     beyond: ClassVar[float] = 2.02
     relaxing_refinement: ClassVar[int] = 3
+    far: ClassVar[float] = 2.2  # above this effective sharpness it is not shortened further
 
     @classmethod
     def configured(cls, config, spectrum, evaluator, optimizer, first_step):
@@ -83,11 +85,12 @@ class CentralFlow(Flow):
             held_slack=config.held_slack,
             tolerance=config.tolerance,
         )
-        proportional = config.third_derivatives == "followed"
-        return flow, INTEGRATORS[config.method].from_config(config, proportional=proportional)
+        followed = config.third_derivatives == "followed"
+        tolerance = config.step_tolerance if followed else math.inf
+        return flow, INTEGRATORS[config.method].from_config(config, proportional=followed, step_tolerance=tolerance)
 
     def frame(self, time, w, state, spectrum, before=None):
-        frame = super().frame(time, w, state, spectrum)
+        frame = super().frame(time, w, state, spectrum, before)
         if self.third_derivatives == "fresh":
             return frame
         if spectrum.values[0] > self.beyond:
@@ -115,7 +118,15 @@ class CentralFlow(Flow):
             point = self.evaluator.at(w)  # first: the smooth velocity then reuses its gradient
             smooth = self._smooth_velocity(time, w, state)
             block = self._fresh(point, smooth[2].preconditioner, frame)
-        return smooth if block is None else self._constrained(time, w, state, smooth, block, frame.refinement)
+        return smooth if block is None else self._constrained(time, w, state, smooth, block, self._shortening(frame))
+
+    def _shortening(self, frame: Frame) -> int:
+        """Return the factor by which the relaxation time is shortened.
+
+        In shorter parts a mode arrives later and more sharply. Beyond the edge, the way back would be a single leap if
+        the time were shortened further.
+        """
+        return max(frame.refinement, frame.pace) if frame.values[0] < self.far else frame.refinement
 
     def _constrained(
         self,
@@ -124,7 +135,7 @@ class CentralFlow(Flow):
         state: State,
         smooth: tuple[Tensor, State, Snapshot],
         block: CriticalBlock,
-        refinement: int,
+        shortening: int,
     ) -> tuple[Tensor, State, Snapshot]:
         """Return a smooth velocity plus the terms that keep the critical modes at the edge of stability."""
         (dw, drift, snapshot), step = smooth, self.step(time)
@@ -140,7 +151,7 @@ class CentralFlow(Flow):
         if state:
             rate_x = rate_x + block.growth(self.optimizer.preconditioner_rates(step, state, drift_x).to(w))
 
-        tau = self.relaxation_time / refinement
+        tau = self.relaxation_time / shortening
         solution = solve_sdcp(block.slack + tau * smat(rate), tau * rate_x)
         x = torch.as_tensor(svec(solution.x), dtype=w.dtype, device=w.device)
         if self.penalty:

@@ -71,11 +71,11 @@ def solve_sdcp(a: Float[ndarray, "k k"], b: Float[ndarray, "q q"], *, tolerance:
     """
     k = len(a)
     zero = np.zeros((k, k))
+    if not (np.isfinite(a).all() and np.isfinite(b).all()):
+        raise Unsolved("the complementarity problem holds a value that is not finite")
     if k == 0 or np.linalg.eigvalsh(a)[0] >= 0:
         return Solution(zero, 0.0, 0.0)
     size_a, size_b = np.linalg.norm(a), np.linalg.norm(b, 2)
-    if not (np.isfinite(size_a) and np.isfinite(size_b)):
-        raise Unsolved("the complementarity problem holds a value that is not finite")
     b_symmetric = (b + b.T) / 2
     floor = np.linalg.eigvalsh(b_symmetric)[0]
     if size_b == 0:

@@ -51,7 +51,7 @@ class FollowedThirdDerivatives(NamedTuple):
         return torch.add(self.gradients, self.rates, alpha=past) if self.extrapolated and past else self.gradients
 
     def corrected(
-        self, time: float, gradients: Float[Tensor, "p q"], root: Tensor, tolerance: float
+        self, time: float, gradients: Float[Tensor, "p q"], root: Tensor, tolerance: float, shortest: float = 1.0
     ) -> FollowedThirdDerivatives:
         """Return the followed third derivatives after another evaluation.
 
@@ -59,6 +59,7 @@ class FollowedThirdDerivatives(NamedTuple):
             root: square root of diag(P) `[*p, 1]`; errors are measured in the norm of the velocity.
             tolerance: on the relative error. The error of an extrapolation grows with the square of the interval, so
                 the interval is doubled if the error is at most a fourth of the tolerance.
+            shortest: smallest interval [optimizer steps].
         """
         gap, change = time - self.measured, gradients - self.gradients
         parts = change, torch.sub(change, self.rates, alpha=gap), gradients
@@ -70,7 +71,7 @@ class FollowedThirdDerivatives(NamedTuple):
         if error <= tolerance / 4:
             interval = min(2 * interval, LONGEST)
         elif error > tolerance:
-            interval = max(interval / 2, 1.0)
+            interval = max(interval / 2, shortest)
         return FollowedThirdDerivatives(gradients, change / gap, time, interval, extrapolated < held, error <= STEADY)
 
 
@@ -145,8 +146,8 @@ def expand(
         third = _turned(before.third, rotation)
         turn, gap = torch.as_tensor(rotation.T).to(products), time - before.time
         rates = torch.addmm(products.T, turn, before.products.T, beta=1 / gap, alpha=-1 / gap).T
-        if time - third.measured >= third.interval:
-            third = third.corrected(time, point.curvature_gradients(basis), root, tolerance)
+        if gap < 1 or time - third.measured >= third.interval:  # shorter where the flow changes fast
+            third = third.corrected(time, point.curvature_gradients(basis), root, tolerance, gap)
     curvatures = gram(vectors, images)
     curvatures = (curvatures + curvatures.T) / 2
     held = pairs(basis, preconditioner)

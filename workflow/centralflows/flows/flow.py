@@ -35,15 +35,15 @@ class Frame(NamedTuple):
         expansion: critical expansion about the point of the solve; None if there are no critical modes, or if each
             velocity evaluates their derivatives itself.
         refinement: factor by which the central flow's steps and relaxation time are shortened.
-        chebyshev_steps: steps per unit of time at the stable flow's present step length, if it chooses the length
-            itself.
+        pace: parts per unit of time, at the present length of the parts whose error is controlled (see
+            `error_control`); for the stable flow, steps of the integrator.
     """
 
     values: Float[Tensor, " m"]
     vectors: Float[Tensor, "p m"]
     expansion: CriticalExpansion | None = None
     refinement: int = 1
-    chebyshev_steps: int = 1
+    pace: int = 1
 
 
 class Snapshot(NamedTuple):
@@ -105,8 +105,8 @@ class Flow(ABC):
         return state, tracker.update(self.evaluator.at(w), self.preconditioner(time, w, state))
 
     def frame(self, time: float, w: Tensor, state: State, spectrum: Spectrum, before: Frame | None = None) -> Frame:
-        """Return the quantities held from this solve of the spectrum to the next, given the previous unit's frame."""
-        return Frame(spectrum.values, spectrum.vectors)
+        """Return the quantities held from this solve of the spectrum to the next, given the frame before it."""
+        return Frame(spectrum.values, spectrum.vectors, pace=1 if before is None else before.pace)
 
     @abstractmethod
     def velocity(self, time: Time, w: Tensor, state: State, frame: Frame) -> tuple[Tensor, State, Snapshot]:

@@ -1,4 +1,4 @@
-"""Integrators of a flow over one unit of time (one optimizer step): methods of torchdiffeq and two others.
+"""Integrators of a flow over one unit of time (one optimizer step) or a part of it: methods of torchdiffeq and two others.
 
 torchdiffeq keeps every requested state in memory, so each call covers one unit of time.
 """
@@ -10,7 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import KW_ONLY, dataclass, fields
 from fractions import Fraction
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
@@ -20,12 +20,51 @@ from ..common.errors import Stopped
 from ..config.processes import IntegrationConfig
 from ..optimizers.optimizer import State
 from .flow import Flow, Frame, Snapshot
-from .runge_kutta_chebyshev import chebyshev_step, moved, stages_for, step_error
+from .runge_kutta_chebyshev import chebyshev_step, moved, rounding, stages_for, step_error
 
 Velocity = Callable[[Tensor | float, State], State]
 
-END = 1 - 1e-6
-"""Time of the last velocity in a unit: at the very end of the unit, the next learning rate already holds."""
+EARLY = 1e-6
+"""The last velocity is taken this much before the end: at the very end, the next learning rate may already hold."""
+
+
+class Quadrature:
+    """The integral of rates over time by the trapezoidal rule, rates added in the order of time.
+
+    It is of second order, like most methods here, so that its difference from a method's move shows the error of both.
+    """
+
+    def __init__(self):
+        self.total: State = ()
+        self._time, self._rates = 0.0, None
+
+    def add(self, time: Tensor | float, rates: State) -> None:
+        time = float(time)
+        if self._rates is not None:
+            half = (time - self._time) / 2
+            parts = self.total or tuple(map(torch.zeros_like, rates))
+            both = zip(parts, self._rates, rates, strict=True)
+            self.total = tuple(part.add(before + now, alpha=half) for part, before, now in both)
+        self._time, self._rates = time, rates
+
+
+class Advance(NamedTuple):
+    """The result of integrating a flow over a unit of time or a part of it.
+
+    Attributes:
+        w, state: weights and state at the end.
+        frame: the frame at the end.
+        quadrature: of the rates at the beginnings of all steps; None if the integrator estimates its error itself.
+        error: the largest error of its steps, relative to their moves; NaN if it is not known.
+        steps: number of steps whose error was controlled; -1 if it is not known.
+    """
+
+    w: Tensor
+    state: State
+    frame: Frame
+    quadrature: Quadrature | None = None
+    error: float = math.nan
+    steps: int = 1
 
 
 @dataclass(frozen=True)
@@ -49,16 +88,33 @@ class Integrator(ABC):
         known = {field.name: getattr(config, field.name) for field in fields(cls) if hasattr(config, field.name)}
         return cls(**known | options)
 
+    @property
+    def bound(self) -> float:
+        """Bound on the error of a step, above which it is redone by shorter steps."""
+        return math.inf
+
+    def length(self, frame: Frame) -> Fraction:
+        """Return the part of a unit of time that `advance` covers."""
+        return Fraction(1)
+
     def advance(
-        self, flow: Flow, time: float, w: Tensor, state: State, frame: Frame
-    ) -> tuple[Tensor, State, Snapshot, Frame]:
-        """Return (w, s) one unit of time later, the snapshot at the start of the unit, and the frame at its end.
+        self,
+        flow: Flow,
+        time: float,
+        w: Tensor,
+        state: State,
+        frame: Frame,
+        first: tuple[Tensor, State, Snapshot] | None = None,
+    ) -> Advance:
+        """Return the flow's weights and state after the time that `length` returns.
+
+        Args:
+            first: the velocity at the beginning, if it is known.
 
         Raises:
-            Stopped: the unit takes more than `evaluations` velocities.
+            Stopped: more than `evaluations` velocities are needed.
         """
-        snapshots: list[Snapshot] = []
-        count, last = 0, time + END
+        count, last = 0, time + float(self.length(frame)) - EARLY
 
         def velocity(t: Tensor | float, y: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
             nonlocal count
@@ -66,18 +122,16 @@ class Integrator(ABC):
             if count > self.evaluations:
                 raise Stopped(f"step {time:.0f} takes more than {self.evaluations} evaluations of the velocity")
             t = t.clamp(max=last) if isinstance(t, Tensor) else min(t, last)
-            dw, ds, snapshot = flow.velocity(t, y[0], y[1:], frame)
-            if not snapshots:
-                snapshots.append(snapshot)
+            known = first is not None and count == 1
+            dw, ds, _ = first if known else flow.velocity(t, y[0], y[1:], frame)
             return dw, *ds
 
         with torch.no_grad():
-            (w, *state), frame = self._unit(flow, velocity, time, (w, *state), frame)
-        return w, tuple(state), snapshots[0], frame
+            return self._advance(flow, velocity, time, (w, *state), frame)
 
     @abstractmethod
-    def _unit(self, flow: Flow, velocity: Velocity, time: float, y: State, frame: Frame) -> tuple[State, Frame]:
-        """Return the state one unit of time later, and the frame."""
+    def _advance(self, flow: Flow, velocity: Velocity, time: float, y: State, frame: Frame) -> Advance:
+        """Return the result of `advance`. The first velocity is evaluated at the beginning."""
 
 
 @dataclass(frozen=True)
@@ -90,25 +144,57 @@ class FixedStep(Integrator):
             from 1/2 on; 0.6 allows for growth by a fifth within the unit.
         proportional: take `substeps` at the edge of stability, fewer below it and more above it, in proportion to the
             sharpness. The error depends on the product of the sharpness and the step length.
+        step_tolerance: bound on the error of a unit of time, above which it is divided into parts (see
+            `error_control`); infinity for none.
     """
 
     substeps: int = 4
     substeps_per_sharpness: float = 0.0
     _: KW_ONLY
     proportional: bool = False
+    step_tolerance: float = math.inf
 
     methods: ClassVar[tuple[str, ...]] = ("euler", "midpoint", "heun2", "heun3", "rk4")
 
+    velocities: ClassVar[dict[str, int]] = {"euler": 1, "midpoint": 2, "heun2": 2, "heun3": 3, "rk4": 4}
+    """Number of velocities in a step of torchdiffeq's methods."""
+
+    @property
+    def bound(self):
+        return self.step_tolerance
+
+    def length(self, frame):
+        return Fraction(1, frame.pace)
+
     def count(self, frame: Frame) -> int:
-        """Return the number of steps in the unit of time of a frame."""
+        """Return the number of steps in the time that a frame is held."""
         sharpness = float(frame.values[0])
         if self.proportional:
             # At the edge, the sharpness is 2 up to rounding. The factor 0.9 keeps rounding from adding a step.
-            return frame.refinement * max(1, math.ceil(0.9 * self.substeps * sharpness / 2))
-        return max(self.substeps, math.ceil(self.substeps_per_sharpness * sharpness))
+            whole = frame.refinement * max(1, math.ceil(0.9 * self.substeps * sharpness / 2))
+        else:
+            whole = max(self.substeps, math.ceil(self.substeps_per_sharpness * sharpness))
+        return math.ceil(whole / frame.pace)
 
-    def _unit(self, flow, velocity, time, y, frame):
-        return _solved(velocity, time, y, method=self.method, options={"step_size": 1.0 / self.count(frame)}), frame
+    def _advance(self, flow, velocity, time, y, frame):
+        return self._torchdiffeq(self.method, velocity, time, y, frame)
+
+    def _torchdiffeq(self, method: str, velocity: Velocity, time: float, y: State, frame: Frame) -> Advance:
+        """Return the result of `advance` by a method of torchdiffeq."""
+        quadrature, calls = Quadrature(), 0
+
+        def observed(t: Tensor, y: State) -> State:
+            nonlocal calls
+            rates = velocity(t, y)
+            if calls % self.velocities[method] == 0:
+                quadrature.add(t, rates)
+            calls += 1
+            return rates
+
+        length = float(self.length(frame))
+        step = {"step_size": length / self.count(frame)}
+        w, *state = _solved(observed, time, length, y, method=method, options=step)
+        return Advance(w, tuple(state), frame, quadrature)
 
 
 @dataclass(frozen=True)
@@ -127,17 +213,19 @@ class Jameson(FixedStep):
     heun_below: ClassVar[float] = 1.2
     """Effective sharpness below which Heun's method errs no more than this method does at the edge of stability."""
 
-    def _unit(self, flow, velocity, time, y, frame):
-        step = 1.0 / self.count(frame)
+    def _advance(self, flow, velocity, time, y, frame):
         if self.proportional and frame.values[0] < self.heun_below:
-            return _solved(velocity, time, y, method="heun2", options={"step_size": step}), frame
+            return self._torchdiffeq("heun2", velocity, time, y, frame)
+        step, quadrature = float(self.length(frame)) / self.count(frame), Quadrature()
         for i in range(self.count(frame)):
             begin, passed = y, 0.0
             for length in (0.25 * step, 0.5 * step, step):
                 rates = velocity(time + i * step + passed, y)
+                if passed == 0.0:
+                    quadrature.add(time + i * step, rates)
                 y = tuple(torch.add(part, rate, alpha=length) for part, rate in zip(begin, rates, strict=True))
                 passed = length
-        return y, frame
+        return Advance(y[0], y[1:], frame, quadrature)
 
 
 @dataclass(frozen=True)
@@ -154,9 +242,13 @@ class AdaptiveStep(FixedStep):
 
     methods: ClassVar[tuple[str, ...]] = ("bosh3", "dopri5")
 
-    def _unit(self, flow, velocity, time, y, frame):
+    def length(self, frame):
+        return Fraction(1)
+
+    def _advance(self, flow, velocity, time, y, frame):
         options = {"first_step": 1.0 / self.count(frame)}
-        return _solved(velocity, time, y, method=self.method, options=options, rtol=self.rtol, atol=self.atol), frame
+        w, *state = _solved(velocity, time, 1.0, y, method=self.method, options=options, rtol=self.rtol, atol=self.atol)
+        return Advance(w, tuple(state), frame, steps=-1)
 
 
 @dataclass(frozen=True)
@@ -179,21 +271,20 @@ class Chebyshev(Integrator):
 
     shortest: ClassVar[Fraction] = Fraction(1, 4096)
     """Step length whose error is always accepted [optimizer steps]."""
-    fast: ClassVar[int] = 20
-    """Number of directions that may be as stiff as the stiffest."""
 
     def __post_init__(self):
         if self.substeps_per_sharpness < 0.5:
             raise ValueError(f"{self.method} needs substeps_per_sharpness of at least 1/2")
 
-    def _unit(self, flow, velocity, time, y, frame):
+    @property
+    def bound(self):
+        return self.tolerance
+
+    def _advance(self, flow, velocity, time, y, frame):
         stiffness = 2 * self.substeps_per_sharpness * max(0.0, float(frame.values[0]))
-        step, done = Fraction(1, frame.chebyshev_steps), Fraction(0)  # exact: the last step ends with the unit
-        # The rate that rounding of the weights causes; at a minimum there is no other. Each weight is rounded
-        # independently, so the few fast directions get their share of the total and no more.
-        bits = 4 * torch.finfo(y[0].dtype).eps * torch.linalg.vector_norm(y[0]).item()
-        fast = min(1.0, self.fast / len(y[0])) ** 0.5
-        rates = velocity(time, y)
+        step, done = Fraction(1, frame.pace), Fraction(0)  # exact: the last step ends with the unit
+        norm = torch.linalg.vector_norm(y[0]).item()
+        rates, largest, steps = velocity(time, y), 0.0, 0
         while done < 1:
             move = chebyshev_step(velocity, time + float(done), y, rates, float(step), stages_for(stiffness * step))
             ahead = moved(y, move)
@@ -201,21 +292,22 @@ class Chebyshev(Integrator):
             if done == 1:
                 flow.evaluator.at(ahead[0])  # the next unit of time starts with this gradient's graph
             rates_ahead = velocity(time + float(done), ahead)
-            rounding = bits * (1 + fast * stiffness * float(step))
-            error = step_error(move[0], rates[0], rates_ahead[0], float(step), rounding)
+            bits = rounding(y[0], norm, stiffness * float(step))
+            error = step_error(move[0], rates[0], rates_ahead[0], float(step), bits)
             if error > self.tolerance and step > self.shortest:
                 done, step = done - step, step / 2
                 continue
-            y, rates = ahead, rates_ahead
+            y, rates, largest, steps = ahead, rates_ahead, max(largest, error), steps + 1
             # The error grows with the square of the step.
             if 8 * error < self.tolerance and step < 1 and done % (2 * step) == 0:
                 step = 2 * step
-        return y, frame._replace(chebyshev_steps=int(1 / step))
+        frame = frame._replace(pace=int(1 / step))
+        return Advance(y[0], y[1:], frame, error=largest, steps=steps)
 
 
-def _solved(velocity: Velocity, time: float, y: State, *, method: str, **settings: Any) -> State:
-    """Return the state one unit of time later, integrated by torchdiffeq."""
-    times = torch.tensor([time, time + 1.0], dtype=torch.float64, device=y[0].device)
+def _solved(velocity: Velocity, time: float, length: float, y: State, *, method: str, **settings: Any) -> State:
+    """Return the state a length of time later, integrated by torchdiffeq."""
+    times = torch.tensor([time, time + length], dtype=torch.float64, device=y[0].device)
     paths = odeint(velocity, y, times, method=method, **settings)
     # Copies have the memory alignment of states that a resumed process reads. Rounding may depend on it.
     return tuple(path[-1].clone() for path in paths)

@@ -109,6 +109,23 @@ def moved(state: State, by: State) -> State:
     return tuple(part + more for part, more in zip(state, by, strict=True))
 
 
+FAST = 20
+"""Number of directions that may be as stiff as the stiffest."""
+
+
+def rounding(w: Tensor, norm: float, stiffness: float) -> float:
+    """Return the length of a move that rounding of the weights causes; at a minimum there is no other.
+
+    Args:
+        w: the weights `[p]`.
+        norm: their norm.
+        stiffness: product of the step and the rate of the stiffest direction.
+    """
+    # Each weight is rounded independently, so the few fast directions get their share of the total and no more.
+    fast = min(1.0, FAST / len(w)) ** 0.5
+    return 4 * torch.finfo(w.dtype).eps * norm * (1 + fast * stiffness)
+
+
 def step_error(move: Tensor, begin: Tensor, end: Tensor, step: float, rounding: float = 0.0) -> float:
     """Return the error of a step relative to the length of its move.
 

@@ -26,10 +26,5 @@ class StableFlow(Flow):
         kind = INTEGRATORS[config.method]
         return cls(evaluator, optimizer, first_step), kind.from_config(config, evaluations=config.stop_at_evaluations)
 
-    def frame(self, time, w, state, spectrum, before=None):
-        frame = super().frame(time, w, state, spectrum)
-        # The step length carries over from the unit of time before.
-        return frame if before is None else frame._replace(chebyshev_steps=before.chebyshev_steps)
-
     def velocity(self, time, w, state, frame):
         return self._smooth_velocity(time, w, state)

@@ -65,6 +65,14 @@ VARIABLES: dict[str, Variable] = {
     "complementarity_monotonicity": Variable(
         (), "1", "smallest eigenvalue of the complementarity problem's operator, relative; negative: not monotone"
     ),
+    "step_error": Variable(
+        (),
+        "1",
+        "estimated error of the unit of time that ends at this step, relative to its move; the largest of its parts",
+    ),
+    "step_parts": Variable(
+        (), "1", "number of parts into which error control divided the unit of time that ends at this step", "int16"
+    ),
     "distance": Variable((), "weight", "Euclidean distance to the discrete iterate at the same step"),
 }
 
@@ -77,12 +85,14 @@ _COMMON = (
 )
 _ACCURACY = ("accuracy", "test_accuracy")
 _STATE = ("state_total", "state_coordinates")
+_ERROR = ("step_error", "step_parts")
 _SPECTRUM = ("effective_eigenvalues", "eigen_residuals", "tracked_modes", "hessian_eigenvalues")
 _CENTRAL = (
     *_COMMON,
     *_ACCURACY,
     *_STATE,
     *_SPECTRUM,
+    *_ERROR,
     "distance",
     "predicted_loss",
     "predicted_gradient_norm_squared",
@@ -98,7 +108,7 @@ _CENTRAL = (
 PROCESSES: dict[str, tuple[str, ...]] = {
     "discrete": (*_COMMON, *_ACCURACY, *_STATE),
     "midpoint": (*_COMMON, *_SPECTRUM, "oscillation"),
-    "stable": (*_COMMON, *_ACCURACY, *_STATE, *_SPECTRUM, "distance"),
+    "stable": (*_COMMON, *_ACCURACY, *_STATE, *_SPECTRUM, *_ERROR, "distance"),
     "central": _CENTRAL,
     "ablated": _CENTRAL,
     "stationary": _CENTRAL,
