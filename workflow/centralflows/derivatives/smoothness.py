@@ -15,8 +15,9 @@ from ..problems.objective import Objective
 
 KINKED = {
     "relu", "leaky_relu", "_prelu_kernel", "rrelu_with_noise", "hardtanh", "hardswish", "hardsigmoid", "hardshrink",
-    "softshrink", "threshold", "elu", "selu", "celu", "max_pool2d_with_indices", "max_pool3d_with_indices", "adaptive_max_pool2d",
-    "adaptive_max_pool3d", "fractional_max_pool2d", "fractional_max_pool3d", "huber_loss", "smooth_l1_loss",
+    "softshrink", "threshold", "elu", "selu", "celu", "max_pool2d_with_indices", "max_pool3d_with_indices",
+    "adaptive_max_pool2d", "adaptive_max_pool3d", "fractional_max_pool2d", "fractional_max_pool3d", "huber_loss",
+    "smooth_l1_loss",
     "multi_margin_loss", "multilabel_margin_loss", "multilabel_margin_loss_forward", "grid_sampler_2d", "grid_sampler_3d",
 }  # fmt: skip
 """Functions of torch whose first or second derivative jumps."""
@@ -96,6 +97,8 @@ def _on_both_sides(name: str, args: tuple, kwargs: dict[str, Any]) -> bool:
         beyond = x < args[1]
     else:
         bounds = [*args[1:], *kwargs.values()]
+        if name != "clamp_max" and bounds[:1] == [0]:
+            return True  # ReLU by another name
         low, high = {
             "clamp": (*bounds, None, None)[:2],
             "clamp_min": (bounds[0], None),
