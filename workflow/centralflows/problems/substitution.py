@@ -22,6 +22,7 @@ from .compositions.attention import scaled_dot_product_attention
 from .compositions.convolutions import convolution_on_gpu, transposed_convolution
 from .compositions.distances import cdist, pdist
 from .compositions.embeddings import NotAFunction, embedding, embedding_bag, embedding_renorm
+from .compositions.experts import grouped_mm
 from .compositions.margins import hardsigmoid, multi_margin_loss, multilabel_margin_loss
 from .compositions.normalisations import (
     batch_norm,
@@ -42,6 +43,7 @@ def _unchunked(*args: Any, options: object = None, **kwargs: Any) -> Tensor:
 
 
 COMPOSITIONS: dict[str, Callable] = {
+    "_grouped_mm": grouped_mm,
     "_weight_norm": weight_norm,
     "batch_norm": batch_norm,
     "cdist": cdist,
