@@ -161,6 +161,11 @@ def test_arguments_of_the_wrong_type_are_named():
             lambda: Experiment(made, optimizer, 3, stop_at_loss="0.1"),
             lambda: Experiment(made, optimizer, 3, test=(torch.ones(2, 4),)),
             lambda: Experiment(made, optimizer, 3).run([1, "central"]),
+            lambda: Experiment(made, optimizer, 3).run(check="on"),
+            lambda: Objective(torch.nn.Linear(2, 1), torch.ones(3, 2), torch.ones(3, 1), "mse"),
+            lambda: Objective(lambda x: x, torch.ones(3, 2), torch.ones(3, 1), torch.nn.MSELoss()),
+            lambda: Objective.from_function("f", torch.ones(3)),
+            lambda: Objective.from_function(torch.sum, torch.ones(3, dtype=torch.long)),
         ):
             try:
                 attempt()
@@ -180,6 +185,12 @@ def test_arguments_of_the_wrong_type_are_named():
         "TypeError stop_at_loss must be a number or None (got '0.1')",
         "ValueError test must be inputs and labels (got 1 parts)",
         "ValueError unknown process 1",
+        "ValueError check must be 'off', 'warn' or 'refuse' (got 'on')",
+        "TypeError the criterion must be a function (outputs, targets) -> loss, such as torch.nn.MSELoss() (got 'mse')",
+        "TypeError the network must be a torch.nn.Module (got function); for a function of the weights use "
+        "Objective.from_function",
+        "TypeError the loss must be a function of the weights (got str)",
+        "TypeError w0 must hold floating tensors, and no others",
     ]
 
 

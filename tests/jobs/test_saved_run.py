@@ -1,0 +1,109 @@
+"""Runs that are written to disk: what `run` returns, the same bytes however often they were interrupted or continued."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import xarray as xr
+from torch import nn
+
+from centralflows import Experiment, GradientDescent, Objective, RMSProp, open_run
+from centralflows.common.errors import UnusableData
+from centralflows.common.hashing import sha256
+
+
+def experiment(steps: int = 12, lr: float = 3e-3, seed: int = 0, criterion=None, **options) -> Experiment:
+    torch.manual_seed(seed)
+    network = nn.Sequential(nn.Linear(6, 8), nn.Tanh(), nn.Linear(8, 2))
+    made = Objective(network, torch.randn(20, 6), torch.randn(20, 2), criterion or nn.MSELoss())
+    return Experiment(made, RMSProp(lr, 0.95, eps=1e-6), steps, **options)
+
+
+def files(folder: Path) -> dict[str, str]:
+    stores = (path for path in folder.rglob("*") if path.is_file() and ".done" not in str(path))
+    return {str(path.relative_to(folder)): sha256(path) for path in stores}
+
+
+@pytest.mark.parametrize("weights_every", [1, 5])
+def test_a_saved_run_is_the_run_in_memory(tmp_path, weights_every):
+    made = experiment(coordinates=2)
+    memory = made.run(weights_every=weights_every)
+    returned = made.run(save_to=tmp_path / "run", weights_every=weights_every)
+    for found in (returned, open_run(tmp_path / "run")):
+        assert found.keys() == memory.keys()
+        for process, dataset in memory.items():
+            xr.testing.assert_equal(found[process].load(), dataset)
+            assert dataset.attrs.items() <= found[process].attrs.items()
+            assert {name: each.attrs for name, each in dataset.data_vars.items()} == {
+                name: each.attrs for name, each in found[process].data_vars.items()
+            }
+
+
+def test_the_same_run_has_the_same_bytes_also_if_it_was_interrupted_and_continued(tmp_path):
+    calls = 0
+
+    def counting(outputs, targets):
+        nonlocal calls
+        calls += 1
+        if calls in (200, 450):
+            os.kill(os.getpid(), signal.SIGINT)
+        return (outputs - targets).square().mean()
+
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    interrupted = 0
+    for steps in (10, 30):
+        while True:
+            try:
+                experiment(steps, criterion=counting).run(save_to=parts)
+                break
+            except KeyboardInterrupt:
+                interrupted += 1
+    assert interrupted == 2
+    experiment(30, criterion=counting).run(save_to=whole)
+    assert files(parts) == files(whole)
+
+
+def test_another_run_is_not_written_over(tmp_path):
+    experiment(5).run("discrete", save_to=tmp_path)
+    before = files(tmp_path)
+    for other in (experiment(5, lr=4e-3), experiment(5, seed=1)):
+        with pytest.raises(UnusableData, match="holds another run"):
+            other.run("discrete", save_to=tmp_path)
+    assert files(tmp_path) == before
+
+
+def test_a_finished_run_is_read_and_a_shorter_one_is_its_beginning(tmp_path):
+    long = experiment(12).run("discrete", save_to=tmp_path)["discrete"].load()
+    before = files(tmp_path)
+    short = experiment(5).run("discrete", save_to=tmp_path)["discrete"].load()
+    xr.testing.assert_equal(short, long.isel(step=slice(5), saved_step=slice(5)))
+    assert files(tmp_path) == before
+
+
+def test_processes_can_be_added(tmp_path):
+    memory = experiment(6).run()
+    for processes in ("midpoint", "central", ("discrete", "stable")):
+        experiment(6).run(processes, save_to=tmp_path / str(len(processes)))
+    found = experiment(6).run("stable", save_to=tmp_path / "6")
+    assert found.keys() == {"stable"}
+    np.testing.assert_array_equal(found["stable"].distance, memory["stable"].distance)
+    for folder in tmp_path.iterdir():
+        for process, dataset in open_run(folder).items():
+            np.testing.assert_array_equal(dataset.loss, memory[process].loss)
+
+
+def test_a_process_that_fails_is_kept_as_far_as_it_came(tmp_path):
+    made = experiment(15)
+    diverging = Experiment(made.objective, GradientDescent(80.0), 15)
+    with pytest.warns(UserWarning):
+        memory = diverging.run(("discrete", "stable"))
+        found = diverging.run(("discrete", "stable"), save_to=tmp_path)
+    assert 0 < memory["discrete"].sizes["step"] < 15
+    for process in memory:
+        xr.testing.assert_equal(found[process].load(), memory[process])
+        assert ("stopped" in found[process].attrs) == ("stopped" in memory[process].attrs)
