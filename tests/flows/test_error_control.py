@@ -17,7 +17,7 @@ from centralflows.config.processes import PUBLISHED_CENTRAL, CentralConfig
 from centralflows.derivatives.counts import counted
 from centralflows.derivatives.eigen_tracker import EigenTracker
 from centralflows.derivatives.evaluator import DerivativeEvaluator
-from centralflows.flows.central_flow import AblatedFlow, CentralFlow
+from centralflows.flows.central_flow import CentralFlow
 from centralflows.flows.discrete_loop import Start
 from centralflows.flows.error_control import Node, part_error
 from centralflows.flows.flow import Frame, Snapshot

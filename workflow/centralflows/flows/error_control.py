@@ -114,11 +114,12 @@ def unit_of_time(flow: Flow, integrator: Integrator, begin: Node, tracker: Eigen
             if not controlled:
                 raise
             error = math.inf
-        if controlled and error > integrator.bound and length > SHORTEST:
+        if controlled and not error <= integrator.bound:
             tracker.resume(tracked)
             node = node.paced(flow, 2 * node.frame.pace)
             continue
-        node, done, largest, parts = after, done + length, max(largest, error), parts + steps
+        largest = largest if largest >= error else error  # NaN if it is not known
+        node, done, parts = after, done + length, parts + steps
         # The error grows with the square of the length.
         if 8 * error < integrator.bound and length < 1 and done % (2 * length) == 0:
             node = node.paced(flow, node.frame.pace // 2)
@@ -153,7 +154,8 @@ def part_error(flow: Flow, node: Node, ahead: Advance, after: Node) -> float:
         wrong = tuple(d - (s - b) for d, s, b in zip(state_defect, ahead.state, node.state, strict=True))
         change = flow.optimizer.preconditioner_rate(flow.step(end), ahead.state, 0.0, wrong).to(move)
         parts.append(change / held * move / length)
-    error, whole, *indirect = torch.stack([torch.linalg.vector_norm(part) for part in parts]).tolist()
-    bits = rounding(ahead.w, torch.linalg.vector_norm(ahead.w).item(), float(node.frame.values[0]) * length)
-    error = math.hypot(error if error > bits else 0.0, *indirect)
-    return error * length / whole if error else 0.0
+    norm, error, whole, *indirect = torch.stack([torch.linalg.vector_norm(part) for part in (ahead.w, *parts)]).tolist()
+    if error <= rounding(ahead.w, norm, float(node.frame.values[0]) * length):
+        error = 0.0
+    error = math.hypot(error, *indirect)
+    return error * length / whole if error and whole else error and math.inf

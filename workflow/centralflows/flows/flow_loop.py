@@ -80,18 +80,18 @@ def flow_trajectory(
     observer.resume(resume_state.hessian)
 
     def solve(time: float, w: Tensor, state: State, before: Frame | None) -> Node:
-        with observer.at(math.floor(time)):
-            point = flow.evaluator.at(w)
-            observer.check(w, point.loss, point.gradient)
-            return Node.solved(flow, time, w, state, before, tracker)
+        point = flow.evaluator.at(w)
+        observer.check(w, point.loss, point.gradient)
+        return Node.solved(flow, time, w, state, before, tracker)
 
     node, warned = None, False
     for t in range(resume_state.step, steps):
         if resume_state.stop:
             raise Stopped(resume_state.stop)
-        if node is None:  # of step 0, or of the step before the first one that is to be recorded
-            node = solve(float(max(t - 1, 0)), resume_state.w, resume_state.state, resume_state.frame)
-        unit = unit_of_time(flow, integrator, node, tracker, solve) if t else Unit(node, 0.0, 0)
+        with observer.at(t):
+            if node is None:  # of step 0, or of the step before the first one that is to be recorded
+                node = solve(float(max(t - 1, 0)), resume_state.w, resume_state.state, resume_state.frame)
+            unit = unit_of_time(flow, integrator, node, tracker, solve) if t else Unit(node, 0.0, 0)
         node, (_, _, snapshot) = unit.end, unit.end.velocity
         sharpness = node.spectrum.values[0].item()
         if sharpness > stop_at_sharpness:
