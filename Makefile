@@ -8,7 +8,7 @@ RUN := PATH="$(BIN):$$PATH"
 ALONE := import fcntl, os, sys; file = os.open("Makefile", os.O_RDONLY); fcntl.flock(file, fcntl.LOCK_EX); \
 	os.set_inheritable(file, True); os.execvp(sys.argv[1], sys.argv[1:])
 
-.PHONY: figures smoke test survival status verify crate report benchmark gallery animations cluster lint lock clean
+.PHONY: figures smoke test survival status verify crate report benchmark gallery animations cluster gauntlet lint lock clean
 
 figures: $(VENV)/.ready
 	$(RUN) snakemake --cores $(CORES)
@@ -70,6 +70,11 @@ cluster: $(VENV)/.ready
 	$(BIN)/python -m pip install --quiet --requirement envs/cluster.in --constraint envs/requirements.lock
 	$(BIN)/python -m pip check
 
+# Installs torchvision, timm and transformers, on whose networks tests/gauntlet tries the library.
+gauntlet: $(VENV)/.ready
+	$(BIN)/python -m pip install --quiet --requirement envs/gauntlet.in --constraint envs/requirements.lock
+	$(BIN)/python -m pip check
+
 # The lock serves as constraints. Installed as requirements, it would bring CUDA to machines without a GPU.
 # Only one make installs at a time ($(ALONE)): a second one waits here, then finds the installation complete.
 $(VENV)/.ready: envs/requirements.in envs/requirements.lock pyproject.toml
@@ -87,7 +92,7 @@ $(VENV)/.installed: envs/requirements.in envs/requirements.lock pyproject.toml
 # Updates the lock. Needs uv on PATH.
 lock:
 	uv pip compile --quiet --universal --python-version 3.11 --no-header envs/requirements.in envs/cluster.in \
-		--output-file envs/requirements.lock
+		envs/gauntlet.in --output-file envs/requirements.lock
 
 clean:
 	rm -rf results logs benchmarks $(filter-out figures/gallery/,$(wildcard figures/*/))

@@ -5,6 +5,7 @@ The file is longer than most because it holds the whole interface of the library
 
 from __future__ import annotations
 
+import logging
 import math
 import warnings
 from collections.abc import Callable, Iterable, Iterator
@@ -41,6 +42,8 @@ from .flow_loop import FlowResumeState, flow_trajectory
 from .input_subspace import Subspace, subspace_of
 from .observer import Observer
 from .starts import Trajectory, start_of
+
+LOG = logging.getLogger(__name__)
 
 DiscreteWeights = Callable[[int], Tensor | None]
 SETTINGS = {
@@ -280,7 +283,10 @@ class Experiment:
         objective.trial(self.initial_weights)
         if not all(torch.isfinite(x).all() for x in value_and_gradient(objective, self.initial_weights)):
             raise Diverged("the loss or its gradient is not finite at the initial weights, before any step")
-        return check_derivatives(objective, self.initial_weights, check)
+        errors = check_derivatives(objective, self.initial_weights, check)
+        if objective.replaced:
+            LOG.info("functions with exact derivatives in place of torch's: %s", ", ".join(objective.replaced))
+        return errors
 
     @cached_property
     def start(self) -> Start:

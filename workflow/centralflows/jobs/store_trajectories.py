@@ -40,6 +40,11 @@ def store_discrete(
     errors = experiment.check()
     listed = ", ".join(f"{name} {error:.0e}" for name, error in errors.items())
     print(f"derivatives agree with differences (relative errors: {listed})", file=log)
+    if experiment.objective.replaced:
+        print(
+            f"functions with exact derivatives in place of torch's: {', '.join(experiment.objective.replaced)}",
+            file=log,
+        )
     stored(
         experiment,
         {"discrete": discrete, "midpoint": midpoint},
