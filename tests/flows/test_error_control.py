@@ -117,6 +117,17 @@ def test_a_calm_run_is_followed_as_without_error_control(optimizer):
     assert [record.values["step_parts"] for record in runs[0]] == [0] + 29 * [1]
 
 
+def test_a_flow_that_stands_at_its_minimum_in_float32_is_not_divided():
+    """There the last bits of the weights change the gradient by as much as itself."""
+    generator = torch.Generator().manual_seed(0)
+    inputs, targets = torch.randn(20, 6, generator=generator), torch.randn(20, 2, generator=generator)
+    torch.manual_seed(0)
+    objective = Objective(nn.Linear(6, 2), inputs, targets, lambda f, y: 0.5 * (f - y).square().sum(-1).mean())
+    records = list(Experiment(objective, GradientDescent(0.5), 120).flow("central"))
+    assert records[0].weights.dtype == np.float32
+    assert all(record.values["step_parts"] == 1 for record in records[-60:])
+
+
 def test_the_published_discretisation_records_errors_and_stays_as_it_is():
     made = jump()
     runs = [followed(made, PUBLISHED_CENTRAL.model_copy(update={"step_tolerance": t})) for t in (1e-3, 1e9)]

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from gauntlet_cases import CASES, Case, Problem
+from networks_page import OUTCOMES, PAGE, remark, rows
 from scipy.sparse.linalg import LinearOperator, eigsh
 from torch import Tensor, nn
 
@@ -60,6 +61,7 @@ def test_what_is_not_smooth_runs_with_one_warning(case):
     assert len(said) == 1 and case.why in said[0]
     expected = descended(problem, 0.01)
     np.testing.assert_allclose(discrete.loss, expected, rtol=1e-4)  # float32, in another order
+    assert rows(PAGE.read_text())[case.name][1] == remark(experiment.objective)
 
 
 @pytest.mark.parametrize("case", [case for case in CASES if case.outcome == "runs"], ids=named)
@@ -75,6 +77,7 @@ def test_what_runs_is_right(case):
         warnings.simplefilter("ignore")
         warnings.simplefilter("error", NotSmoothWarning)
         found = Experiment(objective, GradientDescent(lr), STEPS).run()
+    assert rows(PAGE.read_text())[case.name][1] == remark(objective)
     assert all("stopped" not in dataset.attrs for dataset in found.values())
 
     # The tracker's own tolerance is 1e-4 of the eigenvalue; torch's gradients are differenced in its own precision.
@@ -162,3 +165,8 @@ def descended(problem: Problem, lr: float) -> list[float]:
         optimizer.step()
         losses.append(value.item())
     return losses
+
+
+def test_the_page_lists_every_case_with_its_outcome():
+    page = rows(PAGE.read_text())
+    assert {case.name: OUTCOMES[case.outcome] for case in CASES} == {name: row[0] for name, row in page.items()}
