@@ -13,8 +13,10 @@ from ..common.references import load
 from ..config import catalogue  # the settings of a job hold what it uses of it
 from ..config.messages import instead
 from .run_view import NotShown, Run, Runs
+from .style import styled
 
 
+@styled()
 def draw(slug: str, runs: Runs, *, start: int | None = None, stop: int | None = None) -> Figure:
     """Draw a figure of the catalogue for steps [start, stop); the data determine the window if both are None.
 
