@@ -38,6 +38,7 @@ def run(*, sharpness=2.1, error=0.0, lr=0.1, fall=1.0, **settings) -> dict[str, 
         "gradient_norm_squared": series(4.0),
         "step_size": series(lr),
         "state_total": series(3.0),
+        "nu": (("saved_step", "nu_entry"), [[3.0]]),
     }
     midpoint = {
         "loss": series(loss),
@@ -68,7 +69,7 @@ def run(*, sharpness=2.1, error=0.0, lr=0.1, fall=1.0, **settings) -> dict[str, 
         "ablated": ablated,
     }
     return {
-        name: xr.Dataset(part, coords, {"config": json.dumps(config)} if name == "discrete" else {})
+        name: xr.Dataset(part, coords, {"config": json.dumps(config), "isotropic": 1} if name == "discrete" else {})
         for name, part in parts.items()
     }
 
@@ -119,6 +120,29 @@ def test_what_a_run_does_not_have_is_not_measured():
     assert {name for name, claim in CLAIMS.items() if claim.measure(bare, 2.0) is not None} == {"edge", "step-size"}
     stable = run(sharpness=1.9)
     assert CLAIMS["edge"].measure(stable, 2.0) is None
+
+
+@pytest.mark.parametrize(
+    ("change", "unjudged"),
+    [
+        # A step size for each weight, although no weights were recorded one by one.
+        (lambda discrete: discrete.assign_attrs(isotropic=0), {"step-size"}),
+        # A state of the user's own is not nu.
+        (lambda discrete: discrete.rename_vars(nu="size"), {"step-size", "state"}),
+        # Gradient descent adapts no step size.
+        (
+            lambda discrete: discrete.drop_vars(["nu", "state_total"]),
+            {"step-size", "state", "ablated-sharper", "ablated-steps", "ablated-slower", "stationary-penalty"},
+        ),
+    ],
+)
+def test_claims_about_one_optimizer_do_not_judge_another(change, unjudged):
+    whole = run()
+    other = whole | {"discrete": change(whole["discrete"])}
+    judged, left = (
+        {name for name, claim in CLAIMS.items() if claim.measure(r, 2.0) is not None} for r in (whole, other)
+    )
+    assert judged - left == unjudged
 
 
 @pytest.mark.parametrize(

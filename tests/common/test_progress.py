@@ -7,6 +7,8 @@ import re
 import sys
 
 import pytest
+import tqdm.auto
+import tqdm.std
 
 from centralflows.common import progress as module
 from centralflows.common.progress import progress
@@ -80,6 +82,50 @@ def test_a_terminal_gets_a_bar_and_no_lines(monkeypatch):
     list(progress(range(3), total=3, name="run"))
     assert "run:" in stderr.getvalue() and "/3" in stderr.getvalue()
     assert not any(LINE.match(line) for line in stderr.getvalue().splitlines())
+
+
+class Kernel:
+    """What `sys.modules["IPython"]` is in a notebook, or in IPython on a terminal (no such application)."""
+
+    def __init__(self, **applications: object):
+        self.config = applications
+
+    def get_ipython(self) -> Kernel:
+        return self
+
+
+def test_a_notebook_gets_a_bar_and_no_lines(monkeypatch):
+    stderr = io.StringIO()
+    monkeypatch.setattr(sys, "stderr", stderr)
+    monkeypatch.setitem(sys.modules, "IPython", Kernel(IPKernelApp={}))
+    list(progress(range(3), total=3, name="run"))
+    assert "run:" in stderr.getvalue() and "/3" in stderr.getvalue()
+    assert not any(LINE.match(line) for line in stderr.getvalue().splitlines())
+
+
+@pytest.mark.parametrize("ipython", [None, Kernel(), Kernel(TerminalIPythonApp={})])
+def test_a_script_that_has_imported_ipython_gets_lines(monkeypatch, ipython):
+    stderr = io.StringIO()
+    monkeypatch.setattr(sys, "stderr", stderr)
+    monkeypatch.setitem(sys.modules, "IPython", ipython)
+    list(progress(range(3), total=3, name="run"))
+    assert steps(stderr.getvalue()) == [3]
+
+
+@pytest.mark.parametrize(
+    ("application", "terminal", "chosen"),
+    [
+        ({"IPKernelApp": {}}, False, "tqdm.auto"),
+        ({"IPKernelApp": {}}, True, "tqdm.auto"),
+        ({}, True, "tqdm.std"),
+        ({}, False, None),
+    ],
+)
+def test_the_kind_of_bar_depends_on_who_watches(monkeypatch, application, terminal, chosen):
+    monkeypatch.setattr(sys, "stderr", Terminal() if terminal else io.StringIO())
+    monkeypatch.setitem(sys.modules, "IPython", Kernel(**application))
+    home = {"tqdm.auto": tqdm.auto.tqdm, "tqdm.std": tqdm.std.tqdm}
+    assert module._bar() is (home[chosen] if chosen else None)
 
 
 def test_exceptions_pass(log):

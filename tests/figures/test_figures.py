@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from matplotlib import pyplot as plt
 from PIL import Image
 
 from centralflows import Experiment, GradientDescent, Objective, RMSProp, ScalarRMSProp
@@ -84,7 +83,6 @@ def test_every_figure_is_drawn_labelled_and_small(slug, runs, tmp_path):
     for kind, most in (("png", 150_000), ("svg", 1_000_000)):
         save(figure, tmp_path / f"a.{kind}")
         assert (tmp_path / f"a.{kind}").stat().st_size < most
-    plt.close(figure)
 
 
 @pytest.mark.parametrize("slug", ["precond-quadratic", "gd-central-flow", "rmsprop-precond-speed"])
@@ -93,14 +91,13 @@ def test_the_same_figure_has_the_same_bytes(slug, runs, tmp_path):
         for copy in ("a", "b"):
             save(draw(slug, chosen(slug, runs)), tmp_path / f"{copy}.{kind}")
         assert (tmp_path / f"a.{kind}").read_bytes() == (tmp_path / f"b.{kind}").read_bytes()
-    plt.close("all")
 
 
 @pytest.mark.parametrize("slug", [slug for slug, drawing in CATALOGUE.items() if drawing.runs])
 def test_it_needs_no_more_than_the_catalogue_says(slug, runs):
     stores = ("discrete", "midpoint", *CATALOGUE[slug].stores)
     bare = {name: {store: one[store] for store in stores} for name, one in chosen(slug, runs).items()}
-    plt.close(draw(slug, bare))
+    draw(slug, bare)
 
 
 @pytest.mark.parametrize("slug", [slug for slug, drawing in CATALOGUE.items() if drawing.runs])
@@ -110,7 +107,6 @@ def test_a_window_cuts_every_curve(slug, runs):
         for line in axes.lines:
             x = np.asarray(line.get_xdata(), dtype=float)
             assert set(x) <= {0.0, 1.0} or (x.min() >= 5 and x.max() <= 30)  # 0 and 1 are ends of a line across
-    plt.close(figure)
 
 
 def test_a_window_without_steps_is_refused(runs):
@@ -143,7 +139,7 @@ def test_an_analysis_that_is_not_there_is_made(slug, runs):
         name: {store: data for store, data in one.items() if store != "analysis"}
         for name, one in chosen(slug, runs).items()
     }
-    plt.close(draw(slug, bare))
+    draw(slug, bare)
 
 
 def test_the_processes_keep_their_colours(runs):
@@ -153,7 +149,6 @@ def test_the_processes_keep_their_colours(runs):
             expected = {"central flow": ("black", True), "gradient flow": ("#c4281f", True)}.get(line.get_label())
             if expected:
                 assert (line.get_color(), line.is_dashed()) == expected
-    plt.close(figure)
 
 
 def test_a_run_that_never_reaches_the_edge_says_so(runs):
@@ -161,7 +156,6 @@ def test_a_run_that_never_reaches_the_edge_says_so(runs):
     calm["midpoint"]["effective_eigenvalues"] = calm["midpoint"].effective_eigenvalues * 0 + 1.0
     figure = draw("gd-one-cycle", {"a": calm})
     assert "does not reach the edge" in figure._supxlabel.get_text()
-    plt.close(figure)
 
 
 @pytest.mark.parametrize("product", [1.9, 2.1])
@@ -177,7 +171,6 @@ def test_a_figure_carries_its_identifier_and_is_the_same_picture_without(runs, t
         for path in (with_it, again):
             save(figure, path, identifier="f00d")
         save(figure, without)
-        plt.close(figure)
         assert identifier_of(with_it) == "f00d" and identifier_of(without) is None
         assert with_it.read_bytes() == again.read_bytes() != without.read_bytes()
     pixels = [np.asarray(Image.open(tmp_path / f"{name}.png").convert("RGB")) for name in "ac"]

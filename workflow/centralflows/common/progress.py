@@ -1,4 +1,4 @@
-"""Display of progress: a bar on a terminal, a line every few seconds elsewhere."""
+"""Display of progress: a bar on a terminal or in a notebook, a line every few seconds elsewhere."""
 
 from __future__ import annotations
 
@@ -15,14 +15,17 @@ INTERVAL = 5.0  # seconds between two lines
 
 
 def progress(items: Iterable[T], *, total: int, name: str, done: int = 0, log: TextIO | None = None) -> Iterator[T]:
-    """Yield the items and show steps, rate and remaining time: a bar if stderr is a terminal, and lines in `log`.
+    """Yield the items and show steps, rate and remaining time: a bar if somebody watches, and lines in `log`.
 
     Args:
         total: number of all steps, including the `done` ones that are not among the items.
     """
     started = last = time.monotonic()
-    shown = sys.stderr.isatty()
-    bar = tqdm(total=total, initial=done, desc=name, unit="step", leave=False, dynamic_ncols=True, disable=not shown)
+    kind = _bar()
+    shown = kind is not None
+    bar = (kind or tqdm)(
+        total=total, initial=done, desc=name, unit="step", leave=False, dynamic_ncols=True, disable=not shown
+    )
     lines = log if log is not None else (None if shown else sys.stderr)
     before = done
     with bar:
@@ -38,3 +41,14 @@ def progress(items: Iterable[T], *, total: int, name: str, done: int = 0, log: T
                 print(
                     f"{name}: step {done}/{total}, {rate:.3g} steps/s, {remaining:.0f} s left", file=lines, flush=True
                 )
+
+
+def _bar() -> type[tqdm] | None:
+    """Return the kind of bar that is watched: a notebook's or a terminal's; None if nobody watches."""
+    ipython = sys.modules.get("IPython")  # a notebook has imported it
+    shell = ipython.get_ipython() if ipython else None
+    if shell is not None and "IPKernelApp" in shell.config:
+        from tqdm.auto import tqdm as notebook_bar  # a widget, or text without ipywidgets
+
+        return notebook_bar
+    return tqdm if sys.stderr.isatty() else None

@@ -49,10 +49,10 @@ NEEDS = {
 }
 
 HELD_IN = {
-    "state": "state_total",
-    "outputs": "outputs",
-    "coordinates": "gradient_squared",
-    "a state per weight": "state_coordinates",
+    "state": ("state_total", "nu"),
+    "outputs": ("outputs",),
+    "coordinates": ("gradient_squared",),
+    "a state per weight": ("state_coordinates", "nu"),
 }
 """Variables of a discrete run that exist only if the need of this name is met."""
 

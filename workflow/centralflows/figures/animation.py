@@ -8,11 +8,12 @@ import numpy as np
 from matplotlib.figure import Figure
 from PIL import Image
 
-from .style import picture
+from .style import picture, styled
 
 FRAMES, SECONDS, REST, DPI = 60, 6.0, 1.5, 80.0
 
 
+@styled()
 def animate(figure: Figure, path: Path, *, identifier: str, frames: int = FRAMES) -> None:
     """Write a GIF in which every curve of a finished figure grows from the first step to the last.
 

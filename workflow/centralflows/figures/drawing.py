@@ -12,9 +12,11 @@ from ..analysis.time_series import analyse
 from ..common.references import load
 from ..config import catalogue  # the settings of a job hold what it uses of it
 from ..config.messages import instead
-from .run_view import NotShown, Run, Runs
+from .run_view import OPTIMIZERS, NotShown, Run, Runs, optimizer
+from .style import styled
 
 
+@styled()
 def draw(slug: str, runs: Runs, *, start: int | None = None, stop: int | None = None) -> Figure:
     """Draw a figure of the catalogue for steps [start, stop); the data determine the window if both are None.
 
@@ -48,10 +50,13 @@ def _complete(slug: str, drawing: catalogue.Drawing, name: str, run: Run) -> Run
     if missing := [store for store in needed if store not in run and store != "analysis"]:
         cure = " (speeds: see centralflows.flows.preconditioner_speeds.compare)" if "speeds" in missing else ""
         raise NotShown(f"{slug} shows {', '.join(missing)}, which {name} does not hold{cure}")
+    if "one step size" in drawing.needs and optimizer(run) == OPTIMIZERS["rmsprop"]:
+        shows, _, _ = catalogue.NEEDS["one step size"].partition(";")
+        raise NotShown(f"{slug} {shows} with one edge of stability, and {name} has a step size for each weight")
     for need in drawing.needs:
-        if need in catalogue.HELD_IN and catalogue.HELD_IN[need] not in run["discrete"]:
+        if lacking := [held for held in catalogue.HELD_IN.get(need, ()) if held not in run["discrete"]]:
             shows, _, _ = catalogue.NEEDS[need].partition(";")
-            raise NotShown(f"{slug} {shows}, and {name} holds no {catalogue.HELD_IN[need]}")
+            raise NotShown(f"{slug} {shows}, and {name} holds no {lacking[0]}")
     return run if "analysis" in run or "analysis" not in needed else {**run, "analysis": analyse(run)}
 
 

@@ -11,12 +11,13 @@ from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from .style import panels
+from .style import panels, styled
 
 VERDICTS = ("fails", "undecided", "holds")
 COLORS = ("#d55e00", "#d9d9d9", "#56b4e9")  # distinct for colour-blind readers
 
 
+@styled()
 def heat_map(card: Mapping[str, Any]) -> Figure:
     """Draw the verdicts in colour, with measured numbers in the cells; claims that do not apply stay white."""
     runs = card["runs"]

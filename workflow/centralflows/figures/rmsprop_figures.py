@@ -14,7 +14,7 @@ from ..analysis.crossings import EDGE
 from ..analysis.windows import Window
 from . import panels
 from .central_flow_figures import NO_RANK, liveliest
-from .run_view import NotShown, Run, Runs, cut, learning_rate
+from .run_view import NotShown, Run, Runs, cut, learning_rate, names
 from .style import CENTRAL, LINES, MODES, finish, note, shared_legend
 from .style import panels as new
 
@@ -64,7 +64,7 @@ def tracking(run: Run, *, window: Window | None = None) -> Figure:
 def squared_gradients(run: Run, *, window: Window | None = None) -> Figure:
     """Draw squared gradients of three weights, their time average, and the central flow's prediction of it."""
     found, shown = _highest_rank(run, window)
-    central, analysis = shown["central"], shown["analysis"]
+    central, analysis, plain = shown["central"], shown["analysis"], names(shown)["discrete"]
     figure, axes = new(3, height=2.8)
     for i, panel, weight in _weights(shown, axes):
         at = {"coordinate": weight}
@@ -74,7 +74,7 @@ def squared_gradients(run: Run, *, window: Window | None = None) -> Figure:
             shown["discrete"].gradient_squared.sel(at),
             average,
             prediction,
-            labels=("RMSProp", "RMSProp, time average", "prediction"),
+            labels=(plain, f"{plain}, time average", "prediction"),
             color=MODES[i],
         )
         panel.plot(central.step, central.gradient_squared.sel(at), **LINES["flow"], label="central flow's own")

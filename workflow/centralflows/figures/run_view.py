@@ -24,10 +24,16 @@ NETWORKS = {
     "mamba": "Mamba",
 }
 OPTIMIZERS = {"gd": "gradient descent", "scalar-rmsprop": "Scalar RMSProp", "rmsprop": "RMSProp"}
+CLASSES = {"GradientDescent": "gd", "ScalarRMSProp": "scalar-rmsprop", "RMSProp": "rmsprop"}
 
 
 class NotShown(UserError, ValueError):
     """The data of a run do not hold what a figure shows."""
+
+
+def attributes(run: Run) -> Mapping[str, Any]:
+    """Return the attributes of the discrete run, or those of another process if the run has no discrete one."""
+    return next((run[process].attrs for process in ("discrete", *run) if process in run), {})
 
 
 def setting(run: Run, *path: str) -> Any:
@@ -35,7 +41,7 @@ def setting(run: Run, *path: str) -> Any:
 
     Stores carry their configuration; trajectories that were never stored do not.
     """
-    found: Any = json.loads(run["discrete"].attrs.get("config", "{}")).get("run", {})
+    found: Any = json.loads(attributes(run).get("config", "{}")).get("run", {})
     for key in path:
         found = found.get(key) if isinstance(found, dict) else None
     return found
@@ -48,19 +54,16 @@ def network(run: Run) -> str:
 
 
 def optimizer(run: Run) -> str:
-    """Return the display name of the run's optimizer."""
-    name = setting(run, "optimizer", "name")
-    if name is None:  # a trajectory in memory has the optimizer's repr
-        given = str(run["discrete"].attrs.get("optimizer_name", ""))
-        name = {"GradientDescent": "gd", "ScalarRMSProp": "scalar-rmsprop", "RMSProp": "rmsprop"}.get(given)
-        return OPTIMIZERS.get(name or "", given or "discrete optimizer")
-    return OPTIMIZERS.get(name or "", "discrete optimizer")
+    """Return the display name of the run's optimizer; a user's own is called by its class."""
+    name = setting(run, "optimizer", "name") or ""
+    given = str(attributes(run).get("optimizer_name", "")) or name.partition(":")[2]
+    return OPTIMIZERS.get(name or CLASSES.get(given, ""), given or "discrete optimizer")
 
 
 def learning_rate(run: Run) -> str:
     """Return the learning rate as a label."""
     lr = setting(run, "optimizer", "lr")
-    lr = run["discrete"].attrs.get("learning_rate", "") if lr is None else lr
+    lr = attributes(run).get("learning_rate", "") if lr is None else lr
     return f"lr {lr:.3g}" if isinstance(lr, float | int) else "learning rate by a schedule" if lr else "learning rate"
 
 

@@ -49,13 +49,13 @@ def one_cycle(run: Run, *, window: Window | None = None) -> Figure:
 def memories_cycle(runs: Runs, *, window: Window | None = None) -> Figure:
     """Draw the same six quantities for several memories of nu from one start, for one cycle of the slowest."""
     found = window or windows.restarted([run["midpoint"] for run in runs.values()])
-    return _cycle({_memory(run): run for run in runs.values()}, found)
+    return _cycle({_memory(name, run): run for name, run in runs.items()}, found)
 
 
 def memories(runs: Runs, *, window: Window | None = None) -> Figure:
     """Draw loss, effective sharpness, sharpness and nu at several memories, with the central flow of each."""
     figure, (loss, effective, sharpness, nu) = new(2, 2)
-    for i, run in enumerate(runs.values()):
+    for i, (name, run) in enumerate(runs.items()):
         shown = cut(run, window)
         midpoint, central = shown["midpoint"], shown["central"]
         series = (
@@ -65,7 +65,7 @@ def memories(runs: Runs, *, window: Window | None = None) -> Figure:
             (nu, shown["discrete"].state_total, central.state_total),
         )
         for panel, discrete, flow in series:
-            panels.line(panel, shown, "discrete", discrete, color=MODES[i], label=_memory(run))
+            panels.line(panel, shown, "discrete", discrete, color=MODES[i], label=_memory(name, run))
             panels.line(panel, shown, "central", flow, **({} if i == 0 else {"label": None}))
     finish(loss, title=panels.LOSS, ylabel="loss")
     panels.edge(effective)
@@ -161,9 +161,10 @@ def acceleration(runs: Runs, *, window: Window | None = None) -> Figure:
     return figure
 
 
-def _memory(run: Run) -> str:
+def _memory(name: str, run: Run) -> str:
+    """Return the run's memory of nu as a label; runs in memory do not state it, and are called by their own names."""
     beta2 = setting(run, "optimizer", "beta2")
-    return learning_rate(run) if beta2 is None else rf"$\beta_2$ = {beta2:g}"
+    return name if beta2 is None else rf"$\beta_2$ = {beta2:g}"
 
 
 def _cycle(runs: dict[str, Run], window: Window | None) -> Figure:

@@ -3,21 +3,23 @@
 Discrete runs are solid and blue, with faint raw curves under thick Gaussian time averages of the same hue; central
 flows are dashed black; stable and ablated flows are dashed red; the edge of stability is dotted. The colours are
 distinct for colour-blind readers.
+
+Figures are drawn and saved within `styled()`, and pyplot does not know of them: nothing of the user's matplotlib
+changes, and none of its settings changes a figure.
 """
 
 from __future__ import annotations
 
 import io
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import matplotlib
-
-matplotlib.use("Agg")
-
-import matplotlib.pyplot as plt
 import seaborn as sns
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
@@ -62,16 +64,47 @@ _RC = {
     "savefig.dpi": 160,
     "path.simplify_threshold": 0.2,
 }
+_SETTINGS = (
+    {key: value for key, value in matplotlib.rcParamsDefault.items() if key != "backend"}
+    | sns.plotting_context("paper")
+    | sns.axes_style("ticks")
+    | {"axes.prop_cycle": matplotlib.cycler(color=PALETTE)}
+    | _RC
+)
+
+
+@contextmanager
+def styled() -> Iterator[None]:
+    """Apply the style in a block or in a decorated function, whatever matplotlib's settings are, and restore them."""
+    with matplotlib.rc_context(_SETTINGS):
+        yield
+
+
+class Picture(Figure):
+    """A figure that notebooks display."""
+
+    def __init__(self, **options: object):
+        super().__init__(**options)
+        FigureCanvasAgg(self)
+
+    def _repr_png_(self) -> bytes:
+        with styled():
+            return pixels(self, dpi=self.dpi)
+
+
+class Panel(Axes):
+    """Axes that notebooks display, with all of their figure."""
+
+    def _repr_png_(self) -> bytes:
+        return Picture._repr_png_(self.figure)
 
 
 def panels(
     columns: int, rows: int = 1, *, width: float = PANEL[0], height: float = PANEL[1], **grid: object
 ) -> tuple[Figure, list[Axes]]:
     """Return a figure with a grid of panels, and its axes row by row."""
-    sns.set_theme(context="paper", style="ticks", palette="colorblind", rc=_RC)
-    figure, axes = plt.subplots(
-        rows, columns, figsize=(columns * width, rows * height), squeeze=False, layout="constrained", **grid
-    )
+    figure = Picture(figsize=(columns * width, rows * height), layout="constrained")
+    axes = figure.subplots(rows, columns, squeeze=False, subplot_kw={"axes_class": Panel}, **grid)
     return figure, list(axes.flat)
 
 
@@ -108,6 +141,7 @@ def note(figure: Figure, text: str) -> None:
     figure.supxlabel(text, fontsize=9, style="italic", color="#555555")
 
 
+@styled()
 def save(figure: Figure, path: Path, *, identifier: str | None = None) -> None:
     """Write a figure as SVG or PNG (of 256 colours, a third of the size); the same figure has the same bytes.
 
@@ -130,6 +164,11 @@ def save(figure: Figure, path: Path, *, identifier: str | None = None) -> None:
 
 def picture(figure: Figure, *, dpi: float) -> Image.Image:
     """Return the figure as pixels."""
+    return Image.open(io.BytesIO(pixels(figure, dpi=dpi))).convert("RGB")
+
+
+def pixels(figure: Figure, *, dpi: float) -> bytes:
+    """Return the figure as a PNG of all colours."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=dpi)
-    return Image.open(buffer).convert("RGB")
+    return buffer.getvalue()

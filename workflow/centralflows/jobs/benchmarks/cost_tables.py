@@ -13,6 +13,7 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from ...common.paths import REPOSITORY
+from ...figures.style import styled
 from . import manual_tables
 
 KEPT, MANUAL, README = (
@@ -74,6 +75,7 @@ def table(measured: Mapping[str, Any]) -> str:
     return "\n".join([*lines, "", after])
 
 
+@styled()
 def draw(measured: Mapping[str, Any]) -> Figure:
     """Return a figure of the gradient equivalents per process and network."""
     found = rows(measured)
