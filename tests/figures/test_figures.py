@@ -177,6 +177,32 @@ def test_a_figure_carries_its_identifier_and_is_the_same_picture_without(runs, t
     assert (pixels[0] == pixels[1]).all()
 
 
+def test_a_file_of_another_kind_is_refused(runs, tmp_path):
+    figure = draw("gd-eos", {"a": runs["gd"]})
+    save(figure, str(tmp_path / "a.svg"))
+    with pytest.raises(ValueError, match=r"a\.pdf: figures are saved as \.svg or \.png"):
+        save(figure, tmp_path / "a.pdf")
+
+
+def test_runs_in_memory_are_called_by_their_names(runs):
+    figure = draw("scalar-rmsprop-beta2-cycle", {"short": runs["scalar"], "long": runs["scalar"]})
+    assert {"short", "long"} <= {line.get_label() for line in figure.axes[0].lines}
+
+
+@pytest.mark.parametrize("slug", ["rmsprop-nu-oscillation", "scalar-rmsprop-one-cycle"])
+def test_a_state_of_a_users_own_is_not_shown_as_nu(slug, runs):
+    one = next(iter(chosen(slug, runs).values()))
+    own = one | {"discrete": one["discrete"].rename_vars(nu="size")}
+    with pytest.raises(NotShown, match=r"shows .*, and mine holds no nu"):
+        draw(slug, {"mine": own})
+
+
+def test_squared_gradients_are_those_of_the_optimizer_that_was_run(runs):
+    discrete = runs["rmsprop"]["discrete"].assign_attrs(optimizer_name="Careful")
+    figure = draw("rmsprop-gradsq-prediction", {"mine": runs["rmsprop"] | {"discrete": discrete}})
+    assert {"Careful", "Careful, time average"} <= {line.get_label() for line in figure.axes[0].lines}
+
+
 def test_an_animation_grows_and_loops(runs, tmp_path):
     for name in ("a.gif", "b.gif"):
         animate(draw("gd-central-flow", {"a": runs["gd"]}), tmp_path / name, identifier="f00d", frames=5)

@@ -142,12 +142,19 @@ def note(figure: Figure, text: str) -> None:
 
 
 @styled()
-def save(figure: Figure, path: Path, *, identifier: str | None = None) -> None:
+def save(figure: Figure, path: Path | str, *, identifier: str | None = None) -> None:
     """Write a figure as SVG or PNG (of 256 colours, a third of the size); the same figure has the same bytes.
 
     Args:
+        path: of the file, which ends in ".svg" or ".png".
         identifier: of its inputs and of the code that draws it, for the file's metadata.
+
+    Raises:
+        ValueError: the file has another ending.
     """
+    path = Path(path)
+    if path.suffix not in (".png", ".svg"):
+        raise ValueError(f"{path}: figures are saved as .svg or .png; figure.savefig(...) writes other formats")
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.suffix == ".png":
         dpi = min(float(_RC["savefig.dpi"]), LONGEST / max(figure.get_size_inches()))
