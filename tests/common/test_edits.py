@@ -161,7 +161,8 @@ COUNTED = {
     "flows/experiment.py": ALONG | BENCHMARKS,
     "flows/device.py": ALONG | BENCHMARKS,
     "flows/discrete_loop.py": ALONG | BENCHMARKS,
-    "flows/stored_run.py": ALONG,
+    "flows/starts.py": ALONG | BENCHMARKS,
+    "flows/stored_run.py": ALONG - of("speeds of"),
     "flows/complementarity.py": ALONG | BENCHMARKS,
     "derivatives/eigen_solver.py": ALONG | BENCHMARKS,
     "derivatives/derivative_check.py": ALONG | BENCHMARKS,
@@ -244,6 +245,7 @@ def test_one_module_imports_by_name():
 LOADED_BY = {
     "__init__.py": "public names, which neither scripts nor modules of the package use",
     "config/processes.py": "the flows of a process, in the settings of its job",
+    "flows/experiment.py": "what saves a run of the library, which no job of the workflow does",
     "figures/__init__.py": "public names, likewise",
     "figures/drawing.py": "the drawing of a figure, likewise",
     "jobs/problem_size.py": "networks, whose size decides what a job asks of a machine and no number",

@@ -244,7 +244,6 @@ def test_a_quadratic_loss_is_followed_at_the_edge(optimizer):
     assert float(found.loss[-1]) <= float(found.loss[0])
 
 
-<<<<<<< HEAD
 class Cubed(torch.autograd.Function):
     """The cube, with a gradient that takes one factor for a constant."""
 
@@ -267,7 +266,8 @@ class Cube(nn.Module):
 def test_a_network_that_the_check_refuses_is_not_run():
     with pytest.raises(WrongDerivatives, match="Cube"):
         Experiment(objective(nn.Linear(4, 8), Cube(), nn.Linear(8, 2)), GradientDescent(0.1), 3).run()
-=======
+
+
 @pytest.mark.parametrize(
     ("optimizer", "judged"), [(RMSProp(0.05, 0.9, eps=1e-3), False), (ScalarRMSProp(0.3, 0.9), True)]
 )
@@ -278,11 +278,3 @@ def test_the_claim_about_one_step_size_judges_optimizers_that_have_one(optimizer
     assert "state_coordinates" not in found["discrete"] and claims.at_edge(found) is not None
     assert (claims.CLAIMS["step-size"].measure(found, 2.0) is not None) == judged
     assert np.isfinite(found["midpoint"].hessian_eigenvalues[:, 0].sel(step=claims.at_edge(found))).all()
-
-
-def test_a_network_that_the_probe_refuses_is_not_run():
-    with pytest.raises(WrongDerivatives, match="LayerNorm"):
-        Experiment(
-            objective(nn.Linear(4, 8), nn.LayerNorm(8), nn.GELU(), nn.Linear(8, 2)), GradientDescent(0.1), 3
-        ).run()
->>>>>>> plots
