@@ -103,7 +103,7 @@ def test_flows_alone_are_still_compared_with_the_optimizer():
 
 
 def test_weights_that_would_fill_the_memory_are_not_kept(monkeypatch):
-    monkeypatch.setattr("centralflows.flows.experiment.IN_MEMORY", 1000)
+    monkeypatch.setattr("centralflows.flows.in_memory.IN_MEMORY", 1000)
     with pytest.warns(UserWarning, match=r"GiB of memory; only those of the first step are kept"):
         found = Experiment(objective(), GradientDescent(0.1), 6).run()
     assert all(dataset.sizes["saved_step"] == 1 and dataset.sizes["step"] == 6 for dataset in found.values())

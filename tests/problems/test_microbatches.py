@@ -17,7 +17,7 @@ from centralflows.derivatives.derivative_check import check_derivatives
 from centralflows.derivatives.evaluator import DerivativeEvaluator
 from centralflows.derivatives.point import Point, value_and_gradient
 from centralflows.problems.criteria import CRITERIA
-from centralflows.problems.objective import NotSeparable
+from centralflows.problems.separation import NotSeparable
 
 # Sums of at most a few hundred terms of order one, in another order.
 CLOSE = {"rtol": 1e-12, "atol": 1e-13}

@@ -7,13 +7,12 @@ from __future__ import annotations
 
 import logging
 import math
-import warnings
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from numbers import Integral, Real
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -22,25 +21,26 @@ from jaxtyping import Float, Int64
 from numpy import ndarray
 from torch import Tensor
 
-from ..common.errors import Diverged, Stopped, UserError
+from ..common.errors import Stopped, UserError
 from ..common.progress import progress
 from ..common.references import load
 from ..config.processes import CentralConfig, IntegrationConfig, SpectrumConfig, StableConfig, StationaryConfig
 from ..derivatives.derivative_check import Check, check_derivatives
 from ..derivatives.eigen_tracker import EigenTracker
 from ..derivatives.evaluator import DerivativeEvaluator
-from ..derivatives.point import value_and_gradient
 from ..optimizers import optimizer_contract
 from ..optimizers.optimizer import Optimizer
 from ..problems.accuracies import accuracies
 from ..problems.objective import Objective
-from ..problems.trees import moved, tensors
-from ..store.trajectory import PROCESSES, Record, Shape, to_dataset
+from ..problems.trees import moved
+from ..store.trajectory import PROCESSES, Record, Shape
 from .device import full_precision
 from .discrete_loop import DiscreteResumeState, Start, advance, discrete_trajectory, first_start
 from .flow_loop import FlowResumeState, flow_trajectory
+from .in_memory import collected, stride_in_memory, weights_of
 from .input_subspace import Subspace, subspace_of
 from .observer import Observer
+from .preflight import check_values, warn_beyond_the_edge
 from .starts import Trajectory, start_of
 
 LOG = logging.getLogger(__name__)
@@ -52,10 +52,6 @@ SETTINGS = {
     "stable": StableConfig,
     "stationary": StationaryConfig,
 }
-FAR = 3.0
-"""Effective sharpness at the start above which adaptive optimizers and attention may have no central flow yet."""
-IN_MEMORY = 2**31
-"""Bytes of weights of one trajectory that `run` keeps in memory by default."""
 LEAST = {"steps": 1, "warm_start": 0, "seed": 0, "coordinates": 0, "accuracy_every": 0}
 
 
@@ -182,30 +178,31 @@ class Experiment:
         experiment = replace(self, **changes, device=None, dtype=None) if changes else self
         with full_precision():
             experiment.check(check)
-            experiment._warn_far_beyond_the_edge(processes)
+            if {"central", "ablated"} & set(processes):
+                warn_beyond_the_edge(experiment.sharpness_at_start)
             if save_to is not None:
                 save = load("centralflows.jobs.saved_run:save")
                 return save(experiment, Path(save_to), processes, 1 if weights_every is None else weights_every)
-            return experiment._run(processes, experiment._stride(weights_every))
+            needed = experiment.steps * experiment.objective.p * experiment.initial_weights.element_size()
+            return experiment._run(processes, stride_in_memory(weights_every, needed))
 
     def _run(self, processes: tuple[str, ...], stride: int) -> dict[str, xr.Dataset]:
-        found, shape = {}, {process: self.shape(process, weights_stride=stride) for process in processes}
+        found, shapes = {}, {process: self.shape(process, weights_stride=stride) for process in processes}
         iterates: list[Record] = []
         if {"discrete", "midpoint"} & set(processes):
-            pairs = self._collected(self._shown("discrete", self.discrete(midpoints="midpoint" in processes)), stride)
-            iterates = [pair[0] for pair in pairs.records]
+            pairs = collected(self._shown("discrete", self.discrete(midpoints="midpoint" in processes)), stride)
+            iterates = pairs.only(0).records
             for index, process in enumerate(("discrete", "midpoint")):
                 if process in processes:
-                    records = [pair[index] for pair in pairs.records]
-                    found[process] = self._dataset(shape[process], pairs._replace(records=records))
+                    found[process] = pairs.only(index).dataset(shapes[process], self.description)
             if pairs.interrupted:
                 return found
         for process in processes:
             if process not in found:
-                weights = _weights_of(iterates) if iterates and stride == 1 else self.iterates()
-                collected = self._collected(self._shown(process, self.flow(process, weights)), stride)
-                found[process] = self._dataset(shape[process], collected)
-                if collected.interrupted:
+                weights = weights_of(iterates) if iterates and stride == 1 else self.iterates()
+                run = collected(self._shown(process, self.flow(process, weights)), stride)
+                found[process] = run.dataset(shapes[process], self.description)
+                if run.interrupted:
                     break
         return {process: found[process] for process in processes if process in found}
 
@@ -224,39 +221,6 @@ class Experiment:
 
         return following
 
-    def _stride(self, weights_every: int | None) -> int:
-        """Return the steps between weights that are kept in memory."""
-        if weights_every is not None:
-            if not isinstance(weights_every, Integral) or weights_every < 0:
-                raise ValueError(f"weights_every must be a whole number, at least 0 (got {weights_every!r})")
-            return int(weights_every)
-        needed = self.steps * self.objective.p * self.initial_weights.element_size()
-        if needed <= IN_MEMORY:
-            return 1
-        warnings.warn(
-            f"the weights of one trajectory would take {needed / 2**30:.1f} GiB of memory; only those of the first step are "
-            "kept (weights_every= keeps more, save_to= writes them to disk)",
-            stacklevel=3,
-        )
-        return 0
-
-    def _warn_far_beyond_the_edge(self, processes: Iterable[str]) -> None:
-        """Warn before a run of flows that constrain modes, if it starts where they may not exist."""
-        if not {"central", "ablated"} & set(processes):
-            return
-        first = self.start
-        step = torch.tensor(float(first.first_step), dtype=torch.float64)
-        point = DerivativeEvaluator(self.subspace.objective).at(self.subspace.coordinates(first.w))
-        tracker = self.tracker(threshold=math.inf)
-        sharpness = tracker.update(point, self.optimizer.preconditioner(step, first.state).to(first.w)).values[0].item()
-        if sharpness > FAR:
-            warnings.warn(
-                f"the effective sharpness at the start is {sharpness:.3g}, and the optimizer is stable up to 2. A central flow "
-                f"may not exist so far beyond the edge: a learning rate smaller by a factor of {2 / sharpness:.2g} would be "
-                "stable there, and warm_start= lets the optimizer take some steps before the flows start",
-                stacklevel=4,
-            )
-
     def check(self, check: Check = "warn") -> dict[str, float]:
         """Return the errors of the derivatives near the initial weights; all of them are small.
 
@@ -271,22 +235,19 @@ class Experiment:
             BrokenContract: the optimizer contradicts itself.
         """
         optimizer_contract.check(self.optimizer)
-        objective = self.objective
-        for name, value in (
-            ("initial weights", self.initial_weights),
-            *(("inputs", part.inputs) for part in objective.batches),
-            *(("targets", part.targets) for part in objective.batches),
-        ):
-            # Attention masks are minus infinity where nothing is attended to.
-            if any(x.isnan().any() or (isinstance(value, Tensor) and x.isinf().any()) for x in tensors(value)):
-                raise Diverged(f"the {name} hold values that are not finite")
-        objective.trial(self.initial_weights)
-        if not all(torch.isfinite(x).all() for x in value_and_gradient(objective, self.initial_weights)):
-            raise Diverged("the loss or its gradient is not finite at the initial weights, before any step")
-        errors = check_derivatives(objective, self.initial_weights, check)
-        if objective.replaced:
-            LOG.info("functions with exact derivatives in place of torch's: %s", ", ".join(objective.replaced))
+        check_values(self.objective, self.initial_weights)
+        errors = check_derivatives(self.objective, self.initial_weights, check)
+        if self.objective.replaced:
+            LOG.info("functions with exact derivatives in place of torch's: %s", ", ".join(self.objective.replaced))
         return errors
+
+    @property
+    def sharpness_at_start(self) -> float:
+        """Effective sharpness at the start; the optimizer is stable up to 2."""
+        step = torch.tensor(float(self.start.first_step), dtype=torch.float64)
+        preconditioner = self.optimizer.preconditioner(step, self.start.state).to(self.start.w)
+        point = DerivativeEvaluator(self.subspace.objective).at(self.subspace.coordinates(self.start.w))
+        return self.tracker(threshold=math.inf).update(point, preconditioner).values[0].item()
 
     @cached_property
     def start(self) -> Start:
@@ -448,45 +409,6 @@ class Experiment:
     def _shown(self, process: str, records: Iterable) -> Iterator:
         return progress(records, total=self.steps, name=process)
 
-    def _collected(self, records: Iterable, stride: int) -> _Collected:
-        """Return all records in memory, and the reason if they ended early."""
-        kept: list = []
-        attrs: dict[str, Any] = {}
-        failed = interrupted = False
-
-        def bare(record: Record | None) -> Record | None:
-            # Resume states hold eigenvectors and more; nothing resumes from them in memory.
-            if record is None:
-                return None
-            keeps = record.step % stride == 0 if stride else record.step == 0
-            held = record if keeps else record._replace(weights=np.empty(0), state=())
-            return held._replace(resume_state=None)
-
-        try:
-            for record in records:
-                kept.append(tuple(map(bare, record)) if type(record) is tuple else bare(record))
-        except Stopped as stopped:
-            attrs["stopped"] = str(stopped)
-        except KeyboardInterrupt:
-            attrs["stopped"] = f"interrupted at step {len(kept)}"
-            failed = interrupted = True
-        except UserError as error:
-            if not isinstance(error, ArithmeticError | MemoryError):
-                raise
-            attrs["stopped"], failed = f"{type(error).__name__}: {error}", True
-            if isinstance(error, Diverged):
-                attrs["diverged"] = len(kept)
-        if failed:
-            warnings.warn(f"ended early: {attrs['stopped']}", stacklevel=4)
-        return _Collected(kept, attrs, interrupted)
-
-    def _dataset(self, shape: Shape, collected: _Collected) -> xr.Dataset:
-        dataset = to_dataset(collected.records, shape)
-        dataset = dataset.assign_attrs(process=shape.process, **self.description, **collected.attrs)
-        if "tracked_modes" in dataset and len(collected.records):
-            dataset = dataset.isel(mode=slice(int(dataset.tracked_modes.max())))
-        return dataset
-
     @property
     def description(self) -> dict[str, Any]:
         """What a trajectory says of its optimizer and of the problem, as attributes of its Dataset."""
@@ -498,13 +420,3 @@ class Experiment:
             "first_step": self.start.first_step,
             "replaced": ", ".join(self.objective.replaced),
         }
-
-
-def _weights_of(records: list[Record]) -> DiscreteWeights:
-    return lambda step: torch.from_numpy(records[step].weights) if step < len(records) else None
-
-
-class _Collected(NamedTuple):
-    records: list
-    attrs: dict[str, Any]
-    interrupted: bool

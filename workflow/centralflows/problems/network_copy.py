@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn.parameter import UninitializedTensorMixin
 
 from ..common.errors import UserError
+from .trees import moved
 
 
 class UnusableNetwork(UserError, ValueError):
@@ -103,3 +104,14 @@ def _check_weights(network: nn.Module) -> None:
 
 def _word(dtype: torch.dtype) -> str:
     return str(dtype).removeprefix("torch.")
+
+
+def converted(network: nn.Module, device: torch.device | str | None, dtype: torch.dtype | None) -> nn.Module:
+    """Return a copy of a module on a device and in a dtype, with the tensors that it holds outside of its buffers."""
+    made = copied(network) if any(value.requires_grad for value in network.parameters()) else copy.deepcopy(network)
+    made = made.to(device=device, dtype=dtype)  # `Module.to` works in place
+    for module in made.modules():
+        for name, value in list(vars(module).items()):
+            if isinstance(value, Tensor):
+                vars(module)[name] = moved(value, device, dtype)
+    return made

@@ -9,25 +9,81 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
+import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
+from ..common.errors import UserError
+from .batches import Part
 from .trees import examples_of, tensors
 
-Fractions = Callable[["list[Part]"], "list[float]"]
+Fractions = Callable[[list[Part]], list[float]]
 
-SUMS = {"sum"}
 LABELLED = (nn.CrossEntropyLoss, nn.NLLLoss)  # average over labels that count, by the weights of their classes
 LABELLED_FUNCTIONS = (functional.cross_entropy, functional.nll_loss)
 
 
-class Part(NamedTuple):
-    """A microbatch: its inputs and its targets."""
+class NotSeparable(UserError, ValueError):
+    """The loss over all examples is not the sum of the contributions of microbatches."""
 
-    inputs: Any
-    targets: Any
+
+def found_fractions(objective: Any, w: Float[Tensor, " p"]) -> Fractions:
+    """Return how the losses of an objective's microbatches add up.
+
+    The losses in microbatches of several sizes are compared, over all examples and in float64. The comparison is made
+    near `w`, at a distance: losses that are equal for all examples would hide a difference.
+
+    Args:
+        objective: the `Objective` (a module that imports this one).
+
+    Raises:
+        NotSeparable: they do not add up.
+    """
+    wide = objective.to(dtype=torch.float64)
+    shift = torch.randn(w.shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64).to(w.device)
+    w = w.double() + 0.1 * (w.norm() if w.norm() > 0 else 1.0) / shift.norm() * shift
+    first_tried: dict[int, float] = {}
+    for wide.fractions in candidates(objective.criterion):
+        losses = _losses_by_size(wide, w, _compared_sizes(objective))
+        reference, *others = losses.values() or [0.0]  # nothing fits into memory: no other loss will come of it
+        if all(abs(each - reference) <= 1e-6 * abs(reference) + 1e-12 for each in others):
+            return wide.fractions
+        first_tried = first_tried or losses
+    size, *others = first_tried
+    other = max(others, key=lambda each: abs(first_tried[each] - first_tried[size]))
+    raise NotSeparable(
+        f"the loss is {first_tried[size]:.6g} in microbatches of {size} and {first_tried[other]:.6g} in microbatches of "
+        f"{other}: the network must treat examples one by one, and the criterion must average over them or sum, or have "
+        "`weight(targets)`"
+    )
+
+
+def _compared_sizes(objective: Any) -> list[int]:
+    """Return sizes of microbatches whose losses must be equal, of which at most the first may exhaust the memory."""
+    if not objective.adapts:  # larger ones might not fit
+        size = max(objective.microbatch_size, 2)
+        return [size, -(-size // 2), -(-size // 3)]
+    largest = max(examples_of(*part) or 1 for part in objective.batches)
+    return [largest, *(size for size in (largest // 2 + 1, 7, 3, 1) if size < largest)]
+
+
+def _losses_by_size(objective: Any, w: Tensor, sizes: list[int]) -> dict[int, float]:
+    """Return the loss in microbatches of several sizes, as far as memory suffices for them."""
+    found = {}
+    with torch.no_grad():
+        for size in dict.fromkeys(sizes):
+            objective.set_microbatch_size(size)
+            try:
+                found[size] = objective(w).item()
+            except torch.OutOfMemoryError:
+                continue
+            except RuntimeError as error:
+                if "can't allocate memory" not in str(error):
+                    raise
+    return found
 
 
 def candidates(criterion: Callable) -> Iterator[Fractions]:
