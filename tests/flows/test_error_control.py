@@ -70,12 +70,12 @@ def fine(made: Experiment, kind: type[CentralFlow] = CentralFlow, count: int = 6
 
 
 def test_a_mode_that_arrives_within_a_unit_of_time_is_noticed():
-    """Each unit errs by at most 0.05 of its move, in which the loss falls by a fifth of itself: 1 %. Three units lead to the
-    edge; the loss contracts there, and their errors with it."""
+    """Each unit errs by at most 0.02 of its move before the edge, in which the loss falls by a fifth of itself: 0.4 %. Three
+    units lead to the edge; the loss contracts there, and their errors with it."""
     made = jump()
     exact, sharpness = fine(made)
     found = followed(made, CentralConfig())
-    np.testing.assert_allclose(losses(found), exact, rtol=3e-2)
+    np.testing.assert_allclose(losses(found), exact, rtol=1.2e-2)
     # Held through a unit, the edge is kept to the error of the frame's prediction.
     assert max(each["effective_eigenvalues"][0] for each in found) < 2.05
     clear = abs(sharpness - 1.95) > 0.03  # a mode enters the problem at 1.95
@@ -89,11 +89,11 @@ def test_a_mode_that_arrives_within_a_unit_of_time_is_noticed():
 
 
 def test_without_a_critical_mode_the_central_flow_is_the_stable_flow():
-    """Both err by at most 0.05 and 0.03 of the move in each unit, in which the loss falls by a fifth of itself: 1.6 %."""
+    """Both err by at most 0.02 and 0.03 of the move in each unit, in which the loss falls by a fifth of itself: 1 %."""
     made = replace(jump(), steps=4)
     central = followed(made, CentralConfig())
     assert all(each["critical_modes"] == 0 for each in central)
-    np.testing.assert_allclose(losses(central), losses(followed(made, CentralConfig(), "stable")), rtol=3 * 1.6e-2)
+    np.testing.assert_allclose(losses(central), losses(followed(made, CentralConfig(), "stable")), rtol=3e-2)
 
 
 def calm(optimizer) -> Experiment:
@@ -205,7 +205,7 @@ def test_a_jump_of_the_learning_rate_between_two_units_is_no_error(factor):
     """On a parabola of curvature 1 and rate s <= 0.15, Heun's move is s - s^2 / 2 and its defect s^3 / 4."""
     lr = piecewise(0.05, steps=[6], factors=[factor])
     flow = CentralFlow(DerivativeEvaluator(lambda w: w @ w / 2), GradientDescent(lr), 1, third_derivatives="followed")
-    integrator = make_integrator("jameson3", 1, proportional=True, step_tolerance=1e-2)
+    integrator = make_integrator("jameson3", 1, proportional=True, step_tolerance=2e-2)
     start = Start(torch.ones(1, dtype=torch.float64), (), 0)
     records = list(flow_trajectory(Observer("flow"), flow, integrator, start, steps=10, tracker=EigenTracker()))
     assert [record.values["step_parts"] for record in records] == [0] + 9 * [1]

@@ -89,9 +89,9 @@ class CentralConfig(IntegrationConfig):
     tolerance: Annotated[float, Field(gt=0, le=0.1), AlsoText] = 3e-2
     """bound on the relative error of followed third derivatives"""
     step_tolerance: Annotated[float, Field(ge=1e-3), AlsoText] = 5e-2
-    """bound on the estimated error of a unit of time in the weights, relative to its move; a unit with a larger error is
-    divided into up to 64 parts, each with its own solve of the spectrum; with fresh third derivatives, errors are
-    estimated and recorded only"""
+    """bound on the estimated error of a unit of time in the weights, relative to its move, and 0.4 of that where no mode is
+    critical; a unit with a larger error is divided into up to 64 parts, each with its own solve of the spectrum; with
+    fresh third derivatives, errors are estimated and recorded only"""
     held_slack: Literal["rayleigh", "full"] = "rayleigh"
     """part of the slack that is held between two solves of the spectrum if third derivatives are fresh; rayleigh is the
     published discretisation"""

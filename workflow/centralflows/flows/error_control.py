@@ -93,8 +93,8 @@ Solve = Callable[[float, Tensor, State, Frame], Node]
 def unit_of_time(flow: Flow, integrator: Integrator, begin: Node, tracker: EigenTracker, solve: Solve) -> Unit:
     """Return the unit of time that begins at a node.
 
-    A part whose error exceeds `integrator.bound` is redone with half its length, unless it has the shortest length.
-    Where an error is an eighth of the bound, the next part has twice the length, also in the next unit of time.
+    A part whose error exceeds `integrator.bound_in` its frame is redone with half its length, unless it has the shortest length.
+    Where an error is an eighth of that, the next part has twice the length, also in the next unit of time.
 
     Args:
         tracker: the eigen-tracker, which has solved at the node.
@@ -107,21 +107,22 @@ def unit_of_time(flow: Flow, integrator: Integrator, begin: Node, tracker: Eigen
     node, done, largest, parts = begin, Fraction(0), 0.0, 0  # exact: the last part ends with the unit
     while done < 1:
         length, tracked = integrator.length(node.frame), tracker.resume_state
-        controlled = length > SHORTEST and not math.isinf(integrator.bound)
+        bound = integrator.bound_in(node.frame)
+        controlled = length > SHORTEST and not math.isinf(bound)
         try:
             after, error, steps = _part(flow, integrator, node, begin.time + float(done + length), solve)
         except ArithmeticError:
             if not controlled:
                 raise
             error = math.inf
-        if controlled and not error <= integrator.bound:
+        if controlled and not error <= bound:
             tracker.resume(tracked)
             node = node.paced(flow, 2 * node.frame.pace)
             continue
         largest = largest if largest >= error else error  # NaN if it is not known
         node, done, parts = after, done + length, parts + steps
         # The error grows with the square of the length.
-        if 8 * error < integrator.bound and length < 1 and done % (2 * length) == 0:
+        if 8 * error < bound and length < 1 and done % (2 * length) == 0:
             node = node.paced(flow, node.frame.pace // 2)
     return Unit(node, largest, parts)
 

@@ -93,6 +93,10 @@ class Integrator(ABC):
         """Bound on the error of a step, above which it is redone by shorter steps."""
         return math.inf
 
+    def bound_in(self, frame: Frame) -> float:
+        """Return the bound on the error of a step that begins with a frame, at most `bound`."""
+        return self.bound
+
     def length(self, frame: Frame) -> Fraction:
         """Return the part of a unit of time that `advance` covers."""
         return Fraction(1)
@@ -159,9 +163,15 @@ class FixedStep(Integrator):
     velocities: ClassVar[dict[str, int]] = {"euler": 1, "midpoint": 2, "heun2": 2, "heun3": 3, "rk4": 4}
     """Number of velocities in a step of torchdiffeq's methods."""
 
+    smooth: ClassVar[float] = 0.4
+    """Share of the tolerance where no mode is critical: shorter parts then need no third derivatives."""
+
     @property
     def bound(self):
         return self.step_tolerance
+
+    def bound_in(self, frame):
+        return self.step_tolerance * (self.smooth if frame.expansion is None else 1.0)
 
     def length(self, frame):
         return Fraction(1, frame.pace)
