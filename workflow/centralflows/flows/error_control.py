@@ -93,8 +93,8 @@ Solve = Callable[[float, Tensor, State, Frame], Node]
 def unit_of_time(flow: Flow, integrator: Integrator, begin: Node, tracker: EigenTracker, solve: Solve) -> Unit:
     """Return the unit of time that begins at a node.
 
-    A part whose error exceeds `integrator.bound_in` its frame is redone with half its length, unless it has the shortest length.
-    Where an error is an eighth of that, the next part has twice the length, also in the next unit of time.
+    A part whose error exceeds `integrator.bound_in` its frame is redone with half its length, unless it has the shortest
+    length. Where an error is an eighth of that, the next part has twice the length, also in the next unit of time.
 
     Args:
         tracker: the eigen-tracker, which has solved at the node.
