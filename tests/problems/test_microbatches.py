@@ -194,6 +194,21 @@ def test_slices_are_halved_until_memory_suffices():
     torch.testing.assert_close(found, value_and_gradient(whole, w))
 
 
+def test_an_experiment_runs_in_smaller_microbatches_if_memory_runs_out():
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        found, whole = (Experiment(bounded(most), GradientDescent(0.1), 3).run() for most in (8, 40))
+    for process, dataset in whole.items():  # float32: sums in another order
+        np.testing.assert_allclose(found[process].loss, dataset.loss, rtol=1e-5)
+
+
+def test_a_check_that_does_not_fit_says_so():
+    made = bounded(8)
+    root = Objective(made.network, made.inputs, made.targets, root_mean_square)
+    with pytest.raises(OutOfMemory, match="derivative check does not fit into memory with 40 examples"):
+        check_derivatives(root, root.initial_weights)
+
+
 @pytest.mark.parametrize("derivative", ["hessian_product", "product_graphs", "curvature_gradients"])
 def test_memory_may_run_out_at_any_derivative(derivative, monkeypatch):
     made, whole = objective("mse"), objective("mse", N)

@@ -21,7 +21,8 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from ..common.errors import UserError
+from ..common.errors import OutOfMemory, UserError
+from ..problems.memory import ran_out_of_memory
 from ..problems.objective import Objective
 from ..problems.substitution import Substitution
 from .point import Function, Point
@@ -67,6 +68,18 @@ def check_derivatives(objective: Objective, w: Tensor, check: Check = "warn") ->
     if not objective.adapts or len(objective.batches) > 1:
         objective.check_microbatches(objective.initial_weights)
     own = objective.head(EXAMPLES)
+    try:
+        return _checked(own, w, check)
+    except RuntimeError as error:
+        if isinstance(error, UserError) or not ran_out_of_memory(error):
+            raise
+        raise OutOfMemory(
+            f"the derivative check does not fit into memory with {own.n or 'all'} examples, into which the loss cannot be "
+            "divided further; run(check='off') skips it"
+        ) from error
+
+
+def _checked(own: Objective, w: Tensor, check: Check) -> dict[str, float]:
     wide = own.to(dtype=torch.float64)
     # Weights that start at zero hide whole parts of the network, so the check is made at a distance from them.
     w = w.double()
@@ -88,7 +101,7 @@ def check_derivatives(objective: Objective, w: Tensor, check: Check = "warn") ->
         errors, verdict = _verdict(tested, w)
         _check_own_precision(own, wide, w)
     except (NotImplementedError, RuntimeError) as error:
-        if isinstance(error, UserError | torch.OutOfMemoryError):
+        if isinstance(error, UserError) or ran_out_of_memory(error):
             raise
         raise WrongDerivatives(_missing(error, found, _wrong_layers(tested, w))) from error
     if verdict == "wrong":

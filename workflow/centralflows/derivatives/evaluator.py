@@ -11,8 +11,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ..common.errors import UserError
+from ..problems.memory import ran_out_of_memory
 from .cuda_graphs import CudaGraphPoint, CudaGraphs
-from .point import Function, MicrobatchedPoint, Point, parts_of, ran_out_of_memory, value_and_gradient
+from .point import Function, MicrobatchedPoint, Point, parts_of, value_and_gradient
 
 T = TypeVar("T")
 

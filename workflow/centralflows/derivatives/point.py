@@ -21,6 +21,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from ..problems.memory import ran_out_of_memory
 from .counts import count
 
 Function = Callable[[Tensor], Tensor]
@@ -63,11 +64,6 @@ def _fitted(objective: Function, derivative: Callable[[], T]) -> T:
         # Outside the `except` block the frames of the attempt are gone, and with them all autograd graphs except the
         # caller's.
         objective.halve_microbatches()
-
-
-def ran_out_of_memory(error: RuntimeError) -> bool:
-    """Return whether an error of torch means that memory ran out."""
-    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)  # the text on a CPU
 
 
 def parts_of(objective: Function) -> tuple[Function, ...]:

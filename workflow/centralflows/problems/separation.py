@@ -18,9 +18,13 @@ from torch.nn import functional
 
 from ..common.errors import UserError
 from .batches import Part
+from .memory import ran_out_of_memory
 from .trees import examples_of, tensors
 
 Fractions = Callable[[list[Part]], list[float]]
+
+COMPARED = 4
+"""Number of divisions into microbatches whose losses are compared."""
 
 LABELLED = (nn.CrossEntropyLoss, nn.NLLLoss)  # average over labels that count, by the weights of their classes
 LABELLED_FUNCTIONS = (functional.cross_entropy, functional.nll_loss)
@@ -62,26 +66,27 @@ def found_fractions(objective: Any, w: Float[Tensor, " p"]) -> Fractions:
 
 
 def _compared_sizes(objective: Any) -> list[int]:
-    """Return sizes of microbatches whose losses must be equal, of which at most the first may exhaust the memory."""
+    """Return sizes of microbatches whose losses must be equal, large ones first."""
     if not objective.adapts:  # larger ones might not fit
         size = max(objective.microbatch_size, 2)
         return [size, -(-size // 2), -(-size // 3)]
     largest = max(examples_of(*part) or 1 for part in objective.batches)
-    return [largest, *(size for size in (largest // 2 + 1, 7, 3, 1) if size < largest)]
+    smaller = [*(largest // part + 1 for part in (2, 3, 7, 20, 50)), 3, 1]
+    return [largest, *(size for size in smaller if size < largest)]
 
 
 def _losses_by_size(objective: Any, w: Tensor, sizes: list[int]) -> dict[int, float]:
-    """Return the loss in microbatches of several sizes, as far as memory suffices for them."""
-    found = {}
+    """Return the loss in microbatches of the first few sizes for which memory suffices."""
+    found: dict[int, float] = {}
     with torch.no_grad():
         for size in dict.fromkeys(sizes):
+            if len(found) == COMPARED:
+                break
             objective.set_microbatch_size(size)
             try:
                 found[size] = objective(w).item()
-            except torch.OutOfMemoryError:
-                continue
             except RuntimeError as error:
-                if "can't allocate memory" not in str(error):
+                if not ran_out_of_memory(error):
                     raise
     return found
 

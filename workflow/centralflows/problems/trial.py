@@ -8,6 +8,7 @@ from torch import Tensor
 
 from ..common.errors import UserError
 from .batches import Part
+from .memory import ran_out_of_memory
 from .network_copy import UnusableNetwork
 from .objective import Objective
 from .trees import moved, tensors
@@ -31,9 +32,11 @@ def try_loss(objective: Objective, w: Float[Tensor, " p"]) -> None:
             loss = objective.loss_of(w, part)
             if loss.requires_grad:
                 torch.autograd.grad(loss, w, retain_graph=True, materialize_grads=True)
-        except (UserError, torch.OutOfMemoryError):
+        except UserError:
             raise
         except Exception as error:
+            if ran_out_of_memory(error):
+                return  # smaller microbatches may do
             if isinstance(error, TypeError) and "criterion must return" in str(error):
                 raise
             raise UnusableNetwork(_explained(error, part, w.dtype)) from error
