@@ -57,6 +57,16 @@ def test_a_start_must_hold_the_state():
     found = Experiment(objective(), GradientDescent(0.1), 3).run("discrete")["discrete"]
     with pytest.raises(UnusableData, match="cannot start from this trajectory, which holds no nu"):
         Experiment(objective(), RMSProp(0.01, 0.9), 3).run(start=found)
+    for wrong, said in (
+        ("nowhere", "is no store of a trajectory"),
+        (found.isel(saved_step=slice(1)), "holds only the weights of its first; weights_every=1"),
+    ):
+        with pytest.raises(UnusableData, match=said):
+            Experiment(objective(), GradientDescent(0.1), 3).run(start=wrong)
+    with pytest.warns(
+        UserWarning, match="the run starts at step 1, the last whose weights were kept, and not at step 2"
+    ):
+        Experiment(objective(), GradientDescent(0.1), 3).run("discrete", start=found.isel(saved_step=slice(2)))
     with pytest.raises(ValueError, match="the start must have 4 weights"):
         Experiment(
             Objective(nn.Linear(3, 1), torch.ones(2, 3), torch.ones(2, 1), nn.MSELoss()), GradientDescent(0.1), 3
@@ -113,7 +123,7 @@ def test_a_start_far_beyond_the_edge_is_warned_of_with_the_rate_that_would_be_st
     made = objective()
     sharpness = float(Experiment(made, GradientDescent(1.0), 1).run("midpoint")["midpoint"].effective_eigenvalues[0, 0])
     lr = 8 / sharpness
-    with pytest.warns(UserWarning, match=r"sharpness at the start is 8, .*smaller by a factor of 0\.25 .*warm_start="):
+    with pytest.warns(UserWarning, match=r"sharpness at the start is 8, .*0\.25 times the learning rate .*warm_start="):
         Experiment(made, GradientDescent(lr), 1).run("central")
     with warnings.catch_warnings():
         warnings.simplefilter("error")

@@ -404,7 +404,7 @@ def _():
     return classification(Checkpointed(), sequences())
 
 
-@case("torch.cdist", "layers")
+@case("torch.cdist", "other functions")
 def _():
     class Distances(nn.Module):
         def __init__(self):
@@ -418,7 +418,7 @@ def _():
     return regression(Distances())
 
 
-@case("grid_sample", "layers", "warns")
+@case("grid_sample", "other functions", "warns")
 def _():
     class Sampler(nn.Module):
         def __init__(self):
@@ -432,7 +432,7 @@ def _():
     return classification(Sampler(), images())
 
 
-@case("top-1 mixture of experts", "layers", "warns", "topk")
+@case("top-1 mixture of experts", "other functions", "warns", "topk")
 def _():
     class Experts(nn.Module):
         def __init__(self):
@@ -448,7 +448,7 @@ def _():
     return regression(Experts())
 
 
-@case("works on its input in place", "layers")
+@case("works on its input in place", "other functions")
 def _():
     class InPlace(nn.Module):
         def __init__(self):
@@ -465,7 +465,7 @@ def _():
     return problem
 
 
-@case("a custom autograd function with a wrong second derivative", "layers", "refused", "Cube")
+@case("a custom autograd function with a wrong second derivative", "other functions", "refused", "Cube")
 def _():
     class Cubed(torch.autograd.Function):
         @staticmethod

@@ -15,6 +15,7 @@ from torch import nn
 from centralflows import Experiment, GradientDescent, Objective, RMSProp, open_run
 from centralflows.common.errors import UnusableData
 from centralflows.common.hashing import sha256
+from centralflows.jobs.lock import Lock, Locked
 
 
 def experiment(steps: int = 12, lr: float = 3e-3, seed: int = 0, criterion=None, **options) -> Experiment:
@@ -25,7 +26,9 @@ def experiment(steps: int = 12, lr: float = 3e-3, seed: int = 0, criterion=None,
 
 
 def files(folder: Path) -> dict[str, str]:
-    stores = (path for path in folder.rglob("*") if path.is_file() and ".done" not in str(path))
+    stores = (
+        path for path in folder.rglob("*.zarr/**/*") if path.is_file() and path.relative_to(folder).parts[0][0] != "."
+    )
     return {str(path.relative_to(folder)): sha256(path) for path in stores}
 
 
@@ -71,8 +74,11 @@ def test_the_same_run_has_the_same_bytes_also_if_it_was_interrupted_and_continue
 def test_another_run_is_not_written_over(tmp_path):
     experiment(5).run("discrete", save_to=tmp_path)
     before = files(tmp_path)
-    for other in (experiment(5, lr=4e-3), experiment(5, seed=1)):
-        with pytest.raises(UnusableData, match="holds another run"):
+    for other, named in (
+        (experiment(5, lr=4e-3), "settings"),
+        (experiment(5, seed=1), "weights, data .torch.manual_seed"),
+    ):
+        with pytest.raises(UnusableData, match=f"holds a run of other {named}"):
             other.run("discrete", save_to=tmp_path)
     assert files(tmp_path) == before
 
@@ -107,3 +113,20 @@ def test_a_process_that_fails_is_kept_as_far_as_it_came(tmp_path):
     for process in memory:
         xr.testing.assert_equal(found[process].load(), memory[process])
         assert ("stopped" in found[process].attrs) == ("stopped" in memory[process].attrs)
+
+
+def test_what_is_no_finished_run_is_said(tmp_path):
+    experiment(3).run("discrete", save_to=tmp_path / "run")
+    with pytest.raises(UnusableData, match="is one trajectory: open_trajectory"):
+        open_run(tmp_path / "run" / "discrete.zarr")
+    with pytest.raises(UnusableData, match="does not exist"):
+        open_run(tmp_path / "other")
+    (tmp_path / "file").touch()
+    with pytest.raises(UnusableData, match="is a file; save_to needs a folder"):
+        experiment(3).run("discrete", save_to=tmp_path / "file")
+
+
+def test_one_process_at_a_time_writes_a_run(tmp_path):
+    with Lock(tmp_path / "run"), pytest.raises(Locked, match="is writing this output"):
+        experiment(3).run("discrete", save_to=tmp_path)
+    assert not list(tmp_path.glob("*.zarr"))

@@ -12,6 +12,7 @@ _HOMES = {
     "Dataset": "problems.data.dataset",
     "Experiment": "flows.experiment",
     "GradientDescent": "optimizers.gd",
+    "NotSmoothWarning": "derivatives.derivative_check",
     "Objective": "problems.objective",
     "Optimizer": "optimizers.optimizer",
     "PUBLISHED_CENTRAL": "config.processes",

@@ -99,7 +99,7 @@ def solve_sdcp(a: Float[ndarray, "k k"], b: Float[ndarray, "q q"], *, tolerance:
             )
         raise Unsolved(
             f"the complementarity problem of size {k} was not solved: gap {gap:.1e}, violation {violation:.1e}, "
-            f"tolerance {tolerance:.0e}"
+            f"tolerance {tolerance:.0e}: {CURE}"
         )
     return Solution(smat(x) * (size_a / size_b), gap, violation, monotonicity)
 

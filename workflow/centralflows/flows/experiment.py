@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import math
+import warnings
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -24,6 +25,7 @@ from torch import Tensor
 from ..common.errors import Stopped, UserError
 from ..common.progress import progress
 from ..common.references import load
+from ..config.messages import instead
 from ..config.processes import CentralConfig, IntegrationConfig, SpectrumConfig, StableConfig, StationaryConfig
 from ..derivatives.derivative_check import Check, check_derivatives
 from ..derivatives.eigen_tracker import EigenTracker
@@ -114,7 +116,9 @@ class Experiment:
         if self.start_from is not None:
             given = self.start_from
             if given.w.shape != w.shape:
-                raise ValueError(f"the start must have {len(w)} weights, found {list(given.w.shape)}")
+                raise ValueError(
+                    f"the start must have {len(w)} weights, found {len(given.w)}: it is from another network"
+                )
             given = given._replace(w=given.w.to(w), state=tuple(part.to(w) for part in given.state))
             object.__setattr__(self, "start_from", given)
             w = given.w
@@ -124,7 +128,12 @@ class Experiment:
         if not isinstance(self.objective, Objective):
             raise TypeError(f"objective must be a centralflows.Objective (got {type(self.objective).__name__})")
         if not isinstance(self.optimizer, Optimizer):
-            raise TypeError(f"optimizer must be one of centralflows.optimizers (got {type(self.optimizer).__name__})")
+            got = (
+                f"the class {self.optimizer.__name__}"
+                if isinstance(self.optimizer, type)
+                else type(self.optimizer).__name__
+            )
+            raise TypeError(f"optimizer must be one of centralflows.optimizers, with its arguments (got {got})")
         for name, kind in SETTINGS.items():
             if not isinstance(getattr(self, name), kind):
                 raise TypeError(f"{name} must be a {kind.__name__} (got {getattr(self, name)!r})")
@@ -132,6 +141,10 @@ class Experiment:
             count = getattr(self, name)
             if not isinstance(count, Integral) or count < least:
                 raise ValueError(f"{name} must be a whole number, at least {least} (got {count!r})")
+        if self.dtype not in (None, torch.float32, torch.float64):
+            raise ValueError(f"dtype must be torch.float32 or torch.float64 (got {self.dtype!r})")
+        if self.device is not None and torch.device(self.device).type == "cuda" and not torch.cuda.is_available():
+            raise ValueError(f"device {str(self.device)!r}: torch finds no GPU; leave device out")
         if not isinstance(self.stop_at_loss, Real | None):
             raise TypeError(f"stop_at_loss must be a number or None (got {self.stop_at_loss!r})")
         if self.test is not None and len(self.test) != 2:
@@ -155,8 +168,9 @@ class Experiment:
 
         Args:
             steps: another number of steps than the experiment's.
-            start: trajectory at whose last step all processes start, with its weights and optimizer state: a Dataset in
-                memory or the path of a store, of the optimizer or of a flow. The first row of the result is that step.
+            start: trajectory at whose last step all processes start, with its weights and optimizer state, in the place of
+                `initial_weights` and `warm_start`: a Dataset in memory or the path of a store, of the optimizer or of a
+                flow. The first row of the result is that step.
             save_to: folder for one Zarr store of each process, `<process>.zarr`, written as the run proceeds. The same
                 call goes on where an interrupted one stopped, also with more steps; Ctrl-C then raises an error.
             weights_every: steps between the weights that are kept; 0 for those of the first step only. The default is 1,
@@ -171,7 +185,8 @@ class Experiment:
         processes = (processes,) if isinstance(processes, str) else tuple(processes)
         unknown = set(processes) - PROCESSES.keys()
         if unknown:
-            raise ValueError(f"unknown process {', '.join(sorted(map(str, unknown)))}")
+            listed = ", ".join(sorted(map(str, unknown)))
+            raise ValueError(f"unknown process {listed}{instead(next(iter(unknown)), PROCESSES)}")
         changes: dict[str, Any] = {} if steps is None else {"steps": steps}
         if start is not None:
             changes |= {"start_from": start_of(start, self.optimizer), "warm_start": 0, "initial_weights": None}
@@ -371,7 +386,12 @@ class Experiment:
 
     @cached_property
     def _accuracies(self) -> dict[str, Callable[[Tensor], float]]:
-        return accuracies(self.objective, self.test) if self.accuracy_every else {}
+        found = accuracies(self.objective, self.test) if self.accuracy_every else {}
+        if self.accuracy_every and not found:
+            warnings.warn(
+                "no accuracy is recorded: the targets are not class labels, one for each output vector", stacklevel=2
+            )
+        return found
 
     @property
     def _loss_limit(self) -> float:

@@ -42,7 +42,7 @@ def warn_beyond_the_edge(sharpness: float) -> None:
     if sharpness > FAR:
         warnings.warn(
             f"the effective sharpness at the start is {sharpness:.3g}, and the optimizer is stable up to 2. A central flow may "
-            f"not exist so far beyond the edge: a learning rate smaller by a factor of {2 / sharpness:.2g} would be stable "
-            "there, and warm_start= lets the optimizer take some steps before the flows start",
+            f"not exist so far beyond the edge: {2 / sharpness:.2g} times the learning rate would be stable there, and "
+            "warm_start= lets the optimizer take some steps before the flows start",
             stacklevel=4,
         )

@@ -105,7 +105,7 @@ class CheckpointFolder:
             return
         self.step, self.content = found
         self.resumed = self.step
-        print(f"resumes at step {self.step}", file=self.log)
+        print(f"{self.target.name} resumes at step {self.step}", file=self.log)
 
     def _read(self) -> tuple[int, Any] | None:
         checkpoint = read_checkpoint(self.folder)

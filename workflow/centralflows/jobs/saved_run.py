@@ -18,8 +18,11 @@ from ..problems.trees import tensors
 from ..store.trajectory import open_run, open_trajectory
 from .checkpoint import CheckpointFolder
 from .interruption import Interrupted
+from .lock import Lock
 from .store_trajectories import stored
 from .trajectories import KINDS
+
+VERSIONS = ("centralflows", "torch", "numpy")
 
 
 def save(experiment: Experiment, folder: Path, processes: Iterable[str], weights_every: int) -> dict[str, xr.Dataset]:
@@ -28,15 +31,23 @@ def save(experiment: Experiment, folder: Path, processes: Iterable[str], weights
     A store that is there already is kept if it has all steps, and continued if it has fewer.
 
     Raises:
-        UnusableData: the folder holds a store of another run.
+        UnusableData: the folder holds a store of another run, or is a file.
+        Locked: another process writes into it.
         KeyboardInterrupt: Ctrl-C; a checkpoint keeps the finished steps, and the same call goes on there.
     """
-    processes = tuple(processes)
-    attrs = {"run_digest": _identity(experiment, weights_every)}
-    folder.mkdir(parents=True, exist_ok=True)
+    if folder.exists() and not folder.is_dir():
+        raise UnusableData(f"{folder} is a file; save_to needs a folder")
+    with Lock(folder / "run"):
+        return _save(experiment, folder, tuple(processes), weights_every)
+
+
+def _save(
+    experiment: Experiment, folder: Path, processes: tuple[str, ...], weights_every: int
+) -> dict[str, xr.Dataset]:
+    attrs = _identity(experiment, weights_every)
     targets = {process: folder / f"{process}.zarr" for process in processes}
     for target in targets.values():
-        _refuse_another(target, attrs["run_digest"])
+        _refuse_another(target, attrs)
 
     def job(names: tuple[str, ...], records: Callable[[Any], Any]) -> None:
         if all(_holds(targets[name], experiment.steps) for name in names):
@@ -91,21 +102,20 @@ def _holds(target: Path, steps: int) -> bool:
     return target.exists() and open_trajectory(target).sizes["step"] >= steps
 
 
-def _refuse_another(target: Path, identity: str) -> None:
-    if target.exists() and open_trajectory(target).attrs.get("run_digest") != identity:
-        raise UnusableData(
-            f"{target} holds another run (of other weights, data, settings or versions); give another folder, or remove it"
-        )
+def _refuse_another(target: Path, identity: dict[str, str]) -> None:
+    if not target.exists():
+        return
+    held = open_trajectory(target).attrs
+    other = [name.removeprefix("digest_of_") for name in identity if held.get(name) != identity[name]]
+    if other:
+        hint = " (torch.manual_seed makes the same initial weights again)" if "weights" in other else ""
+        raise UnusableData(f"{target} holds a run of other {', '.join(other)}{hint}; give another folder, or remove it")
 
 
-def _identity(experiment: Experiment, weights_every: int) -> str:
-    """Return a digest of all that a run depends on, except its number of steps."""
+def _identity(experiment: Experiment, weights_every: int) -> dict[str, str]:
+    """Return digests of all that a run depends on, except its number of steps, as attributes of its stores."""
     objective, start = experiment.objective, experiment.start_from
-    content = hashlib.sha256()
-    data = [*objective.batches, experiment.examples, experiment.test, experiment.initial_weights, start and start.state]
-    for x in tensors(data):
-        content.update(str((x.dtype, tuple(x.shape))).encode())
-        content.update(x.detach().cpu().contiguous().numpy().tobytes())
+    weights = [experiment.initial_weights, start and start.state]
     settings = [
         repr(each)
         for each in (
@@ -116,5 +126,18 @@ def _identity(experiment: Experiment, weights_every: int) -> str:
         )
     ]  # fmt: skip
     named = getattr(objective.criterion, "__qualname__", type(objective.criterion).__qualname__)
-    versions = {package: metadata.version(package) for package in ("centralflows", "torch", "numpy")}
-    return digest({"content": content.hexdigest(), "settings": settings, "criterion": named, "versions": versions})
+    return {
+        "digest_of_weights": _content(weights),
+        "digest_of_data": _content([*objective.batches, experiment.examples, experiment.test]),
+        "digest_of_settings": digest([*settings, named]),
+        "digest_of_versions": digest({package: metadata.version(package) for package in VERSIONS}),
+    }
+
+
+def _content(data: list) -> str:
+    """Return a digest of all tensors in nested data."""
+    found = hashlib.sha256()
+    for x in tensors(data):
+        found.update(str((x.dtype, tuple(x.shape))).encode())
+        found.update(x.detach().cpu().contiguous().numpy().tobytes())
+    return found.hexdigest()

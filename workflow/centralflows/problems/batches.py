@@ -30,11 +30,16 @@ def batches_of(inputs: Any, targets: Any) -> list[Part]:
     if isinstance(inputs, DataLoader):
         inputs = Batches(inputs)
     if isinstance(inputs, Batches):
+        if targets is not None:
+            raise UnusableData("batches hold their own targets; leave targets out")
         if not inputs:
             raise UnusableData("there is no batch of data")
         for batch in inputs:
             if not isinstance(batch, tuple | list) or len(batch) != 2:
-                raise UnusableData(f"a batch must be a pair of inputs and targets (got a {type(batch).__name__})")
+                raise UnusableData(
+                    "a batch must be a pair (inputs, targets); inputs may be a tuple or a mapping, and targets None (got a "
+                    f"{type(batch).__name__}); a DataLoader's collate_fn can make such pairs"
+                )
         found = [Part(*batch) for batch in inputs]
     else:
         found = [Part(inputs, targets)]

@@ -93,8 +93,10 @@ class Objective:
         if not callable(criterion):
             raise TypeError(
                 "the criterion must be a function (outputs, targets) -> loss, such as torch.nn.MSELoss() "
-                f"(got {criterion!r})"
+                f"(got {criterion if isinstance(criterion, str) else type(criterion).__name__!r})"
             )
+        if isinstance(criterion, type):
+            raise TypeError(f"the criterion is a class; give an instance, {criterion.__name__}(...)")
         self.batched = getattr(network, "batched", False) if batched is None else batched
         self.network, self.criterion, self.l2 = copied(network, training=training), criterion, float(l2)
         self._call = NetworkCall(self.network)

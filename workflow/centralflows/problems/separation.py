@@ -61,7 +61,7 @@ def found_fractions(objective: Any, w: Float[Tensor, " p"]) -> Fractions:
     raise NotSeparable(
         f"the loss is {first_tried[size]:.6g} in microbatches of {size} and {first_tried[other]:.6g} in microbatches of "
         f"{other}: the network must treat examples one by one, and the criterion must average over them or sum, or have "
-        "`weight(targets)`"
+        "`weight(targets)`, the amount over which it averages (torch.nn.CrossEntropyLoss(weight=...) is known)"
     )
 
 

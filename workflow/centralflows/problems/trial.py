@@ -62,7 +62,8 @@ def _explained(error: Exception, part: Part, dtype: torch.dtype) -> str:
             )
     shapes = ", ".join(str(list(x.shape)) for x in tensors(part.inputs)) or type(part.inputs).__name__
     first = next(iter(text.splitlines()), "")
-    return f"the network or the criterion fails on inputs of shape {shapes}: {type(error).__name__}: {first}"
+    hint = "; for a list of batches give Objective.from_batches" if isinstance(part.inputs, list) else ""
+    return f"the network or the criterion fails on inputs of shape {shapes}: {type(error).__name__}: {first}{hint}"
 
 
 def _leaves(loss: Tensor) -> list[Tensor]:

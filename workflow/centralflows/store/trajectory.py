@@ -312,9 +312,14 @@ def open_run(folder: Path | str, steps: int | None = None) -> dict[str, xr.Datas
     Raises:
         UnusableData: there is no store in the folder.
     """
-    found = {path.stem: trimmed(open_trajectory(path), steps) for path in sorted(Path(folder).glob("*.zarr"))}
+    folder = Path(folder)
+    if (folder / "zarr.json").exists():
+        raise UnusableData(f"{folder} is one trajectory: open_trajectory opens it")
+    found = {path.stem: trimmed(open_trajectory(path), steps) for path in sorted(folder.glob("*.zarr"))}
     if not found:
-        raise UnusableData(f"{folder} holds no store of a run")
+        unfinished = any(folder.glob(".*.partial"))
+        why = "holds an unfinished run; the same call of run() goes on" if unfinished else "holds no store of a run"
+        raise UnusableData(f"{folder} {why if folder.exists() else 'does not exist'}")
     return {process: found[process] for process in PROCESSES if process in found}
 
 
