@@ -135,7 +135,7 @@ def test_the_library_snippet_runs(capsys):
     trajectories = names["trajectories"]
     assert set(trajectories) == {"discrete", "midpoint", "stable", "central"}
     for trajectory in trajectories.values():
-        assert trajectory.sizes["step"] == 100 and np.isfinite(trajectory.loss).all()
+        assert trajectory.sizes["step"] == 300 and np.isfinite(trajectory.loss).all()
     # The claim of the snippet: it reaches the edge of stability and stays there.
     assert abs(float(trajectories["central"].effective_eigenvalues[-1, 0]) - 2) < 0.01
     assert capsys.readouterr().out
