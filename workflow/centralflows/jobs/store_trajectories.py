@@ -160,7 +160,8 @@ def stored(
         closing["stopped"] = str(stopped)
         print(f"stopped: {stopped}", file=log)
     except ends as diverged:
-        closing |= {"stopped": f"{type(diverged).__name__} at step {step}: {diverged}", "diverged": step}
+        how = "diverged" if isinstance(diverged, Diverged) else type(diverged).__name__
+        closing |= {"stopped": f"{how} at step {step}: {diverged}", "diverged": step}
         if not truncate:
             kept = [target.with_suffix(".diverged.zarr") for target in targets.values()]
             for process, target in zip(targets, kept, strict=True):
