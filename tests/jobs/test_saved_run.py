@@ -76,11 +76,24 @@ def test_another_run_is_not_written_over(tmp_path):
     before = files(tmp_path)
     for other, named in (
         (experiment(5, lr=4e-3), "settings"),
-        (experiment(5, seed=1), "weights, data .torch.manual_seed"),
+        (experiment(5, seed=1), "weights, loss, data .torch.manual_seed"),
     ):
         with pytest.raises(UnusableData, match=f"holds a run of other {named}"):
             other.run("discrete", save_to=tmp_path)
     assert files(tmp_path) == before
+
+
+def test_another_criterion_of_the_same_name_is_another_run(tmp_path):
+    first, second = (lambda o, t, scale=scale: scale * (o - t).square().mean() for scale in (1.0, 2.0))
+    experiment(3, criterion=first).run("discrete", save_to=tmp_path)
+    with pytest.raises(UnusableData, match="holds a run of other loss"):
+        experiment(3, criterion=second).run("discrete", save_to=tmp_path)
+
+
+def test_an_error_that_is_no_divergence_is_not_called_one(tmp_path):
+    linear = Objective(nn.Linear(6, 2), torch.randn(20, 6), torch.randn(20, 2), nn.MSELoss())
+    found = Experiment(linear, GradientDescent(3.0), 4).run("central", save_to=tmp_path)["central"]
+    assert "NotMonotone" in found.attrs["stopped"] and "diverged" not in found.attrs
 
 
 def test_a_finished_run_is_read_and_a_shorter_one_is_its_beginning(tmp_path):

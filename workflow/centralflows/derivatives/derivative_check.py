@@ -100,7 +100,7 @@ def _checked(own: Objective, w: Tensor, check: Check) -> dict[str, float]:
     try:
         errors, verdict = _verdict(tested, w)
         _check_own_precision(own, wide, w)
-    except (NotImplementedError, RuntimeError) as error:
+    except RuntimeError as error:
         if isinstance(error, UserError) or ran_out_of_memory(error):
             raise
         raise WrongDerivatives(_missing(error, found, _wrong_layers(tested, w))) from error

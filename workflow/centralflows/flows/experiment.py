@@ -197,7 +197,8 @@ class Experiment:
                 warn_beyond_the_edge(experiment.sharpness_at_start)
             if save_to is not None:
                 save = load("centralflows.jobs.saved_run:save")
-                return save(experiment, Path(save_to), processes, 1 if weights_every is None else weights_every)
+                stride = stride_in_memory(1 if weights_every is None else weights_every, 0)
+                return save(experiment, Path(save_to), processes, stride)
             needed = experiment.steps * experiment.objective.p * experiment.initial_weights.element_size()
             return experiment._run(processes, stride_in_memory(weights_every, needed))
 

@@ -10,8 +10,9 @@ from typing import Any
 
 import xarray as xr
 
-from ..common.errors import UnusableData, UserError
+from ..common.errors import UnusableData
 from ..common.hashing import digest
+from ..derivatives.point import value_and_gradient
 from ..flows.experiment import Experiment
 from ..flows.stored_run import stored_weights
 from ..problems.trees import tensors
@@ -63,7 +64,7 @@ def _save(
                     checkpoints=checkpoints,
                     truncate=True,
                     log=None,
-                    ends=UserError,
+                    ends=(ArithmeticError, MemoryError),
                     extends=True,
                 )
         except Interrupted as interrupted:
@@ -128,13 +129,15 @@ def _identity(experiment: Experiment, weights_every: int) -> dict[str, str]:
     named = getattr(objective.criterion, "__qualname__", type(objective.criterion).__qualname__)
     return {
         "digest_of_weights": _content(weights),
+        # No digest knows what a criterion or a network computes; the loss and its gradient at the start do.
+        "digest_of_loss": _content(value_and_gradient(objective, experiment.initial_weights)),
         "digest_of_data": _content([*objective.batches, experiment.examples, experiment.test]),
         "digest_of_settings": digest([*settings, named]),
         "digest_of_versions": digest({package: metadata.version(package) for package in VERSIONS}),
     }
 
 
-def _content(data: list) -> str:
+def _content(data: Any) -> str:
     """Return a digest of all tensors in nested data."""
     found = hashlib.sha256()
     for x in tensors(data):

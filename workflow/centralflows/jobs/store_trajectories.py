@@ -8,7 +8,7 @@ from typing import Any, TextIO
 
 import numpy as np
 
-from ..common.errors import Diverged, Stopped
+from ..common.errors import Diverged, Stopped, UserError
 from ..common.progress import progress
 from ..flows.experiment import Experiment
 from ..flows.stored_run import beside
@@ -105,13 +105,13 @@ def stored(
     checkpoints: CheckpointFolder,
     truncate: bool,
     log: TextIO | None,
-    ends: type[Exception] = Diverged,
+    ends: tuple[type[Exception], ...] = (Diverged,),
     extends: bool = False,
 ) -> None:
     """Stream records of processes into their stores, from the checkpoint of a killed job on, and publish the stores.
 
     Args:
-        ends: errors that end a process and not the job, with `truncate`.
+        ends: kinds of a user's errors that end a process and not the job, with `truncate`.
         extends: keep a checkpoint of the end, so that a later call with more steps goes on there.
     """
     found = checkpoints.content or {"position": None, "writers": {}, "microbatch_sizes": None, "steps": None}
@@ -159,14 +159,18 @@ def stored(
     except Stopped as stopped:
         closing["stopped"] = str(stopped)
         print(f"stopped: {stopped}", file=log)
-    except ends as diverged:
-        how = "diverged" if isinstance(diverged, Diverged) else type(diverged).__name__
-        closing |= {"stopped": f"{how} at step {step}: {diverged}", "diverged": step}
+    except ends as error:
+        if not isinstance(error, UserError):
+            raise
+        how = type(error).__name__
+        if isinstance(error, Diverged):
+            how, closing["diverged"] = "diverged", step
+        closing["stopped"] = f"{how} at step {step}: {error}"
         if not truncate:
             kept = [target.with_suffix(".diverged.zarr") for target in targets.values()]
             for process, target in zip(targets, kept, strict=True):
                 writers[process].publish(target, **closing)
-            raise Diverged(f"{diverged}. The finite part is in {', '.join(map(str, kept))}") from None
+            raise Diverged(f"{error}. The finite part is in {', '.join(map(str, kept))}") from None
         print(closing["stopped"], file=log)
     except Interrupted:
         if resume_state is not None:
@@ -181,12 +185,16 @@ def stored(
 
 def _append_all(writer: Writer, path: Path, steps: int) -> None:
     """Add the first rows of a published store to a writer of a longer one."""
-    dataset = open_trajectory(path).load()
+    dataset = open_trajectory(path)
     rows = {int(step): row for row, step in enumerate(dataset.saved_step.values)}
-    names, parts = writer.shape.variables, [name for name, _ in writer.shape.states]
+    series = dataset[writer.shape.variables].load()
+    parts = ["weights", *(name for name, _ in writer.shape.states)]
+    block, held = dataset.weights.encoding["chunks"][0], None  # weights of all steps may not fit into memory
     for step in range(steps):
-        values = {name: dataset[name].values[step] for name in names}
-        row = rows.get(step)
-        weights = np.empty(0) if row is None else dataset.weights.values[row]
-        state = () if row is None else tuple(dataset[part].values[row] for part in parts)
-        writer.append(Record(step, values, weights, state))
+        weights, *state = np.empty(0), *()
+        if (row := rows.get(step)) is not None:
+            if row % block == 0:
+                held = dataset[parts].isel(saved_step=slice(row, row + block)).load()
+            weights, *state = (held[part].values[row % block] for part in parts)
+        values = {name: series[name].values[step] for name in writer.shape.variables}
+        writer.append(Record(step, values, weights, tuple(state)))
