@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from torch import nn
+from wrong_layer import Cube
 
 from centralflows import Objective
 from centralflows.derivatives.derivative_check import WrongDerivatives, check_derivatives, derivative_errors
@@ -37,25 +38,6 @@ def test_smooth_networks_pass(activation):
 )
 def test_norms_whose_third_derivatives_are_wrong_in_torch_pass(layer, inputs):
     checked(objective(nn.Linear(6, 8), layer, nn.GELU(), nn.Linear(8, 3), inputs=inputs))
-
-
-class Cubed(torch.autograd.Function):
-    """The cube, with a gradient that takes one factor for a constant."""
-
-    @staticmethod
-    def forward(ctx, x):
-        ctx.save_for_backward(x)
-        return x**3
-
-    @staticmethod
-    def backward(ctx, cotangent):
-        (x,) = ctx.saved_tensors
-        return 3 * x * x.detach() * cotangent
-
-
-class Cube(nn.Module):
-    def forward(self, x):
-        return Cubed.apply(x)
 
 
 def test_a_wrong_layer_is_refused_by_name():

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from wrong_layer import Cube
 
 from centralflows import Experiment, GradientDescent, Objective, RMSProp, ScalarRMSProp
 from centralflows.analysis import claims
@@ -253,25 +254,6 @@ def test_a_quadratic_loss_is_followed_at_the_edge(optimizer):
     assert (found.critical_modes > 0).any()
     assert found.effective_eigenvalues[-1].max() < 2.02  # RMSProp starts beyond the edge
     assert float(found.loss[-1]) <= float(found.loss[0])
-
-
-class Cubed(torch.autograd.Function):
-    """The cube, with a gradient that takes one factor for a constant."""
-
-    @staticmethod
-    def forward(ctx, x):
-        ctx.save_for_backward(x)
-        return x**3
-
-    @staticmethod
-    def backward(ctx, cotangent):
-        (x,) = ctx.saved_tensors
-        return 3 * x * x.detach() * cotangent
-
-
-class Cube(nn.Module):
-    def forward(self, x):
-        return Cubed.apply(x)
 
 
 def test_a_network_that_the_check_refuses_is_not_run():

@@ -1,7 +1,8 @@
 """Networks, losses and ways to call them that were not written for this library, and what comes of each.
 
 A case is made by a function that returns a `Problem`. Its outcome is "runs", "warns" (it runs, and the library says that
-the loss is not smooth), or "refused" with a part of the sentence that says why. Random weights and data, sizes of toys.
+the loss is not smooth), or "refused" with a part of the sentence that says why. Random weights and data, sizes of toys. The
+file is one long list.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from torch.nn import functional
 from torch.nn.utils import parametrizations, parametrize, prune
 from torch.utils.checkpoint import checkpoint
 from torch.utils.data import DataLoader, TensorDataset
+from wrong_layer import Cube
 
 
 @dataclass
@@ -467,20 +469,6 @@ def _():
 
 @case("a custom autograd function with a wrong second derivative", "other functions", "refused", "Cube")
 def _():
-    class Cubed(torch.autograd.Function):
-        @staticmethod
-        def forward(ctx, x):
-            ctx.save_for_backward(x)
-            return x**3
-
-        @staticmethod
-        def backward(ctx, cotangent):
-            return 3 * ctx.saved_tensors[0] * ctx.saved_tensors[0].detach() * cotangent
-
-    class Cube(nn.Module):
-        def forward(self, x):
-            return Cubed.apply(x)
-
     return regression(mlp(Cube()))
 
 

@@ -23,6 +23,7 @@ import numpy as np
 import torch
 from torch import nn
 from centralflows import Dataset
+from wrong_layer import Cube
 
 ABOUT = dict(description="random points", source="a test", licence="none")
 made = []
@@ -44,18 +45,6 @@ def tokens():
 
 def wrong(): return points(inputs=np.zeros((12, 3)), source="")
 def failing(): raise OSError("disk on fire")
-
-class Cubed(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx, x):
-        ctx.save_for_backward(x)
-        return x**3
-    @staticmethod
-    def backward(ctx, cotangent):  # one factor is taken for a constant
-        return 3 * ctx.saved_tensors[0] * ctx.saved_tensors[0].detach() * cotangent
-
-class Cube(nn.Module):
-    def forward(self, x): return Cubed.apply(x)
 
 class Net(nn.Module):
     def __init__(self, shape, outputs, width=4, layer="Identity"):

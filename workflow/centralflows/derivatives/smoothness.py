@@ -30,7 +30,7 @@ LOWER = (torch.float16, torch.bfloat16)
 
 
 class Seen(NamedTuple):
-    """What a network applies to values that depend on its weights.
+    """The kinks, the lower precisions and the layers found in one evaluation of a loss.
 
     Attributes:
         kinks: kinked and jumping functions, each with the layer that calls it.

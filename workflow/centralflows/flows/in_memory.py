@@ -13,7 +13,7 @@ import xarray as xr
 from torch import Tensor
 
 from ..common.errors import Diverged, Stopped, UserError
-from ..store.trajectory import Record, Shape, to_dataset
+from ..store.trajectory import Record, Shape, to_dataset, tracked_only
 
 IN_MEMORY = 2**31
 """Bytes of weights of one trajectory that are kept in memory by default."""
@@ -34,10 +34,8 @@ class Collected(NamedTuple):
 
     def dataset(self, shape: Shape, attrs: dict[str, Any]) -> xr.Dataset:
         """Return the records as a Dataset."""
-        found = to_dataset(self.records, shape).assign_attrs(process=shape.process, **attrs, **self.attrs)
-        if "tracked_modes" in found and len(self.records):
-            found = found.isel(mode=slice(int(found.tracked_modes.max())))
-        return found
+        dataset = tracked_only(to_dataset(self.records, shape))
+        return dataset.assign_attrs(process=shape.process, **attrs, **self.attrs)
 
     def only(self, index: int) -> Collected:
         """Return the records of one process of several."""

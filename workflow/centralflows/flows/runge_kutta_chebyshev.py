@@ -114,7 +114,7 @@ FAST = 20
 
 
 def rounding(w: Tensor, norm: float, stiffness: float) -> float:
-    """Return the length of a move that rounding of the weights causes; at a minimum there is no other.
+    """Return the length of the move that rounding of the weights causes; a flow at its minimum has no other.
 
     Args:
         w: the weights `[p]`.

@@ -22,7 +22,7 @@ class Batches(list):
 
 
 def batches_of(inputs: Any, targets: Any) -> list[Part]:
-    """Return the data as parts.
+    """Return inputs and targets as one `Part` for each batch.
 
     Raises:
         UnusableData: there are no examples.

@@ -83,17 +83,17 @@ def _check_weights(network: nn.Module) -> None:
     for name, value in trainable.items():
         kinds.setdefault((value.dtype, value.device), name)
     if len(kinds) > 1:
-        listed = ", ".join(f"{name} is {_word(dtype)} on {device}" for (dtype, device), name in kinds.items())
+        listed = ", ".join(f"{name} is {dtype_name(dtype)} on {device}" for (dtype, device), name in kinds.items())
         raise UnusableNetwork(f"all trainable parameters must share one dtype and device: {listed}")
     (dtype, device), name = next(iter(kinds.items()))
     if dtype.is_complex:
         raise UnusableNetwork(
-            f"the network must be float32 or float64 ({name} is {_word(dtype)}): a Hessian of complex weights is not that "
+            f"the network must be float32 or float64 ({name} is {dtype_name(dtype)}): a Hessian of complex weights is not that "
             "of a real function; store real and imaginary parts as two parameters"
         )
     if dtype not in (torch.float32, torch.float64):
         raise UnusableNetwork(
-            f"the network must be float32 or float64 ({name} is {_word(dtype)}): lower precision has no usable second and "
+            f"the network must be float32 or float64 ({name} is {dtype_name(dtype)}): lower precision has no usable second and "
             "third derivatives; call network.float()"
         )
     if device.type == "meta":
@@ -102,7 +102,8 @@ def _check_weights(network: nn.Module) -> None:
         )
 
 
-def _word(dtype: torch.dtype) -> str:
+def dtype_name(dtype: torch.dtype) -> str:
+    """Return the short name of a dtype, for example float32."""
     return str(dtype).removeprefix("torch.")
 
 

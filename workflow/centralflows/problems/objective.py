@@ -1,6 +1,7 @@
 """The training objective $L(w)$ as a function of one flat weight vector.
 
-Only this file handles both a `torch.nn.Module` and the flat vector that all other code uses.
+Only this file handles both a `torch.nn.Module` and the flat vector that all other code uses. It is longer than most
+because this class is what strangers hand their network to: its arguments, its data and its division are described here.
 """
 
 from __future__ import annotations
@@ -213,7 +214,7 @@ class Objective:
         return stack
 
     def under(self, mode: Callable[[], TorchFunctionMode]) -> Objective:
-        """Return a copy that is evaluated in a further mode."""
+        """Return a copy whose network and criterion are evaluated within another mode of torch as well."""
         found = copy.copy(self)
         found._added_modes = (*self._added_modes, mode)
         found._begin("auto" if self.adapts else self.microbatch_size)  # parts refer to the copy

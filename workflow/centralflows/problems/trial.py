@@ -9,7 +9,7 @@ from torch import Tensor
 from ..common.errors import UserError
 from .batches import Part
 from .memory import ran_out_of_memory
-from .network_copy import UnusableNetwork
+from .network_copy import UnusableNetwork, dtype_name
 from .objective import Objective
 from .trees import moved, tensors
 
@@ -57,8 +57,8 @@ def _explained(error: Exception, part: Part, dtype: torch.dtype) -> str:
         other = {x.dtype for x in tensors(data) if x.is_floating_point()} - {dtype}
         if other and ("dtype" in text or ("Expected" in text and "but found" in text)):
             return (
-                f"the {name} are {_word(other.pop())} and the network is {_word(dtype)}; convert one of them, or give "
-                "Experiment(..., dtype=torch.float64) or torch.float32, which converts both"
+                f"the {name} are {dtype_name(other.pop())} and the network is {dtype_name(dtype)}; convert one of them, or "
+                "give Experiment(..., dtype=torch.float64) or torch.float32, which converts both"
             )
     shapes = ", ".join(str(list(x.shape)) for x in tensors(part.inputs)) or type(part.inputs).__name__
     first = next(iter(text.splitlines()), "")
@@ -78,7 +78,3 @@ def _leaves(loss: Tensor) -> list[Tensor]:
             found.append(node.variable)
         pending += [following for following, _ in node.next_functions]
     return found
-
-
-def _word(dtype: torch.dtype) -> str:
-    return str(dtype).removeprefix("torch.")

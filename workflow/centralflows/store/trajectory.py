@@ -329,10 +329,14 @@ def trimmed(dataset: xr.Dataset, steps: int | None = None) -> xr.Dataset:
     reached = int(known.nonzero()[0].max(initial=-1)) + 1
     steps = reached if steps is None else min(reached, steps)
     kept = int((dataset.saved_step < steps).sum())
-    dataset = dataset.isel(step=slice(steps), saved_step=slice(kept))
-    if "tracked_modes" in dataset and steps:
-        dataset = dataset.isel(mode=slice(int(dataset.tracked_modes.max())))
-    return dataset
+    return tracked_only(dataset.isel(step=slice(steps), saved_step=slice(kept)))
+
+
+def tracked_only(dataset: xr.Dataset) -> xr.Dataset:
+    """Return a trajectory without modes that were never tracked."""
+    if "tracked_modes" not in dataset or not dataset.sizes["step"]:
+        return dataset
+    return dataset.isel(mode=slice(int(dataset.tracked_modes.max())))
 
 
 def canonical(value: Any) -> str:

@@ -16,6 +16,7 @@ def layer_norm(
     eps: float = 1e-5,
     cudnn_enable: bool = True,
 ) -> Tensor | None:
+    """Normalise over the last axes, which have the `normalized_shape`."""
     axes = tuple(range(-len(normalized_shape), 0))
     if x.shape[-len(normalized_shape) :] != tuple(normalized_shape):
         return None  # torch says what is wrong
@@ -25,6 +26,7 @@ def layer_norm(
 def native_layer_norm(
     x: Tensor, normalized_shape: Sequence[int], weight: Tensor | None, bias: Tensor | None, eps: float
 ) -> tuple[Tensor, Tensor, Tensor]:
+    """Return `layer_norm`, and the mean and the inverse standard deviation over its axes."""
     axes = tuple(range(-len(normalized_shape), 0))
     return layer_norm(x, normalized_shape, weight, bias, eps), *_statistics(x, axes, eps)
 
@@ -57,6 +59,7 @@ def native_batch_norm(
     momentum: float,
     eps: float,
 ) -> tuple[Tensor, Tensor, Tensor] | None:
+    """Return `batch_norm`, and mean and inverse standard deviation of each channel `[channels]`."""
     normed = batch_norm(x, weight, bias, running_mean, running_var, training, momentum, eps)
     if normed is None:
         return None
