@@ -71,8 +71,8 @@ def several_unstable(run: Run, *, window: Window | None = None) -> Figure:
 
 
 def oscillation(axes: Axes, run: Run) -> None:
-    """Draw the iterate's displacement from its midpoint along the leading eigenvector."""
-    values = run["midpoint"].oscillation
+    """Draw the iterate's displacement from its midpoint along the direction in which it is displaced most."""
+    values = panels.displacement(run)
     axes.plot(values.step, values, **LINES["discrete"] | {"marker": ".", "ms": 3, "lw": 0.8})
     axes.axhline(0, **LINES["edge"])
     finish(axes, title=panels.DISPLACEMENT, ylabel=r"displacement [loss$^{1/2}$]")

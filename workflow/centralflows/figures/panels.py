@@ -10,6 +10,7 @@ import xarray as xr
 from matplotlib.axes import Axes
 
 from ..analysis.crossings import EDGE
+from ..analysis.directions import along, most_displaced
 from .run_view import Run, names
 from .style import LINES, MODES, finish
 
@@ -67,6 +68,12 @@ def eigenvalues(axes: Axes, run: Run, flow: str | None = None, *, count: int, ki
             line(axes, run, flow, along.isel(mode=i), **style)
     title = "top eigenvalues, effective Hessian" if kind == "effective" else "top Hessian eigenvalues"
     finish(axes, title=title, ylabel="eigenvalue")
+
+
+def displacement(run: Run) -> xr.DataArray:
+    """Return the iterates' displacement from their midpoints along one direction, that of the largest displacements."""
+    midpoint = run["midpoint"]
+    return along(midpoint.oscillation, midpoint.direction, most_displaced(midpoint))
 
 
 def edge(axes: Axes, run: Run | None = None, *, color: Any = "black", label: str | None = None) -> None:

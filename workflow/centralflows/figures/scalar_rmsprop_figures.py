@@ -176,7 +176,7 @@ def _cycle(runs: dict[str, Run], window: Window | None) -> Figure:
         series = (
             (loss, discrete.loss),
             (effective, midpoint.effective_eigenvalues.isel(mode=0)),
-            (displacement, midpoint.oscillation),
+            (displacement, panels.displacement(shown)),
             (square, discrete.gradient_norm_squared),
             (sharpness, midpoint.hessian_eigenvalues.isel(mode=0)),
             (nu, discrete.state_total),

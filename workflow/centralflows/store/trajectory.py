@@ -54,7 +54,10 @@ VARIABLES: dict[str, Variable] = {
     "variances": Variable(MODE, "loss", "eigenvalues of Sigma in P-normalised units, largest first"),
     "displacement": Variable(MODE, "loss^1/2", "discrete minus central along each eigenvector of Sigma, P-normalised"),
     "oscillation": Variable(
-        (), "loss^1/2", "iterate minus midpoint along the leading effective eigenvector, P-normalised"
+        MODE, "loss^1/2", "iterate minus midpoint along each effective eigenvector, P-normalised; signs are continuous"
+    ),
+    "direction": Variable(
+        MODE, "1", "number of the direction that each eigenvector continues from the step before", "int16"
     ),
     "critical_modes": Variable((), "1", "number k of modes in the complementarity problem", "int16"),
     "rank": Variable((), "1", "rank of Sigma", "int16"),
@@ -107,7 +110,7 @@ _CENTRAL = (
 )
 PROCESSES: dict[str, tuple[str, ...]] = {
     "discrete": (*_COMMON, *_ACCURACY, *_STATE),
-    "midpoint": (*_COMMON, *_SPECTRUM, "oscillation"),
+    "midpoint": (*_COMMON, *_SPECTRUM, "oscillation", "direction"),
     "stable": (*_COMMON, *_ACCURACY, *_STATE, *_SPECTRUM, *_ERROR, "distance"),
     "central": _CENTRAL,
     "ablated": _CENTRAL,
