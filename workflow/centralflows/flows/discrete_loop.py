@@ -151,4 +151,3 @@ def discrete_trajectory(
         yield record._replace(resume_state=resume_state), midpoint_record
     if resume_state.stop:
         raise Stopped(resume_state.stop)
-
