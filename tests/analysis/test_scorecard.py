@@ -183,8 +183,8 @@ def test_a_run_with_fewer_than_three_cycles_is_not_scored():
 def test_the_variance_is_held_to_what_the_length_of_a_run_allows(cycles):
     """The squared displacement of a block is 0.5 or 1.5, equally often, where 1 is predicted.
 
-    Two standard errors of the mean are 2 (1/2) sqrt(n / (n - 1)) / sqrt(n) = 1 / sqrt(n - 1) of it, which for n = 4 is more than
-    the laxest threshold.
+    Two standard errors of the mean are 2 (1/2) sqrt(n / (n - 1)) / sqrt(n) = 1 / sqrt(n - 1) of it, for n = 4 more than the
+    laxest threshold.
     """
     measured = np.repeat(np.resize([0.5, 1.5], cycles), 10)
     found = claims._ratio_of_means(measured, np.ones_like(measured), 10)

@@ -17,7 +17,7 @@ def columns(*vectors):
 
 
 def test_a_direction_keeps_number_and_sign_when_eigenvalues_cross():
-    x, y, z = torch.eye(3, dtype=torch.float64)
+    x, y, _ = torch.eye(3, dtype=torch.float64)
     first = follow(torch.stack([x, y], 1), None)
     second = follow(torch.stack([-y, x], 1), first)
     assert (first.numbers, second.numbers) == ((0, 1), (1, 0))
