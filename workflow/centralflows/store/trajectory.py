@@ -47,9 +47,9 @@ VARIABLES: dict[str, Variable] = {
     "state_coordinates": Variable(COORDINATE, "1", "the optimizer's state {} of single weights"),
     "step_size": Variable((), "weight^2 / loss", "harmonic mean of the effective step sizes, the diagonal of P^-1"),
     "outputs": Variable(("example", "output"), "1", "network outputs on the first test examples"),
-    "predicted_loss": Variable((), "loss", "predicted time average of the discrete loss, L + tr X"),
+    "predicted_loss": Variable((), "loss", "predicted time average of the discrete loss, L + <H, Sigma> / 2"),
     "predicted_gradient_norm_squared": Variable(
-        (), "loss^2 / weight^2", "predicted time average of the discrete |grad L|^2, |grad L|^2 + tr(H Sigma H)"
+        (), "loss^2 / weight^2", "predicted time average of the discrete |grad L|^2, |grad L|^2 + <H^2, Sigma>"
     ),
     "variances": Variable(MODE, "loss", "eigenvalues of Sigma in P-normalised units, largest first"),
     "displacement": Variable(MODE, "loss^1/2", "discrete minus central along each eigenvector of Sigma, P-normalised"),
