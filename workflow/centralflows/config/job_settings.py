@@ -117,9 +117,15 @@ def scorecard(profile: ProfileConfig) -> Settings:
     return {
         "stores": {name: measured(run) for name, run in profile.runs.items()},
         "widths": {name: run.average_width for name, run in profile.runs.items()},
-        # The numbers in the paper's plots hold for its own runs only.
-        "published": json.loads(PUBLISHED.read_text())["runs"] if profile.profile == "paper" else {},
+        "published": _published(profile),
+        "figures": {name: [figure.draw or name, figure.sources] for name, figure in profile.figures.items()},
     }
+
+
+def _published(profile: ProfileConfig) -> Settings:
+    """Return the numbers in the paper's plots: those of its runs for its own profile, those of its figures for all."""
+    known = json.loads(PUBLISHED.read_text())
+    return {"runs": known["runs"] if profile.profile == "paper" else {}, "figures": known["figures"]}
 
 
 def gallery(profile: ProfileConfig, configfile: str) -> Settings:
