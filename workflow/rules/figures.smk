@@ -31,11 +31,7 @@ for slug in CONFIG.figures:
             "../scripts/figure.py"
 
 
-ANIMATED = [
-    slug
-    for slug, figure in CONFIG.figures.items()
-    if (figure.draw or slug) in ("gd-central-flow", "rmsprop-central-flow")
-]
+ANIMATED = [slug for slug in CONFIG.figures if drawing(slug).film]
 
 # Not part of the default target: `snakemake --cores all animations`.
 for slug in ANIMATED:
@@ -61,7 +57,7 @@ for slug in ANIMATED:
 
 
 rule animations:
-    """Draw central flows that grow with time, as GIFs."""
+    """Draw the figures that move, as GIFs."""
     input:
         expand(f"{DRAWN}/{{slug}}.gif", slug=ANIMATED),
 
