@@ -6,6 +6,7 @@ Imports no torch, so that jobs that only read stores start quickly.
 from __future__ import annotations
 
 import datetime
+import gc
 import json
 import os
 import sys
@@ -164,6 +165,7 @@ def job(snakemake: Any) -> Iterator[Job]:
 
     An expected error becomes one message, in the log and on stderr, and exit status 1.
     """
+    gc.freeze()  # imported modules live until the process ends, which else spends half a second on collecting them
     with _locked(Path(snakemake.output[0])) as lock, open(snakemake.log[0], "w", buffering=1) as log:
         try:
             with warnings.catch_warnings():
