@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -55,6 +56,8 @@ def test_a_record_names_inputs_code_config_and_call(snakemake, monkeypatch):
     assert made["identifier"] == manifest.identifier({"width": 4}, made["source_digest"], {"numbers": source.digest})
     assert manifest.digest(made["modules"]) == made["source_digest"] == snakemake.params.source
     assert {"workflow/scripts/scorecard.py", "workflow/centralflows/analysis/time_series.py"} <= made["modules"].keys()
+    assert 0 < made["processor_seconds"] <= time.process_time()
+    assert 10 < made["memory"] < 1e5  # MB: more than Python alone, less than any machine of today
     assert made["command"] == "snakemake --cores 1" and made["configfile"] == "mine.yaml"
     assert made["wildcards"] == {"run": "wide"} and made["threads"] == 1 and made["resumed"] == 2
 

@@ -9,6 +9,7 @@ import datetime
 import gc
 import json
 import os
+import resource
 import sys
 import time
 import traceback
@@ -131,10 +132,18 @@ class Job:
                 files=self._files,
                 started=self._started.isoformat(timespec="seconds"),
                 seconds=round(time.monotonic() - self._clock, 3),
+                processor_seconds=round(time.process_time(), 3),
+                memory=peak_memory(),
                 **json.loads(os.environ.get(CALL, "{}")),
                 **more,
             ),
         )
+
+
+def peak_memory() -> float:
+    """Return the most memory that this process has held [MB]."""
+    unit = 1 if sys.platform == "darwin" else 1024  # bytes
+    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6, 1)
 
 
 def _shown_in(log: TextIO) -> Callable[..., None]:
