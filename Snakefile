@@ -33,6 +33,5 @@ rule all:
     default_target: True
     input:
         FIGURES,
-        ANALYSES,
         rules.scorecard.output,
         rules.gallery.output,

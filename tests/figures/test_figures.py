@@ -226,7 +226,9 @@ def test_the_iterate_moves_in_its_valley(runs, tmp_path):
         film.at(time)
         x, y = (float(values[0]) for values in ball.get_data())
         grid, heights = wall.get_data()
-        assert np.interp(x, grid, heights) == pytest.approx(y, rel=0.05, abs=1e-3 * heights.max())  # it lies on the wall
+        assert np.interp(x, grid, heights) == pytest.approx(
+            y, rel=0.05, abs=1e-3 * heights.max()
+        )  # it lies on the wall
     animate(film, tmp_path / "a.gif", identifier="f00d", frames=4)
     with Image.open(tmp_path / "a.gif") as image:
         assert image.n_frames == 4

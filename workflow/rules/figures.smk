@@ -24,9 +24,9 @@ for slug in CONFIG.figures:
         conda:
             "../../envs/environment.yaml"
         params:
-            cfg=sorted_json(CONFIG.figures[slug].settings(slug)),
+            cfg=sorted_json(job_settings.figure(CONFIG, slug)),
             about=captions.about(CONFIG, slug),
-            source=source("figure", CONFIG.figures[slug].settings(slug)),
+            source=source("figure", job_settings.figure(CONFIG, slug)),
         script:
             "../scripts/figure.py"
 
@@ -50,8 +50,8 @@ for slug in ANIMATED:
         conda:
             "../../envs/environment.yaml"
         params:
-            cfg=sorted_json(CONFIG.figures[slug].settings(slug)),
-            source=source("animation", CONFIG.figures[slug].settings(slug)),
+            cfg=sorted_json(job_settings.figure(CONFIG, slug)),
+            source=source("animation", job_settings.figure(CONFIG, slug)),
         script:
             "../scripts/animation.py"
 

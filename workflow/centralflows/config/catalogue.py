@@ -19,7 +19,8 @@ class Drawing(NamedTuple):
         claim: statement that the figure shows, in one sentence.
         function: the function that draws it, as `module:function` in the package `figures`.
         category: chapter that it belongs to.
-        stores: stores that are read of each run, besides the discrete run and its midpoints.
+        stores: stores that are read of each run, besides the discrete run and its midpoints; `analysis` is computed from
+            them.
         runs: number of runs that it is drawn from; MANY for one or more.
         needs: settings that each run must have for the figure to be drawn; keys of `NEEDS`.
         seeds: whether it can show the range over runs of other seeds.

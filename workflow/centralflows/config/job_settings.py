@@ -102,9 +102,25 @@ def trajectory_jobs(run: RunConfig) -> tuple[str, ...]:
     return ("discrete", *flows, *(("speeds",) if run.stationary_every else ()))
 
 
-def analysis(run: RunConfig) -> Settings:
-    """Return the settings of the analysis of a run's trajectories."""
-    return {"processes": trajectories(run), "average_width": run.average_width}
+def figure(profile: ProfileConfig, name: str) -> Settings:
+    """Return the settings of a figure; the widths are those of the time averages of runs that it analyses.
+
+    Args:
+        name: name of the figure in the profile.
+    """
+    shown = profile.figures[name]
+    draw = shown.draw or name
+    drawing = CATALOGUE[draw]
+    analysed = shown.sources if "analysis" in drawing.stores else ()
+    return {
+        "draw": draw,
+        "runs": list(shown.sources),
+        "options": shown.model_dump(include={"start", "stop"}),
+        "stores": ["discrete", "midpoint", *(store for store in drawing.stores if store != "analysis")],
+        "widths": {run: profile.runs[run].average_width for run in analysed},
+        "needs": list(drawing.needs),
+        "code": [drawing.implementation],
+    }
 
 
 def measured(run: RunConfig) -> list[str]:
