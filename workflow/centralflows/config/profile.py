@@ -82,7 +82,8 @@ def _unfit(figure: FigureConfig, slug: str, runs: Mapping[str, RunConfig]) -> It
         yield f"seeds: are shown by {able}; leave them out"
     for name in figure.seeds:
         first, other = runs.get(sources[0]), runs.get(name)
-        if first and other and first.model_copy(update={"seed": other.seed, "start": other.start}) != other:
+        same = {key: getattr(other, key) for key in ("seed", "start", "stationary_every")} if other else {}
+        if first and other and first.model_copy(update=same) != other:
             yield f"seeds: {name!r} differs from {sources[0]!r} in more than its seed and its start"
     for name in sources:
         run = runs.get(name)
