@@ -36,3 +36,4 @@ rule all:
         ANALYSES,
         rules.scorecard.output,
         rules.gallery.output,
+        rules.explorer.output,

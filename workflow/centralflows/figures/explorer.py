@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from itertools import groupby
 from typing import Any
 
 from bokeh.document import Document
@@ -23,14 +22,14 @@ from ..analysis.crossings import EDGE
 from .explorer_data import packed
 from .run_description import described
 from .run_view import Run
-from .scorecard_tables import entries, number, threshold
+from .scorecard_tables import by_optimizer, entries, number, threshold
 from .style import CENTRAL, DISCRETE, MODES, STABLE
 from .templating import rendered
 
 PANELS = {
     "loss": "training loss",
     "spectrum": "leading effective eigenvalues",
-    "variance": "squared displacement along eigenvectors of Σ, average [loss]",
+    "variance": "variance along eigenvectors of Σ [loss]",
     "distance": "distance to the optimizer [weight]",
 }
 """Titles of the panels by name."""
@@ -73,14 +72,10 @@ def explorer(profile: str, runs: Mapping[str, Run], widths: Mapping[str, float],
         "card": {name: scored(card, name) for name in runs},
         "bokeh": document(),
     }
-    by_optimizer = sorted(shown, key=lambda name: shown[name]["optimizer"])
     return rendered(
         "explorer.html",
         profile=profile,
-        groups=[
-            (optimizer, list(names))
-            for optimizer, names in groupby(by_optimizer, key=lambda name: shown[name]["optimizer"])
-        ],
+        groups=by_optimizer(shown),
         runs=shown,
         panels=PANELS,
         library="\n".join(Resources(mode="inline", components=["bokeh"], log_level="error").js_raw),
@@ -109,7 +104,9 @@ def document() -> dict[str, Any]:
     held = Document(title="explorer")
     for root in roots.values():
         held.add_root(root)
-    text = json.dumps({"document": held.to_json(deferred=False), "roots": {name: root.id for name, root in roots.items()}})
+    text = json.dumps(
+        {"document": held.to_json(deferred=False), "roots": {name: root.id for name, root in roots.items()}}
+    )
     return json.loads(renumbered(text))
 
 

@@ -25,14 +25,12 @@ def content(settings: Data, card: Data, runs: Mapping[str, Mapping[str, str]]) -
     first = {figure["slug"]: figure for figure in reversed(figures)}
     return {
         "profile": settings["profile"],
-        "headlines": [
-            {**first[slug], "paragraph": text} for slug, text in settings["headlines"] if slug in first
-        ],
+        "headlines": [{**first[slug], "paragraph": text} for slug, text in settings["headlines"] if slug in first],
         "parts": [
             {"title": title, "anchor": anchor_of(title), "figures": list(members)}
             for title, members in groupby(figures, key=lambda figure: figure["category"])
         ],
-        "scorecard": tables(card, runs, order=[figure["category"] for figure in settings["figures"]]),
+        "scorecard": tables(card, runs),
         "published": _published(card),
         "published_values": card.get("published_values", []),
         "misses": _misses(card),
@@ -91,7 +89,10 @@ def _verdict(claim: str, names: Sequence[str], card: Data, runs: Mapping[str, Ma
     }
     if len(found) == 1 and counted["scored"]:  # the name of the only run would repeat what the figure says
         (entry,) = found.values()
-        return said | {"text": f"{entry['verdict']} ({number(entry['value'])}; {threshold(card, claim)})", "others": []}
+        return said | {
+            "text": f"{entry['verdict']} ({number(entry['value'])}; needs {threshold(card, claim)})",
+            "others": [],
+        }
     held = f"holds in {len(counted[HOLDS])} of {counted['scored']}" if counted["scored"] else "not scored"
     others = [*_listed("fails in", counted[FAILS]), *_listed("undecided in", counted[UNDECIDED]), *counted["rest"]]
     return said | {"text": held, "others": others}
@@ -125,7 +126,12 @@ def _misses(card: Data, *, most: int = 3) -> list[dict[str, str]]:
 
 def _ends(card: Data) -> list[str]:
     """Return which runs and central flows ended before their last step."""
-    ends = [f"{run} diverged at step {step}; what is measured of it is measured up to there." for run, step in card["diverged"].items()]
+    ends = [
+        f"{run} diverged at step {step}; what is measured of it is measured up to there."
+        for run, step in card["diverged"].items()
+    ]
     return ends + [
-        f"The central flow of {run} stopped: {stops['central']}" for run, stops in card["stopped"].items() if "central" in stops
+        f"The central flow of {run} stopped: {stops['central']}"
+        for run, stops in card["stopped"].items()
+        if "central" in stops
     ]

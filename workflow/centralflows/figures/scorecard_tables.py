@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..analysis.claims import FAILS, HOLDS, UNDECIDED
+from .run_view import OPTIMIZERS
 
 Data = Mapping[str, Any]
 Entries = Mapping[str, Data]  # measurements of one claim by run, or by group of runs
@@ -37,25 +38,33 @@ def count(found: Entries) -> dict[str, Any]:
         for run, entry in found.items()
         if entry["verdict"] not in VERDICTS
     ]
-    labelled = {verdict: [f"{run} ({number(found[run]['value'])})" for run in names] for verdict, names in known.items()}
+    labelled = {
+        verdict: [f"{run} ({number(found[run]['value'])})" for run in names] for verdict, names in known.items()
+    }
     return labelled | {"scored": sum(map(len, known.values())), "rest": rest}
 
 
-def tables(
-    card: Data, runs: Mapping[str, Mapping[str, str]], *, order: Sequence[str] = ()
-) -> list[dict[str, Any]]:
-    """Return the scorecard as one table per optimizer: its claims over all of its runs, and each run's own values.
+def by_optimizer(runs: Mapping[str, Mapping[str, str]]) -> dict[str, list[str]]:
+    """Return the names of runs by optimizer, from gradient descent to RMSProp, then any others.
 
     Args:
-        order: of the optimizers that it names; others follow.
+        runs: descriptions of the runs (`run_description.described`).
     """
-    present = dict.fromkeys(runs[name]["optimizer"] for name in card["runs"])
-    optimizers = dict.fromkeys([*(name for name in order if name in present), *present])
-    return [_table(optimizer, card, runs) for optimizer in optimizers]
+    present = dict.fromkeys(run["optimizer"] for run in runs.values())
+    known = [name[0].upper() + name[1:] for name in OPTIMIZERS.values()]
+    optimizers = dict.fromkeys([*(name for name in known if name in present), *present])
+    return {
+        optimizer: [name for name, run in runs.items() if run["optimizer"] == optimizer] for optimizer in optimizers
+    }
 
 
-def _table(optimizer: str, card: Data, runs: Mapping[str, Mapping[str, str]]) -> dict[str, Any]:
-    names = [name for name in card["runs"] if runs[name]["optimizer"] == optimizer]
+def tables(card: Data, runs: Mapping[str, Mapping[str, str]]) -> list[dict[str, Any]]:
+    """Return the scorecard as one table per optimizer: its claims over all of its runs, and each run's own values."""
+    scored = {name: runs[name] for name in card["runs"]}
+    return [_table(optimizer, names, card, runs) for optimizer, names in by_optimizer(scored).items()]
+
+
+def _table(optimizer: str, names: Sequence[str], card: Data, runs: Mapping[str, Mapping[str, str]]) -> dict[str, Any]:
     measured = {
         claim: {label: entry for label, entry in entries(card, claim).items() if _first(claim, label, entry) in names}
         for claim in card["claims"]
