@@ -84,7 +84,7 @@ def _verdict(claim: str, names: Sequence[str], card: Data, runs: Mapping[str, Ma
     counted = count(found)
     said = {
         "claim": claim,
-        "anchor": f"{anchor_of(runs[names[0]]['optimizer'])}-{claim}",
+        "anchor": f"{anchor_of(runs[names[0]]['optimizer'])}-{claim}" if found else "scorecard",
         "verdict": next((verdict for verdict in (FAILS, UNDECIDED, HOLDS) if counted[verdict]), "unscored"),
     }
     if len(found) == 1 and counted["scored"]:  # the name of the only run would repeat what the figure says
@@ -93,7 +93,13 @@ def _verdict(claim: str, names: Sequence[str], card: Data, runs: Mapping[str, Ma
             "text": f"{entry['verdict']} ({number(entry['value'])}; needs {threshold(card, claim)})",
             "others": [],
         }
-    held = f"holds in {len(counted[HOLDS])} of {counted['scored']}" if counted["scored"] else "not scored"
+    held = (
+        f"holds in {len(counted[HOLDS])} of {counted['scored']}"
+        if counted["scored"]
+        else "not scored"
+        if found
+        else "does not apply"
+    )
     others = [*_listed("fails in", counted[FAILS]), *_listed("undecided in", counted[UNDECIDED]), *counted["rest"]]
     return said | {"text": held, "others": others}
 

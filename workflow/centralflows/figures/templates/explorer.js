@@ -152,7 +152,6 @@ for (const box of document.querySelectorAll("#runs input[type=checkbox]")) {
   box.addEventListener("change", () => {
     const names = box.checked ? [...shown, box.value] : shown.filter(name => name !== box.value);
     location.hash = `run=${names.join(",")}`;
-    marked();
   });
 }
 window.addEventListener("hashchange", show);
