@@ -182,6 +182,15 @@ def test_enlarged_steps_are_those_of_all_panels(open_page):
     assert all(each == ranges[0] for each in ranges)
 
 
+def test_a_finger_scrolls_the_page(browser, built):
+    page = browser.new_page(viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True)
+    page.goto((built / "figures" / "smoke" / "explorer.html").as_uri() + "#run=mlp")
+    drawn(page, "mlp")
+    touch = page.locator("#panel-loss .bk-events").evaluate("layer => getComputedStyle(layer).touchAction")
+    assert touch == "auto"
+    page.close()
+
+
 def test_the_list_is_searched(open_page):
     page = open_page("explorer.html")
     page.locator("#search").fill("transformer")

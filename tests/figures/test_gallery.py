@@ -99,11 +99,11 @@ def test_headlines_keep_their_order_and_are_left_out_if_they_are_not_drawn(shown
 
 def test_a_figure_counts_the_runs_that_it_shows(shown):
     (verdict,) = figure(shown, "zoo")["verdicts"]
-    assert verdict["text"] == "holds in 1 of 3" and verdict["verdict"] == "fails"
+    assert verdict["text"] == "holds in 1 of 3" and verdict["verdict"] == "mixed"
     assert verdict["others"] == [
         "fails in b (0.123)",
         "undecided in c (0.09)",
-        "not scored: d (fewer than three cycles)",
+        "not scored (fewer than three cycles): d",
     ]
     (alone,) = figure(shown, "gd-eos")["verdicts"]
     assert (alone["text"], alone["others"]) == ("fails (0.123; needs at most 0.1)", [])
@@ -138,7 +138,7 @@ def test_the_scorecard_is_one_table_per_optimizer():
     edge, slower, rates = plain["rows"]
     assert edge["held"] == "1 of 3" and edge["worst"] == "b (0.123)" and edge["threshold"] == "at most 0.1"
     assert edge["failing"] == ["b (0.123)"]
-    assert edge["undecided"] == ["c (0.09)", "not scored: d (fewer than three cycles)"]
+    assert edge["undecided"] == ["c (0.09)"] and edge["rest"] == ["not scored (fewer than three cycles): d"]
     assert slower["held"] == "1 of 2" and slower["worst"] == "c (0.9)"  # the smallest, of what must be large
     assert rates["claim"] == "larger-lr" and rates["failing"] == ["a, b (0.5)"]
     assert [row["claim"] for row in other["rows"]] == ["edge"]

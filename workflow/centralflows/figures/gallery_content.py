@@ -10,7 +10,7 @@ from docutils import nodes
 from docutils.core import publish_doctree
 
 from ..analysis.claims import FAILS, HOLDS, UNDECIDED
-from .scorecard_tables import RATES, Data, anchor_of, count, entries, number, tables, threshold
+from .scorecard_tables import RATES, VERDICTS, Data, anchor_of, count, entries, number, tables, threshold
 
 
 def content(settings: Data, card: Data, runs: Mapping[str, Mapping[str, str]]) -> dict[str, Any]:
@@ -85,7 +85,7 @@ def _verdict(claim: str, names: Sequence[str], card: Data, runs: Mapping[str, Ma
     said = {
         "claim": claim,
         "anchor": f"{anchor_of(runs[names[0]]['optimizer'])}-{claim}" if found else "scorecard",
-        "verdict": next((verdict for verdict in (FAILS, UNDECIDED, HOLDS) if counted[verdict]), "unscored"),
+        "verdict": _common(counted),
     }
     if len(found) == 1 and counted["scored"]:  # the name of the only run would repeat what the figure says
         (entry,) = found.values()
@@ -102,6 +102,12 @@ def _verdict(claim: str, names: Sequence[str], card: Data, runs: Mapping[str, Ma
     )
     others = [*_listed("fails in", counted[FAILS]), *_listed("undecided in", counted[UNDECIDED]), *counted["rest"]]
     return said | {"text": held, "others": others}
+
+
+def _common(counted: Data) -> str:
+    """Return the verdict that all runs have that have one; "mixed" if they differ, "unscored" if there is none."""
+    present = [verdict for verdict in VERDICTS if counted[verdict]]
+    return present[0] if len(present) == 1 else "mixed" if present else "unscored"
 
 
 def _listed(word: str, items: Sequence[str]) -> list[str]:

@@ -33,15 +33,18 @@ def entries(card: Data, claim: str) -> dict[str, Data]:
 def count(found: Entries) -> dict[str, Any]:
     """Return the runs with their values by verdict, the number of those that have one, and the rest with its reasons."""
     known = {verdict: [run for run, entry in found.items() if entry["verdict"] == verdict] for verdict in VERDICTS}
-    rest = [
-        f"{entry['verdict']}: {run}" + (f" ({reason})" if (reason := entry.get("reason")) else "")
-        for run, entry in found.items()
-        if entry["verdict"] not in VERDICTS
-    ]
+    rest: dict[str, list[str]] = {}
+    for run, entry in found.items():
+        if entry["verdict"] not in VERDICTS:
+            reason = f" ({entry['reason']})" if entry.get("reason") else ""
+            rest.setdefault(f"{entry['verdict']}{reason}", []).append(run)
     labelled = {
         verdict: [f"{run} ({number(found[run]['value'])})" for run in names] for verdict, names in known.items()
     }
-    return labelled | {"scored": sum(map(len, known.values())), "rest": rest}
+    return labelled | {
+        "scored": sum(map(len, known.values())),
+        "rest": [f"{why}: {', '.join(runs)}" for why, runs in rest.items()],
+    }
 
 
 def by_optimizer(runs: Mapping[str, Mapping[str, str]]) -> dict[str, list[str]]:
@@ -104,7 +107,8 @@ def _row(claim: str, card: Data, found: Entries, anchor: str) -> dict[str, Any]:
         "threshold": threshold(card, claim),
         "held": f"{len(counted[HOLDS])} of {counted['scored']}",
         "worst": f"{worst} ({number(values[worst])})" if worst else "",
-        "undecided": [*counted[UNDECIDED], *counted["rest"]],
+        "undecided": counted[UNDECIDED],
+        "rest": counted["rest"],
         "failing": counted[FAILS],
     }
 

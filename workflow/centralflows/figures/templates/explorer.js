@@ -146,6 +146,16 @@ function search(word) {
   }
 }
 
+// On a touch screen a finger that moves over a panel scrolls the page, until the reader chooses to enlarge.
+function freeTouch() {
+  if (!matchMedia("(pointer: coarse)").matches) return;
+  for (const name of panels) {
+    for (const tool of Bokeh.documents[0].get_model_by_name(name).toolbar.tools) {
+      if (tool.type === "BoxZoomTool") tool.active = false;
+    }
+  }
+}
+
 window.explorer = {readout};
 document.getElementById("search").addEventListener("input", event => search(event.target.value));
 for (const box of document.querySelectorAll("#runs input[type=checkbox]")) {
@@ -159,4 +169,7 @@ const targets = Object.fromEntries(Object.entries(page.bokeh.roots).map(([name, 
 Bokeh.embed.embed_items(
   {explorer: page.bokeh.document},
   [{docid: "explorer", roots: targets, root_ids: Object.keys(targets)}],
-).then(show);
+).then(() => {
+  freeTouch();
+  return show();
+});
