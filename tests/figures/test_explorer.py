@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
+from centralflows import Experiment, GradientDescent
 from centralflows.figures.explorer import PANELS, STYLES, document, explorer, renumbered, scored
 from centralflows.figures.explorer_data import MOST, curves, extremes, group_size, packed, rounded
 
@@ -114,8 +115,8 @@ def test_extremes_keep_the_order_in_which_they_occur():
 
 
 def test_rounding_keeps_what_is_not_finite():
-    found = rounded(np.array([np.nan, np.inf, -np.inf, 0.0, 1.0 + 2.0**-13, 1.0 + 2.0**-15]))
-    np.testing.assert_array_equal(found, np.float32([np.nan, np.inf, -np.inf, 0.0, 1.0 + 2.0**-13, 1.0]))
+    found = rounded(np.array([np.nan, np.inf, -np.inf, 0.0, 1.0 + 2.0**-13, 1.0 + 2.0**-15, 1e300]))
+    np.testing.assert_array_equal(found, np.float32([np.nan, np.inf, -np.inf, 0.0, 1.0 + 2.0**-13, 1.0, np.inf]))
 
 
 def test_the_row_of_a_run_in_the_scorecard():
@@ -140,10 +141,17 @@ def test_one_cursor_and_one_range_are_in_all_panels():
 
 def test_equal_runs_give_equal_pages():
     runs, widths = {"a": run(), "b": run(last=9)}, {"a": 4.0, "b": 4.0}
-    page = explorer("mine", runs, widths, CARD)
-    assert page == explorer("mine", runs, widths, CARD)
+    page = explorer("mine", runs, widths=widths, card=CARD)
+    assert page == explorer("mine", runs, widths=widths, card=CARD)
     data = json.loads(re.search(r'<script type="application/json" id="data">(.*?)</script>', page)[1])
     assert data["runs"].keys() == {"a", "b"} and data["card"]["a"]["edge"] == ["fails", "0.123"]
+
+
+def test_runs_in_memory_need_no_scorecard_and_no_configuration(tiny):
+    found = Experiment(tiny, GradientDescent(0.05), 12).run(["discrete", "midpoint", "central"])
+    page = explorer("mine", {"one": found})
+    assert "31 weights" in page and "GradientDescent" not in page and "Gradient descent" in page
+    assert "index.html" not in page.split("<script>")[0]
 
 
 def test_sixty_runs_of_a_thousand_steps_are_a_page_of_less_than_eight_megabytes():

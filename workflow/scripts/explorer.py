@@ -14,7 +14,8 @@ with job(snakemake) as this:
         for run, stores in this.config["stores"].items()
     }
     words = {name: described(run) for name, run in runs.items()}
-    this.output("page").write_text(explorer(this.config["profile"], runs, this.config["widths"], card))
+    title, widths = f"the {this.config['profile']} profile", this.config["widths"]
+    this.output("page").write_text(explorer(title, runs, widths=widths, card=card, gallery="index.html"))
     this.output("runs").write_text(json.dumps(words, indent=1) + "\n")
     this.record("manifest", "page")
     this.record("runs_manifest", "runs")

@@ -51,15 +51,29 @@ STYLES: dict[str, dict[str, Any]] = {
 """Lines by style; those without a colour have that of their mode, and all have that of their run if several are shown."""
 
 
-def explorer(profile: str, runs: Mapping[str, Run], widths: Mapping[str, float], card: Mapping[str, Any]) -> str:
-    """Return the page.
+NOTHING: dict[str, Any] = {"claims": {}, "runs": {}, "learning_rates": []}
+"""A scorecard on which nothing was measured."""
+
+
+def explorer(
+    title: str,
+    runs: Mapping[str, Run],
+    *,
+    widths: Mapping[str, float] | None = None,
+    card: Mapping[str, Any] = NOTHING,
+    gallery: str = "",
+) -> str:
+    """Return the page, in HTML.
 
     Args:
-        profile: its name.
-        runs: stores of each run by process, with the discrete run and its midpoints.
-        widths: of the time averages of each run [steps].
-        card: the scorecard.
+        title: of what the runs are.
+        runs: trajectories of each run by process, with the discrete run, as `Experiment.run` returns or `open_run` opens
+            them.
+        widths: of the time averages of each run [steps]; 12 by default.
+        card: the scorecard of the runs.
+        gallery: address of a page that it links to.
     """
+    widths = dict.fromkeys(runs, 12.0) if widths is None else widths
     shown = {name: {**described(run), **packed(run, widths[name])} for name, run in runs.items()}
     data = {
         "runs": shown,
@@ -74,7 +88,8 @@ def explorer(profile: str, runs: Mapping[str, Run], widths: Mapping[str, float],
     }
     return rendered(
         "explorer.html",
-        profile=profile,
+        title=title,
+        gallery=gallery,
         groups=by_optimizer(shown),
         runs=shown,
         panels=PANELS,

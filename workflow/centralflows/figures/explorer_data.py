@@ -136,6 +136,7 @@ def extremes(values: ndarray, size: int) -> ndarray:
 def rounded(values: ndarray, bits: int = 13) -> ndarray:
     """Return float32 values rounded to a number of bits after the leading one; relative error at most 2^-(bits + 1)."""
     drop = 23 - bits
-    whole = np.ascontiguousarray(values, dtype=np.float32).view(np.uint32)
+    with np.errstate(over="ignore"):  # the last values of a run that diverges may be beyond float32
+        whole = np.ascontiguousarray(values, dtype=np.float32).view(np.uint32)
     near = (whole + np.uint32(1 << (drop - 1))) & ~np.uint32((1 << drop) - 1)
     return near.view(np.float32)
