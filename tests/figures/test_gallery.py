@@ -72,10 +72,15 @@ def shown() -> dict:
         "gd-eos-two-lrs": {"runs": ["a", "b"]},
         "gd-central-flow-multi": {"run": "a"},
         "gd-central-flow": {"run": "a"},
+        "gd-loss-zoo": {"runs": ["b", "c"]},
         "precond-quadratic": {},
     }
     values = [{"figure": "gd-eos", "quantity": "sharpness", "paper": 100.0, "ours": 98.76, "ratio": 0.9876}]
-    more = {"published_values": values, "claims": {**card()["claims"], "distance": EDGE, "critical": EDGE}}
+    more = {
+        "published_values": values,
+        "claims": {**card()["claims"], "distance": EDGE, "critical": EDGE, "loss": EDGE},
+    }
+    more["runs"] = {**card()["runs"], "c": {**card()["runs"]["c"], "loss": entry(0.9, "fails")}}
     return content(settings(figures), card(**more), RUNS)
 
 
@@ -87,7 +92,14 @@ def test_every_figure_is_in_its_part_in_the_order_of_the_catalogue(shown):
     parts = {part["title"]: [one["name"] for one in part["figures"]] for part in shown["parts"]}
     assert parts == {
         "Quadratics": ["precond-quadratic"],
-        "Gradient descent": ["gd-eos", "gd-eos-two-lrs", "zoo", "gd-central-flow", "gd-central-flow-multi"],
+        "Gradient descent": [
+            "gd-eos",
+            "gd-eos-two-lrs",
+            "zoo",
+            "gd-central-flow",
+            "gd-central-flow-multi",
+            "gd-loss-zoo",
+        ],
     }
 
 
@@ -107,6 +119,9 @@ def test_a_figure_counts_the_runs_that_it_shows(shown):
     ]
     (alone,) = figure(shown, "gd-eos")["verdicts"]
     assert (alone["text"], alone["others"]) == ("fails (0.123; needs at most 0.1)", [])
+    (lone,) = figure(shown, "gd-loss-zoo")["verdicts"]
+    assert (lone["text"], lone["others"]) == ("holds in 0 of 1", ["fails in c (0.9)"])  # which of the two it is
+    assert figure(shown, "precond-quadratic")["verdicts"] == []
     edge, rates = figure(shown, "gd-eos-two-lrs")["verdicts"]
     assert edge["text"] == "holds in 1 of 2"
     assert rates["text"] == "fails (0.5; needs at least 1)"
@@ -167,7 +182,7 @@ def test_the_markdown_page(shown):
     assert "| sharpness | 100 | 98.8 | 0.988 |" in page and page.count("98.8") == 2  # at its figure, and together
     assert "| a | edge | 0.05 | 0.04 |" in page
     assert "*MLP, 7 weights*: b (lr b)." in page
-    assert "at &lt;2&gt;." in page
+    assert "at &lt;2&gt;." in page and "*Shown, not scored.*" in page
     assert anchors(page, r'<a id="([^"]+)"', r"\]\(#([^)]+)\)")
 
 

@@ -87,7 +87,7 @@ def _verdict(claim: str, names: Sequence[str], card: Data, runs: Mapping[str, Ma
         "anchor": f"{anchor_of(runs[names[0]]['optimizer'])}-{claim}" if found else "scorecard",
         "verdict": _common(counted),
     }
-    if len(found) == 1 and counted["scored"]:  # the name of the only run would repeat what the figure says
+    if len(found) == 1 and counted["scored"] and (len(names) == 1 or claim == RATES):  # there is nothing to count
         (entry,) = found.values()
         return said | {
             "text": f"{entry['verdict']} ({number(entry['value'])}; needs {threshold(card, claim)})",
