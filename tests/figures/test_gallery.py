@@ -213,6 +213,7 @@ def test_a_run_in_words():
             "dataset": {"name": "cifar10", "examples": 1200},
             "optimizer": {"name": "scalar-rmsprop", "lr": 0.02, "beta2": 0.99, "bias_correction": True},
             "criterion": "cross-entropy",
+            "seed": 2,
             "start": {"run": "other"},
         }
     }
@@ -220,7 +221,7 @@ def test_a_run_in_words():
     assert described({"discrete": xr.Dataset(sizes, attrs={"config": json.dumps(config)})}) == {
         "optimizer": "Scalar RMSProp",
         "problem": "MLP, 2,345 weights, 1,200 images",
-        "settings": "cross-entropy, lr 0.02, beta2 0.99, bias correction, 1,500 steps, from a state of other",
+        "settings": "cross-entropy, lr 0.02, beta2 0.99, bias correction, seed 2, 1,500 steps, from a state of other",
     }
     own = {
         "run": {"model": {"name": "mine:Wave"}, "dataset": {"name": "mine:data"}, "optimizer": {"name": "mine:Sign"}}
