@@ -22,12 +22,15 @@ def series(values) -> tuple[str, np.ndarray]:
     return "step", np.broadcast_to(np.asarray(values, dtype=float), STEPS).copy()
 
 
-def modes(first) -> tuple[tuple[str, str], np.ndarray]:
-    return ("step", "mode"), np.stack([np.broadcast_to(first, STEPS), np.full(STEPS, np.nan)], 1).astype(float)
+def modes(first, second=np.nan) -> tuple[tuple[str, str], np.ndarray]:
+    return ("step", "mode"), np.stack([np.broadcast_to(x, STEPS) for x in (first, second)], 1).astype(float)
 
 
 def run(*, sharpness=2.1, error=0.0, lr=0.1, fall=1.0, **settings) -> dict[str, xr.Dataset]:
-    """A run that reaches the edge at ONSET and stays at a sharpness; its flow predicts everything up to a factor."""
+    """A run that reaches the edge at ONSET and stays at a sharpness; its flow predicts everything up to a factor.
+
+    Its second eigenvalue falls below 2 four times.
+    """
     coords = {"step": TIME, "mode": [1, 2]}
     factor = 1 + error
     config = {"run": {"optimizer": {"name": "gd", "lr": lr}, "model": {"name": "mlp"}, **settings}}
@@ -42,7 +45,7 @@ def run(*, sharpness=2.1, error=0.0, lr=0.1, fall=1.0, **settings) -> dict[str, 
     }
     midpoint = {
         "loss": series(loss),
-        "effective_eigenvalues": modes(effective),
+        "effective_eigenvalues": modes(effective, np.where(EDGE & ((TIME - ONSET) % 40 < 20), 2.05, 1.9)),
         "hessian_eigenvalues": modes(effective / lr),
     }
     central = {
@@ -93,7 +96,8 @@ def run(*, sharpness=2.1, error=0.0, lr=0.1, fall=1.0, **settings) -> dict[str, 
     ],
 )
 def test_each_number_by_hand(claim, expected, rtol):
-    assert CLAIMS[claim].measure(run(error=0.02), 2.0) == pytest.approx(expected, rel=rtol)
+    measured = CLAIMS[claim].measure(run(error=0.02), 2.0)
+    assert getattr(measured, "value", measured) == pytest.approx(expected, rel=rtol)
 
 
 def test_a_falling_loss_is_monotone_and_a_bump_is_measured():
@@ -165,6 +169,28 @@ def test_the_sensitivity_to_the_width_is_shown():
     for value, width in ((half, 1.0), (entry["value"], 2.0), (twice, 4.0)):
         assert value == pytest.approx(0.08 * 2 / np.pi * np.exp(-((k * width) ** 2) / 2), rel=0.1)
     assert entry["verdict"] == HOLDS and entry["width"] == 2.0
+
+
+def test_a_run_with_fewer_than_three_cycles_is_not_scored():
+    calm = run()
+    calm["midpoint"].effective_eigenvalues[:, 1] = 1.9
+    card = scorecard({"calm": calm, "whole": run()}, {"calm": 2.0, "whole": 2.0})
+    assert card["cycles"] == {"calm": 0, "whole": 4}
+    assert card["unscored"] == ["calm"] and list(card["runs"]) == ["whole"]
+
+
+@pytest.mark.parametrize("cycles", [4, 100, 2000])
+def test_the_variance_is_held_to_what_the_length_of_a_run_allows(cycles):
+    """The squared displacement of a block is 0.5 or 1.5, equally often, where 1 is predicted.
+
+    Two standard errors of the mean are 2 (1/2) sqrt(n / (n - 1)) / sqrt(n) = 1 / sqrt(n - 1) of it, for n = 4 more than the
+    laxest threshold.
+    """
+    measured = np.repeat(np.resize([0.5, 1.5], cycles), 10)
+    found = claims._ratio_of_means(measured, np.ones_like(measured), 10)
+    assert found.value == 0.0 and found.bound == pytest.approx(np.log2(1 + 1 / np.sqrt(cycles - 1)))
+    assert CLAIMS["variance"].threshold_for(found) == pytest.approx(max(0.05, min(0.5, found.bound)))
+    assert claims._ratio_of_means(measured[:39], np.ones(39), 10) is None
 
 
 def test_larger_learning_rates_are_compared_at_the_same_loss():

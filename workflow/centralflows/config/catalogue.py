@@ -22,6 +22,7 @@ class Drawing(NamedTuple):
         stores: stores that are read of each run, besides the discrete run and its midpoints.
         runs: number of runs that it is drawn from; MANY for one or more.
         needs: settings that each run must have for the figure to be drawn; keys of `NEEDS`.
+        seeds: whether it can show the range over runs of other seeds.
     """
 
     claim: str
@@ -30,6 +31,7 @@ class Drawing(NamedTuple):
     stores: tuple[str, ...] = ()
     runs: int = 1
     needs: tuple[str, ...] = ()
+    seeds: bool = False
 
     @property
     def implementation(self) -> str:
@@ -137,6 +139,7 @@ CATALOGUE: dict[str, Drawing] = {
         GD,
         ("stable", "central", "analysis"),
         needs=("one step size", "outputs"),
+        seeds=True,
     ),
     "gd-sigma-one-unstable": Drawing(
         "With one eigenvalue at the edge the central flow predicts the variance of the oscillation.",
@@ -151,6 +154,7 @@ CATALOGUE: dict[str, Drawing] = {
         GD,
         ("stable", "central", "analysis"),
         needs=ONE,
+        seeds=True,
     ),
     "gd-predict-sigma": Drawing(
         "The central flow predicts the variance of the oscillations along each of their directions.",
@@ -254,6 +258,7 @@ CATALOGUE: dict[str, Drawing] = {
         SCALAR,
         ("central", "ablated"),
         needs=ONE,
+        seeds=True,
     ),
     "scalar-rmsprop-lr-acceleration": Drawing(
         "So it does at a lower learning rate: larger ones steer to flatter regions, where the steps are larger.",
@@ -280,6 +285,7 @@ CATALOGUE: dict[str, Drawing] = {
         "rmsprop_figures:tracking",
         RMSPROP,
         ("stable", "central"),
+        seeds=True,
     ),
     "rmsprop-predict-sigma": Drawing(
         "The central flow predicts the variance of the oscillations along each of their directions.",

@@ -36,7 +36,8 @@ def described(run: Run) -> dict[str, str]:
 
 def _problem(run: Run) -> Iterator[str]:
     yield network(run)
-    yield f"{run['discrete'].sizes['parameter']:,} weights"
+    if (weights := run["discrete"].sizes.get("parameter")) is not None:
+        yield f"{weights:,} weights"
     count = setting(run, "dataset", "examples")
     if count is not None:
         yield f"{count:,} {EXAMPLES.get(setting(run, 'dataset', 'name'), 'examples')}"
