@@ -37,6 +37,8 @@ def card(**more) -> dict:
             "d": {"edge": {"verdict": "not scored", "reason": "fewer than three cycles"}},
             "e": {"edge": entry(0.2, "fails")},
         },
+        "cycles": {"a": 5, "f": 2},
+        "unscored": ["f"],
         "learning_rates": [entry(0.5, "fails", runs=["a", "b"])],
         "misses": {"b": [{"step": s, "excess": s / 10, "length": 4} for s in (1, 4, 2, 3)]},
         "diverged": {"c": 17},
@@ -46,7 +48,7 @@ def card(**more) -> dict:
 
 
 RUNS = {
-    name: {"optimizer": "Gradient descent", "problem": "MLP, 7 weights", "settings": f"lr {name}"} for name in "abcd"
+    name: {"optimizer": "Gradient descent", "problem": "MLP, 7 weights", "settings": f"lr {name}"} for name in "abcdf"
 }
 RUNS["e"] = {"optimizer": "RMSProp", "problem": "CNN, 9 weights", "settings": "lr 1"}
 
@@ -59,7 +61,7 @@ def settings(figures: dict) -> dict:
         "steps": 30,
         "processes": ["discrete", "stable", "central"],
     }
-    known = profile.load({"profile": "mine", "runs": dict.fromkeys("abcde", run), "figures": figures})
+    known = profile.load({"profile": "mine", "runs": dict.fromkeys("abcdef", run), "figures": figures})
     # As jobs get them: sorted JSON, which keeps the order of lists only.
     return json.loads(json.dumps(job_settings.gallery(known, "mine.yaml"), sort_keys=True))
 
@@ -69,6 +71,7 @@ def shown() -> dict:
     figures = {
         "zoo": {"draw": "gd-eos-zoo-vision", "runs": list("abcd")},
         "gd-eos": {"run": "b"},
+        "gd-multi-unstable": {"run": "f"},
         "gd-eos-two-lrs": {"runs": ["a", "b"]},
         "gd-central-flow-multi": {"run": "a"},
         "gd-central-flow": {"run": "a"},
@@ -96,6 +99,7 @@ def test_every_figure_is_in_its_part_in_the_order_of_the_catalogue(shown):
             "gd-eos",
             "gd-eos-two-lrs",
             "zoo",
+            "gd-multi-unstable",
             "gd-central-flow",
             "gd-central-flow-multi",
             "gd-loss-zoo",
@@ -119,6 +123,8 @@ def test_a_figure_counts_the_runs_that_it_shows(shown):
     ]
     (alone,) = figure(shown, "gd-eos")["verdicts"]
     assert (alone["text"], alone["others"]) == ("fails (0.123; needs at most 0.1)", [])
+    (short,) = figure(shown, "gd-multi-unstable")["verdicts"]
+    assert (short["text"], short["others"]) == ("not scored", ["not scored: f (2 of 3 cycles)"])
     (lone,) = figure(shown, "gd-loss-zoo")["verdicts"]
     assert (lone["text"], lone["others"]) == ("holds in 0 of 1", ["fails in c (0.9)"])  # which of the two it is
     assert figure(shown, "precond-quadratic")["verdicts"] == []
@@ -159,7 +165,15 @@ def test_the_scorecard_is_one_table_per_optimizer():
     assert [row["claim"] for row in other["rows"]] == ["edge"]
     assert plain["claims"] == ["edge", "slower"]  # of single runs
     cells = {run["name"]: [(cell["verdict"], cell["value"]) for cell in run["cells"]] for run in plain["runs"]}
+    assert plain["unscored"] == ["f (2 of 3 cycles)"] and cells["f"] == []
     assert cells["b"] == [("fails", "0.123"), ("", "")] and cells["d"] == [("unscored", "–"), ("", "")]
+
+
+def test_a_measurement_with_a_limit_of_its_own_shows_it():
+    run = {"edge": entry(0.2, "holds", threshold=0.25)}
+    shown = content(settings({"gd-eos": {"run": "a"}}), card(runs={"a": run}), RUNS)
+    (verdict,) = figure(shown, "gd-eos")["verdicts"]
+    assert verdict["text"] == "holds (0.2; needs at most 0.25)"
 
 
 def test_optimizers_are_in_the_order_of_the_paper():

@@ -22,7 +22,7 @@ from ..analysis.crossings import EDGE
 from .explorer_data import packed
 from .run_description import described
 from .run_view import Run
-from .scorecard_tables import by_optimizer, entries, number, threshold
+from .scorecard_tables import by_optimizer, entries, number, threshold, unscored
 from .style import CENTRAL, DISCRETE, MODES, STABLE
 from .templating import rendered
 
@@ -79,11 +79,9 @@ def explorer(
         "runs": shown,
         "styles": STYLES,
         "colors": [to_hex(color) for color in MODES],
-        "claims": {
-            claim: {"statement": said["statement"], "threshold": threshold(card, claim)}
-            for claim, said in card["claims"].items()
-        },
+        "claims": {claim: said["statement"] for claim, said in card["claims"].items()},
         "card": {name: scored(card, name) for name in runs},
+        "unscored": unscored(card, list(runs)),
         "bokeh": document(),
     }
     return rendered(
@@ -99,13 +97,13 @@ def explorer(
 
 
 def scored(card: Mapping[str, Any], run: str) -> dict[str, list[str]]:
-    """Return verdict and value of each claim of the scorecard that applies to a run."""
+    """Return verdict, value and threshold of each claim of the scorecard that applies to a run."""
     found = {}
     for claim in card["claims"]:
         for label, entry in entries(card, claim).items():
             if label == run or run in entry.get("runs", ()):
                 value = entry.get("value")
-                found[claim] = [entry["verdict"], "" if value is None else number(value)]
+                found[claim] = [entry["verdict"], "" if value is None else number(value), threshold(card, claim, entry)]
     return found
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from itertools import groupby
 from typing import Any
 
@@ -10,7 +10,7 @@ from docutils import nodes
 from docutils.core import publish_doctree
 
 from ..analysis.claims import FAILS, HOLDS, UNDECIDED
-from .scorecard_tables import RATES, VERDICTS, Data, anchor_of, count, entries, number, tables, threshold
+from .scorecard_tables import RATES, VERDICTS, Data, anchor_of, count, entries, number, tables, threshold, unscored
 
 
 def content(settings: Data, card: Data, runs: Mapping[str, Mapping[str, str]]) -> dict[str, Any]:
@@ -81,37 +81,34 @@ def _verdict(claim: str, names: Sequence[str], card: Data, runs: Mapping[str, Ma
         for label, entry in entries(card, claim).items()
         if (len(set(names) & set(entry["runs"])) > 1 if claim == RATES else label in names)
     }
-    counted = count(found)
-    said = {
+    counted, short = count(found), [f"{name} ({reason})" for name, reason in unscored(card, names).items()]
+    told = {
         "claim": claim,
         "anchor": f"{anchor_of(runs[names[0]]['optimizer'])}-{claim}" if found else "scorecard",
         "verdict": _common(counted),
     }
     if len(found) == 1 and counted["scored"] and (len(names) == 1 or claim == RATES):  # there is nothing to count
         (entry,) = found.values()
-        return said | {
-            "text": f"{entry['verdict']} ({number(entry['value'])}; needs {threshold(card, claim)})",
+        return told | {
+            "text": f"{entry['verdict']} ({number(entry['value'])}; needs {threshold(card, claim, entry)})",
             "others": [],
         }
-    held = (
-        f"holds in {len(counted[HOLDS])} of {counted['scored']}"
-        if counted["scored"]
-        else "not scored"
-        if found
-        else "does not apply"
-    )
-    others = [*_listed("fails in", counted[FAILS]), *_listed("undecided in", counted[UNDECIDED]), *counted["rest"]]
-    return said | {"text": held, "others": others}
+    others = {"fails in": counted[FAILS], "undecided in": counted[UNDECIDED], "not scored:": short}
+    listed = [f"{words} {', '.join(members)}" for words, members in others.items() if members]
+    return told | {"text": _held(counted, found or short), "others": [*listed, *counted["rest"]]}
+
+
+def _held(counted: Data, applies: Collection[str]) -> str:
+    """Return in how many runs a claim holds; why there is no such number if it was scored in none."""
+    if counted["scored"]:
+        return f"holds in {len(counted[HOLDS])} of {counted['scored']}"
+    return "not scored" if applies else "does not apply"
 
 
 def _common(counted: Data) -> str:
     """Return the verdict that all runs have that have one; "mixed" if they differ, "unscored" if there is none."""
     present = [verdict for verdict in VERDICTS if counted[verdict]]
     return present[0] if len(present) == 1 else "mixed" if present else "unscored"
-
-
-def _listed(word: str, items: Sequence[str]) -> list[str]:
-    return [f"{word} {', '.join(items)}"] if items else []
 
 
 # -- beside the paper, and where the central flow fails ----------------------------------------------------------------

@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ..analysis.claims import FAILS, HOLDS, UNDECIDED
+from ..analysis.claims import CYCLES, FAILS, HOLDS, UNDECIDED
 from .run_view import OPTIMIZERS
 
 Data = Mapping[str, Any]
@@ -63,7 +63,8 @@ def by_optimizer(runs: Mapping[str, Mapping[str, str]]) -> dict[str, list[str]]:
 
 def tables(card: Data, runs: Mapping[str, Mapping[str, str]]) -> list[dict[str, Any]]:
     """Return the scorecard as one table per optimizer: its claims over all of its runs, and each run's own values."""
-    scored = {name: runs[name] for name in card["runs"]}
+    listed = {*card["runs"], *card.get("unscored", [])}
+    scored = {name: run for name, run in runs.items() if name in listed}
     return [_table(optimizer, names, card, runs) for optimizer, names in by_optimizer(scored).items()]
 
 
@@ -73,17 +74,19 @@ def _table(optimizer: str, names: Sequence[str], card: Data, runs: Mapping[str, 
         for claim in card["claims"]
     }
     claims = [claim for claim, found in measured.items() if found]
-    single = [claim for claim in claims if claim != RATES]
+    single, reasons = [claim for claim in claims if claim != RATES], unscored(card, names)
     return {
         "optimizer": optimizer,
         "anchor": anchor_of(optimizer),
         "rows": [_row(claim, card, measured[claim], anchor_of(optimizer)) for claim in claims],
         "claims": single,
+        "unscored": [f"{name} ({reason})" for name, reason in reasons.items()],
         "runs": [
             {
                 "name": name,
                 "words": f"{runs[name]['problem']}, {runs[name]['settings']}",
-                "cells": [_cell(measured[claim].get(name)) for claim in single],
+                "cells": [_cell(measured[claim].get(name)) for claim in single] if name in card["runs"] else [],
+                "unscored": reasons.get(name, ""),
             }
             for name in names
         ],
@@ -124,10 +127,21 @@ def _cell(entry: Data | None) -> dict[str, str]:
     }
 
 
-def threshold(card: Data, claim: str) -> str:
-    """Return what a claim requires of its number, in words."""
+def threshold(card: Data, claim: str, entry: Data | None = None) -> str:
+    """Return what a claim requires of its number, in words; of a measurement, if one is given that has its own limit."""
     said = card["claims"][claim]
-    return f"{RELATIONS[said['relation']]} {said['threshold']:g}"
+    limit = (entry or {}).get("threshold", said["threshold"])
+    return f"{RELATIONS[said['relation']]} {limit:.3g}"
+
+
+def unscored(card: Data, names: Sequence[str]) -> dict[str, str]:
+    """Return why runs are not scored, by run, of those that are not."""
+    cycles = card.get("cycles", {})
+    return {
+        name: f"{cycles[name]} of {CYCLES} cycles" if name in cycles else "not scored"
+        for name in card.get("unscored", [])
+        if name in names
+    }
 
 
 def number(value: float) -> str:

@@ -90,7 +90,8 @@ function about() {
     const run = page.runs[name];
     const thinned = run.grouped ? ` Drawn by the smallest and the largest of every ${run.grouped} steps.` : "";
     const made = element("p", null);
-    made.append(element("b", name), ` ${run.optimizer}; ${run.problem}; ${run.settings}.${thinned}`);
+    const reason = name in page.unscored ? ` Not scored: ${page.unscored[name]}.` : "";
+    made.append(element("b", name), ` ${run.optimizer}; ${run.problem}; ${run.settings}.${thinned}${reason}`);
     return made;
   });
   document.getElementById("words").replaceChildren(...words);
@@ -99,11 +100,12 @@ function about() {
   head.append(element("th", "claim"), ...shown.map(name => element("th", name)));
   const rows = claims.map(claim => {
     const row = element("tr"), said = element("td");
-    said.append(element("b", claim), `: ${page.claims[claim].statement} `);
-    said.append(element("span", page.claims[claim].threshold, {class: "soft"}));
+    said.append(element("b", claim), `: ${page.claims[claim]}`);
     row.append(said, ...shown.map(name => {
-      const [verdict, value] = page.card[name][claim] ?? ["", ""];
-      return element("td", value ? `${verdict}, ${value}` : verdict, verdict && {class: verdict.split(" ")[0]} || {});
+      const [verdict, value, limit] = page.card[name][claim] ?? ["", "", ""];
+      const cell = element("td", value ? `${verdict}, ${value} ` : verdict, verdict ? {class: verdict.split(" ")[0]} : {});
+      cell.append(element("span", limit, {class: "soft"}));
+      return cell;
     }));
     return row;
   });
