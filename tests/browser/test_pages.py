@@ -103,12 +103,12 @@ def test_a_cell_of_the_scorecard_opens_its_run(open_page):
 
 
 def test_the_address_chooses_runs(open_page, built):
-    page = open_page("explorer.html#run=rmsprop")
-    drawn(page, "rmsprop")
+    page = open_page("explorer.html#run=mlp")
+    drawn(page, "mlp")
     assert visible(page) == list(PANELS)
-    described = json.loads((built / "results" / "smoke" / "runs.json").read_text())["rmsprop"]
+    described = json.loads((built / "results" / "smoke" / "runs.json").read_text())["mlp"]
     assert all(text in page.locator("#words").inner_text() for text in described.values())
-    card = json.loads((built / "results" / "smoke" / "scorecard.json").read_text())["runs"]["rmsprop"]
+    card = json.loads((built / "results" / "smoke" / "scorecard.json").read_text())["runs"]["mlp"]
     assert page.locator("#card tr").count() == 1 + len(card)
     assert f"{card['edge']['verdict']}, {card['edge']['value']:.3g}" in page.locator("#card").inner_text()
 

@@ -93,6 +93,8 @@ def _verdict(claim: str, names: Sequence[str], card: Data, runs: Mapping[str, Ma
             "text": f"{entry['verdict']} ({number(entry['value'])}; needs {threshold(card, claim, entry)})",
             "others": [],
         }
+    if not found and len(names) == 1 and short:
+        return told | {"text": f"not scored ({unscored(card, names)[names[0]]})", "others": []}
     others = {"fails in": counted[FAILS], "undecided in": counted[UNDECIDED], "not scored:": short}
     listed = [f"{words} {', '.join(members)}" for words, members in others.items() if members]
     return told | {"text": _held(counted, found or short), "others": [*listed, *counted["rest"]]}

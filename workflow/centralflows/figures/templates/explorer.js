@@ -109,7 +109,7 @@ function about() {
     }));
     return row;
   });
-  document.getElementById("card").replaceChildren(head, ...rows);
+  document.getElementById("card").replaceChildren(...(rows.length ? [head, ...rows] : []));
 }
 
 function marked() {
