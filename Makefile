@@ -95,4 +95,4 @@ lock:
 		envs/gauntlet.in --output-file envs/requirements.lock
 
 clean:
-	rm -rf results logs benchmarks $(filter-out figures/gallery/,$(wildcard figures/*/))
+	rm -rf results logs $(filter-out figures/gallery/,$(wildcard figures/*/))

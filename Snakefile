@@ -33,7 +33,6 @@ rule all:
     default_target: True
     input:
         FIGURES,
-        ANALYSES,
         rules.scorecard.output,
         rules.gallery.output,
         rules.explorer.output,

@@ -218,7 +218,7 @@ def test_a_spike_that_the_flow_does_not_follow_is_listed():
 
 def test_the_card_is_plain_data_and_makes_tables():
     runs = {"good": run(), "bad": run(error=0.5)}
-    card = json.loads(json.dumps(scorecard(runs, {"good": 2.0, "bad": 2.0}, {"good": {"edge": 0.03}})))
+    card = json.loads(json.dumps(scorecard(runs, {"good": 2.0, "bad": 2.0}, {"runs": {"good": {"edge": 0.03}}})))
     assert card["runs"]["good"]["loss"]["verdict"] == HOLDS and card["runs"]["bad"]["loss"]["verdict"] == FAILS
     (table,) = tables(card, {name: {"optimizer": "RMSProp", "problem": "", "settings": ""} for name in runs})
     (loss,) = (row for row in table["rows"] if row["claim"] == "loss")

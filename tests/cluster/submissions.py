@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[2]
 # Two short runs, one of which starts from the other: they make one group. A flow of a long one: jobs of their own.
 TARGETS = (
     "figure_scalar_rmsprop_lr_acceleration",
-    "results/smoke/scalar-ablation/analysis.zarr",
+    "results/smoke/scalar-ablation/ablated.zarr",
     "results/smoke/rmsprop/stable.zarr",
 )
 

@@ -28,9 +28,8 @@ def jobs() -> Iterator[tuple[str, str, dict]]:
             yield f"{process} of {name}", "flow", job_settings.trajectory(PROFILE, name, process)
         if run.stationary_every:
             yield f"speeds of {name}", "speeds", job_settings.speeds(PROFILE, name)
-        yield f"analysis of {name}", "analysis", job_settings.analysis(run)
-    for slug, figure in PROFILE.figures.items():
-        yield f"figure {slug}", "figure", figure.settings(slug)
+    for slug in PROFILE.figures:
+        yield f"figure {slug}", "figure", job_settings.figure(PROFILE, slug)
     yield "scorecard", "scorecard", job_settings.scorecard(PROFILE)
     yield "explorer", "explorer", job_settings.explorer(PROFILE)
     yield "gallery", "gallery", job_settings.gallery(PROFILE, "config/smoke.yaml")
@@ -185,7 +184,7 @@ COUNTED = {
     "problems/data/sorting.py": {"dataset of transformer"},
     "problems/data/point_clouds.py": {f"dataset of {run}" for run in ("scalar", "scalar-ablation", "rmsprop")},
     "problems/data/cifar10.py": {"dataset of mlp", "dataset of cnn", "cifar10"},
-    "analysis/time_series.py": of("analysis") | FIGURES | {"scorecard", "explorer", "gallery", "benchmark"},
+    "analysis/time_series.py": FIGURES | {"scorecard", "explorer", "gallery", "benchmark"},
     "analysis/claims.py": {"scorecard", "explorer", "gallery"},
     "figures/style.py": FIGURES | {"scorecard", "explorer", "benchmark"},
     "figures/heat_map.py": {"scorecard"},

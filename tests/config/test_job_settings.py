@@ -83,17 +83,23 @@ def test_code_of_a_plugin_counts_where_it_is_used(mine):
     assert list(found[0]) == ["mine:rule"] and found[0] == found[1] != found[2]
 
 
-def test_what_is_measured_and_analysed():
-    known = profile(processes=["discrete", "central", "stationary"], stationary_every=5, average_width=7)
-    assert job_settings.analysis(known.runs["a"]) == {
-        "processes": ["discrete", "midpoint", "central", "stationary"],
-        "average_width": 7,
-    }
+def test_a_figure_depends_on_the_widths_of_the_averages_that_it_shows():
+    figures = {"rmsprop-gradsq-prediction": {"run": "a"}, "rmsprop-eos": {"run": "a"}}
+    narrow, wide = (profile(figures=figures, coordinates=2, average_width=width) for width in (7, 8))
+    averages = job_settings.figure(narrow, "rmsprop-gradsq-prediction")
+    assert averages["stores"] == ["discrete", "midpoint", "central"] and averages["widths"] == {"a": 7}
+    assert job_settings.figure(wide, "rmsprop-gradsq-prediction")["widths"] == {"a": 8}
+    assert job_settings.figure(narrow, "rmsprop-eos") == job_settings.figure(wide, "rmsprop-eos")
+
+
+def test_what_is_measured():
+    known = profile(processes=["discrete", "central", "stationary"], stationary_every=5)
     assert job_settings.scorecard(known)["stores"]["a"] == ["discrete", "midpoint", "central", "stationary", "speeds"]
     assert "speeds" not in job_settings.scorecard(known)["stores"]["b"]
-    assert job_settings.scorecard(known)["published"] == {}
+    assert job_settings.scorecard(known)["published"]["runs"] == {}
     assert (
-        job_settings.scorecard(profile("paper"))["published"] == json.loads(job_settings.PUBLISHED.read_text())["runs"]
+        job_settings.scorecard(profile("paper"))["published"]["runs"]
+        == json.loads(job_settings.PUBLISHED.read_text())["runs"]
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -22,16 +23,16 @@ class Named(dict):
 
 @pytest.fixture
 def snakemake(tmp_path):
-    """A job of the rule `analysis` with one recorded input and one output."""
+    """A job of the rule `scorecard` with one recorded input and one output."""
     store, output = tmp_path / "input.txt", tmp_path / "output.txt"
     store.write_text("numbers")
     write_manifest(manifest_path(store), [store], {"rule": "flow"})
     return SimpleNamespace(
-        rule="analysis",
+        rule="scorecard",
         log=[str(tmp_path / "log")],
         input=Named(numbers=str(store)),
         output=Named(made=str(output), manifest=str(manifest_path(output))),
-        params=SimpleNamespace(cfg='{"width": 4}', source=source_digest("workflow/scripts/analysis.py")),
+        params=SimpleNamespace(cfg='{"width": 4}', source=source_digest("workflow/scripts/scorecard.py")),
         wildcards=Named(run="wide"),
     )
 
@@ -54,7 +55,9 @@ def test_a_record_names_inputs_code_config_and_call(snakemake, monkeypatch):
     }
     assert made["identifier"] == manifest.identifier({"width": 4}, made["source_digest"], {"numbers": source.digest})
     assert manifest.digest(made["modules"]) == made["source_digest"] == snakemake.params.source
-    assert {"workflow/scripts/analysis.py", "workflow/centralflows/analysis/time_series.py"} <= made["modules"].keys()
+    assert {"workflow/scripts/scorecard.py", "workflow/centralflows/analysis/time_series.py"} <= made["modules"].keys()
+    assert 0 < made["processor_seconds"] <= time.process_time()
+    assert 10 < made["memory"] < 1e5  # MB: more than Python alone, less than any machine of today
     assert made["command"] == "snakemake --cores 1" and made["configfile"] == "mine.yaml"
     assert made["wildcards"] == {"run": "wide"} and made["threads"] == 1 and made["resumed"] == 2
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import platform
+from importlib import metadata
 
 import numpy as np
 import pytest
 import torch
 
 from centralflows.common.hashing import digest
-from centralflows.provenance import manifest
+from centralflows.provenance import environment, manifest
 from centralflows.provenance.manifest import ManifestError, manifest_path, record, verify_manifest, write_manifest
 
 # -- manifests --------------------------------------------------------------------------------------------------------
@@ -179,3 +180,9 @@ def test_a_record_without_a_repository_has_no_commit(tmp_path, monkeypatch):
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
     made = record()
     assert made["commit"] is None and made["dirty"] is False
+
+
+def test_the_versions_in_a_record_are_those_that_the_metadata_of_packages_say():
+    installed = environment.software()
+    assert installed.keys() >= {"torch", "numpy", "snakemake-interface-common", "python"}
+    assert all(metadata.version(name) == version for name, version in installed.items() if name != "python")

@@ -1,27 +1,6 @@
-"""Analysis of stored trajectories, and the scorecard."""
+"""The scorecard of all runs. A figure analyses the runs that it shows, in a hundredth of a second."""
 
 SCORED = job_settings.scorecard(CONFIG)
-
-
-rule analysis:
-    """Compute time averages of the discrete run, and compare the flows with them."""
-    input:
-        unpack(trajectories_of),
-    output:
-        analysis=directory(f"{RESULTS}/{{run}}/analysis.zarr"),
-        manifest=f"{RESULTS}/{{run}}/analysis.zarr.manifest.json",
-    log:
-        f"{LOGS}/{{run}}/analysis.log",
-    localrule: True
-    conda:
-        "../../envs/environment.yaml"
-    params:
-        cfg=lambda wildcards: sorted_json(
-            job_settings.analysis(CONFIG.runs[wildcards.run])
-        ),
-        source=source("analysis"),
-    script:
-        "../scripts/analysis.py"
 
 
 rule scorecard:

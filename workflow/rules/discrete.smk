@@ -13,8 +13,6 @@ rule discrete:
         midpoint_manifest=f"{RESULTS}/{{run}}/midpoint.zarr.manifest.json",
     log:
         f"{LOGS}/{{run}}/discrete.log",
-    benchmark:
-        f"benchmarks/{CONFIG.profile}/{{run}}/discrete.tsv"
     group:
         group_of
     conda:

@@ -24,18 +24,14 @@ for slug in CONFIG.figures:
         conda:
             "../../envs/environment.yaml"
         params:
-            cfg=sorted_json(CONFIG.figures[slug].settings(slug)),
+            cfg=sorted_json(job_settings.figure(CONFIG, slug)),
             about=captions.about(CONFIG, slug),
-            source=source("figure", CONFIG.figures[slug].settings(slug)),
+            source=source("figure", job_settings.figure(CONFIG, slug)),
         script:
             "../scripts/figure.py"
 
 
-ANIMATED = [
-    slug
-    for slug, figure in CONFIG.figures.items()
-    if (figure.draw or slug) in ("gd-central-flow", "rmsprop-central-flow")
-]
+ANIMATED = [slug for slug in CONFIG.figures if drawing(slug).film]
 
 # Not part of the default target: `snakemake --cores all animations`.
 for slug in ANIMATED:
@@ -54,14 +50,14 @@ for slug in ANIMATED:
         conda:
             "../../envs/environment.yaml"
         params:
-            cfg=sorted_json(CONFIG.figures[slug].settings(slug)),
-            source=source("animation", CONFIG.figures[slug].settings(slug)),
+            cfg=sorted_json(job_settings.figure(CONFIG, slug)),
+            source=source("animation", job_settings.figure(CONFIG, slug)),
         script:
             "../scripts/animation.py"
 
 
 rule animations:
-    """Draw central flows that grow with time, as GIFs."""
+    """Draw the figures that move, as GIFs."""
     input:
         expand(f"{DRAWN}/{{slug}}.gif", slug=ANIMATED),
 

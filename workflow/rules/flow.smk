@@ -15,8 +15,6 @@ rule flow:
         manifest=f"{RESULTS}/{{run}}/{{flow}}.zarr.manifest.json",
     log:
         f"{LOGS}/{{run}}/{{flow}}.log",
-    benchmark:
-        f"benchmarks/{CONFIG.profile}/{{run}}/{{flow}}.tsv"
     wildcard_constraints:
         flow="|".join(p for p in get_args(Process) if p != "discrete"),
     group:
@@ -50,8 +48,6 @@ rule speeds:
         manifest=f"{RESULTS}/{{run}}/speeds.zarr.manifest.json",
     log:
         f"{LOGS}/{{run}}/speeds.log",
-    benchmark:
-        f"benchmarks/{CONFIG.profile}/{{run}}/speeds.tsv"
     group:
         group_of
     conda:

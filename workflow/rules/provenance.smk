@@ -4,11 +4,9 @@
 rule crate:
     """Describe the whole profile as a Workflow Run RO-Crate. Not part of the default target."""
     input:
-        ANALYSES,
         FIGURES,
         **recorded(card=f"{RESULTS}/scorecard.json"),
         manifests=[
-            *(f"{analysis}.manifest.json" for analysis in ANALYSES),
             *(f"{DRAWN}/{slug}.manifest.json" for slug in CONFIG.figures),
             rules.scorecard.output.manifest,
             rules.scorecard.output.figure_manifest,

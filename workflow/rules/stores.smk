@@ -16,9 +16,6 @@ def store(run, name):
     return f"{RESULTS}/{run}/{name}.zarr"
 
 
-ANALYSES = [store(run, "analysis") for run in CONFIG.runs] + [
-    store(name, "speeds") for name, run in CONFIG.runs.items() if run.stationary_every
-]
 FIGURES = [
     f"{DRAWN}/{slug}.{kind}" for slug in CONFIG.figures for kind in ("svg", "png")
 ]
@@ -76,17 +73,6 @@ def start_of(wildcards):
     )
 
 
-def trajectories_of(wildcards):
-    """Return the trajectories of a run as inputs, named by process."""
-    run = wildcards.run
-    return recorded(
-        **{
-            name: store(run, name)
-            for name in job_settings.trajectories(CONFIG.runs[run])
-        }
-    )
-
-
 def drawing(slug):
     """Return the entry of the catalogue for a configured figure."""
     return CATALOGUE[CONFIG.figures[slug].draw or slug]
@@ -94,8 +80,8 @@ def drawing(slug):
 
 def figure_inputs(slug):
     """Return the stores that a figure shows as inputs, named `<run>/<store>`."""
-    shown = ("discrete", "midpoint", *drawing(slug).stores)
-    return stores_of(dict.fromkeys(CONFIG.figures[slug].sources, shown))
+    settings = job_settings.figure(CONFIG, slug)
+    return stores_of(dict.fromkeys(settings["runs"], settings["stores"]))
 
 
 def source(script, settings={}):

@@ -83,11 +83,15 @@ class Scan(NamedTuple):
 @cache
 def scanned(file: Path) -> Scan:
     """Return the part of a job's code that a module adds; each file is read once per process."""
-    text = file.read_text(encoding="utf-8")
-    tree = ast.parse(text)
+    tree = _parsed(file)
+    imports = [node for node in ast.walk(tree) if isinstance(node, (ast.Import, ast.ImportFrom))]
     counts = _folder(file) not in PLUMBING
-    own = {_name(file): digest(code(ast.parse(text)))} | _constants(tree, file) if counts else {}
-    return Scan(tuple(_imported(tree, file)), own)
+    own = _constants(imports, file) | {_name(file): digest(code(tree))} if counts else {}
+    return Scan(tuple(_imported(imports, file)), own)
+
+
+def _parsed(file: Path) -> ast.Module:
+    return ast.parse(file.read_text(encoding="utf-8"))
 
 
 def code(tree: ast.Module) -> str:
@@ -149,15 +153,15 @@ def _is_text(node: ast.expr) -> bool:
     return isinstance(node, ast.JoinedStr) or (isinstance(node, ast.Constant) and isinstance(node.value, str))
 
 
-def _imported(tree: ast.Module, file: Path) -> list[Path]:
-    """Return the files of this package that a module imports."""
+def _imported(imports: list[ast.Import | ast.ImportFrom], file: Path) -> list[Path]:
+    """Return the files of this package that the imports of a module name."""
     found: set[Path] = set()
-    for node in ast.walk(tree):
+    for node in imports:
         if isinstance(node, ast.ImportFrom) and (base := _base(node, file)):
             found.update(_module_files(base))
             for alias in node.names:
                 found.update(_module_files(base / alias.name))
-        elif isinstance(node, ast.Import):
+        if isinstance(node, ast.Import):
             for alias in node.names:
                 top, *parts = alias.name.split(".")
                 if top == PACKAGE.name:
@@ -181,14 +185,14 @@ def _module_files(base: Path) -> list[Path]:
     return [file for file in files if file.is_file()]
 
 
-def _constants(tree: ast.Module, file: Path) -> dict[str, str]:
+def _constants(imports: list[ast.Import | ast.ImportFrom], file: Path) -> dict[str, str]:
     """Return digests of the constants that a module imports from the configuration, by `path:NAME`."""
     found: dict[str, str] = {}
-    for node in ast.walk(tree):
+    for node in imports:
         base = _base(node, file) if isinstance(node, ast.ImportFrom) else None
         source = base and base.with_suffix(".py")
         if source and source.is_file() and _folder(source) == "config":
-            values = dict(_assigned(ast.parse(source.read_text(encoding="utf-8"))))
+            values = dict(_assigned(_parsed(source)))
             names = [alias.name for alias in node.names if alias.name in values]
             found |= {f"{_name(source)}:{name}": digest(values[name]) for name in names}
     return found

@@ -19,10 +19,13 @@ class Drawing(NamedTuple):
         claim: statement that the figure shows, in one sentence.
         function: the function that draws it, as `module:function` in the package `figures`.
         category: chapter that it belongs to.
-        stores: stores that are read of each run, besides the discrete run and its midpoints.
+        stores: stores that are read of each run, besides the discrete run and its midpoints; `analysis` is computed from
+            them.
         runs: number of runs that it is drawn from; MANY for one or more.
         needs: settings that each run must have for the figure to be drawn; keys of `NEEDS`.
         seeds: whether it can show the range over runs of other seeds.
+        film: how it moves as a GIF: "growing", its curves grow with time; "valley", the iterate moves in its valley; or not
+            at all.
     """
 
     claim: str
@@ -32,6 +35,7 @@ class Drawing(NamedTuple):
     runs: int = 1
     needs: tuple[str, ...] = ()
     seeds: bool = False
+    film: str = ""
 
     @property
     def implementation(self) -> str:
@@ -92,6 +96,7 @@ CATALOGUE: dict[str, Drawing] = {
         "edge_of_stability:one_cycle",
         GD,
         needs=ONE,
+        film="valley",
     ),
     "gd-eos": Drawing(
         "The sharpness rises to 2/lr, where a quadratic would diverge, and stays near it while the loss goes on falling.",
@@ -140,6 +145,7 @@ CATALOGUE: dict[str, Drawing] = {
         ("stable", "central", "analysis"),
         needs=("one step size", "outputs"),
         seeds=True,
+        film="growing",
     ),
     "gd-sigma-one-unstable": Drawing(
         "With one eigenvalue at the edge the central flow predicts the variance of the oscillation.",
@@ -155,6 +161,7 @@ CATALOGUE: dict[str, Drawing] = {
         ("stable", "central", "analysis"),
         needs=ONE,
         seeds=True,
+        film="growing",
     ),
     "gd-predict-sigma": Drawing(
         "The central flow predicts the variance of the oscillations along each of their directions.",

@@ -104,9 +104,25 @@ def trajectory_jobs(run: RunConfig) -> tuple[str, ...]:
     return ("discrete", *flows, *(("speeds",) if run.stationary_every else ()))
 
 
-def analysis(run: RunConfig) -> Settings:
-    """Return the settings of the analysis of a run's trajectories."""
-    return {"processes": trajectories(run), "average_width": run.average_width}
+def figure(profile: ProfileConfig, name: str) -> Settings:
+    """Return the settings of a figure; the widths are those of the time averages of runs that it analyses.
+
+    Args:
+        name: name of the figure in the profile.
+    """
+    shown = profile.figures[name]
+    draw = shown.draw or name
+    drawing = CATALOGUE[draw]
+    analysed = shown.sources if "analysis" in drawing.stores else ()
+    return {
+        "draw": draw,
+        "runs": list(shown.sources),
+        "options": shown.model_dump(include={"start", "stop"}),
+        "stores": ["discrete", "midpoint", *(store for store in drawing.stores if store != "analysis")],
+        "widths": {run: profile.runs[run].average_width for run in analysed},
+        "needs": list(drawing.needs),
+        "code": [drawing.implementation],
+    }
 
 
 def measured(run: RunConfig) -> list[str]:
@@ -119,9 +135,15 @@ def scorecard(profile: ProfileConfig) -> Settings:
     return {
         "stores": {name: measured(run) for name, run in profile.runs.items()},
         "widths": {name: run.average_width for name, run in profile.runs.items()},
-        # The numbers in the paper's plots hold for its own runs only.
-        "published": json.loads(PUBLISHED.read_text())["runs"] if profile.profile == "paper" else {},
+        "published": _published(profile),
+        "figures": {name: [figure.draw or name, figure.sources] for name, figure in profile.figures.items()},
     }
+
+
+def _published(profile: ProfileConfig) -> Settings:
+    """Return the numbers in the paper's plots: those of its runs for its own profile, those of its figures for all."""
+    known = json.loads(PUBLISHED.read_text())
+    return {"runs": known["runs"] if profile.profile == "paper" else {}, "figures": known["figures"]}
 
 
 CAPTIONS = REPOSITORY / "workflow" / "report"

@@ -38,20 +38,6 @@ class FigureConfig(Strict):
         """The runs that the figure is drawn from."""
         return self.runs or ((self.run, *self.seeds) if self.run else ())
 
-    def settings(self, name: str) -> dict[str, Any]:
-        """Return everything besides stores that the drawing depends on, for the name of the figure in the profile."""
-        options = self.model_dump(include={"start", "stop"})
-        draw = self.draw or name
-        drawing = CATALOGUE[draw]
-        return {
-            "draw": draw,
-            "runs": list(self.sources),
-            "options": options,
-            "stores": list(drawing.stores),
-            "needs": list(drawing.needs),
-            "code": [drawing.implementation],
-        }
-
     def mistakes(self) -> Iterator[str]:
         if self.stop is not None and self.stop <= (self.start or 0):
             yield f"stop: must be greater than start ({self.start or 0}) (got {self.stop})"

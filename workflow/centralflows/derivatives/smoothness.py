@@ -72,6 +72,10 @@ class _Watch(TorchDispatchMode):
         self.lower: dict[str, None] = {}
         self.layers: dict[str, str] = {}
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False  # for a skip, torch loads its compiler, which takes a second
+
     def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         name = function.name().removeprefix("aten::").split(".")[0].rstrip("_")
         layer = self.calling[-1] if self.calling else "the criterion"

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
 import xarray as xr
 
 from ..analysis.crossings import last_known
+from ..analysis.run_settings import attributes, setting
 from ..analysis.windows import Window
 from ..common.errors import UserError
 
@@ -30,22 +30,6 @@ CLASSES = {"GradientDescent": "gd", "ScalarRMSProp": "scalar-rmsprop", "RMSProp"
 
 class NotShown(UserError, ValueError):
     """The data of a run do not hold what a figure shows."""
-
-
-def attributes(run: Run) -> Mapping[str, Any]:
-    """Return the attributes of the discrete run, or those of another process if the run has no discrete one."""
-    return next((run[process].attrs for process in ("discrete", *run) if process in run), {})
-
-
-def setting(run: Run, *path: str) -> Any:
-    """Return a setting of the run, for example `setting(run, "optimizer", "lr")`; None if it is not known.
-
-    Stores carry their configuration; trajectories that were never stored do not.
-    """
-    found: Any = json.loads(attributes(run).get("config", "{}")).get("run", {})
-    for key in path:
-        found = found.get(key) if isinstance(found, dict) else None
-    return found
 
 
 def network(run: Run) -> str:

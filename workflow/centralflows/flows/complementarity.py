@@ -9,11 +9,9 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-import clarabel
 import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
-from scipy import sparse
 
 from ..common.errors import UserError
 from ..derivatives.svec import order, smat, svec, triangle
@@ -160,6 +158,9 @@ def _conic(a: ndarray, b: ndarray) -> ndarray:
 
     The conic solver uses the same coordinates for symmetric matrices.
     """
+    import clarabel  # with scipy, for the few problems that Newton's method does not solve
+    from scipy import sparse
+
     q = len(a)
     k = len(smat(a))
     settings = clarabel.DefaultSettings()

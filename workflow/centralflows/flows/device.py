@@ -43,7 +43,8 @@ def prepare(device: str, threads: int) -> torch.device:
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.set_num_threads(threads)
     threadpool_limits(threads, user_api="blas")  # torch does not limit the BLAS of numpy
-    torch.use_deterministic_algorithms(True)
+    # The same switch as `use_deterministic_algorithms`, which also loads torch's compiler: a second or more per job.
+    torch.set_deterministic_debug_mode("error")
     torch.backends.cuda.matmul.allow_tf32 = False
     torch.backends.cudnn.allow_tf32 = False
     torch.backends.cudnn.benchmark = False

@@ -14,7 +14,6 @@ from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
-from torchdiffeq import odeint
 
 from ..common.errors import Stopped
 from ..config.processes import IntegrationConfig
@@ -326,6 +325,8 @@ class Chebyshev(Integrator):
 
 def _solved(velocity: Velocity, time: float, length: float, y: State, *, method: str, **settings: Any) -> State:
     """Return the state a length of time later, integrated by torchdiffeq."""
+    from torchdiffeq import odeint  # loads much of scipy, and the default methods do without
+
     times = torch.tensor([time, time + length], dtype=torch.float64, device=y[0].device)
     paths = odeint(velocity, y, times, method=method, **settings)
     # Copies have the memory alignment of states that a resumed process reads. Rounding may depend on it.

@@ -6,8 +6,10 @@ Imports no torch, so that jobs that only read stores start quickly.
 from __future__ import annotations
 
 import datetime
+import gc
 import json
 import os
+import resource
 import sys
 import time
 import traceback
@@ -130,10 +132,18 @@ class Job:
                 files=self._files,
                 started=self._started.isoformat(timespec="seconds"),
                 seconds=round(time.monotonic() - self._clock, 3),
+                processor_seconds=round(time.process_time(), 3),
+                memory=peak_memory(),
                 **json.loads(os.environ.get(CALL, "{}")),
                 **more,
             ),
         )
+
+
+def peak_memory() -> float:
+    """Return the most memory that this process has held [MB]."""
+    unit = 1 if sys.platform == "darwin" else 1024  # bytes
+    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6, 1)
 
 
 def _shown_in(log: TextIO) -> Callable[..., None]:
@@ -164,6 +174,7 @@ def job(snakemake: Any) -> Iterator[Job]:
 
     An expected error becomes one message, in the log and on stderr, and exit status 1.
     """
+    gc.freeze()  # imported modules live until the process ends, which else spends half a second on collecting them
     with _locked(Path(snakemake.output[0])) as lock, open(snakemake.log[0], "w", buffering=1) as log:
         try:
             with warnings.catch_warnings():

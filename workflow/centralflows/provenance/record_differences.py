@@ -101,9 +101,9 @@ def _profile(file: Path) -> ProfileConfig:
 def configured(made: Mapping[str, Any], profile: ProfileConfig) -> dict[str, Any]:
     """Return the present values of a record's settings in a profile."""
     rule, wildcards = made["rule"], made["wildcards"]
-    for slug, figure in profile.figures.items():
+    for slug in profile.figures:
         if rule == f"figure_{slug.replace('-', '_')}":
-            return figure.settings(slug)
+            return job_settings.figure(profile, slug)
     name = wildcards.get("run")
     if name is not None and name not in profile.runs:
         return {"run": ABSENT}
@@ -116,8 +116,6 @@ def configured(made: Mapping[str, Any], profile: ProfileConfig) -> dict[str, Any
             return job_settings.trajectory(profile, name, wildcards.get("flow", rule))
         case "speeds":
             return job_settings.speeds(profile, name)
-        case "analysis":
-            return job_settings.analysis(profile.runs[name])
         case "scorecard":
             return job_settings.scorecard(profile)
         case "explorer":

@@ -25,7 +25,7 @@ _PROFILES = {
 }
 _TERMS = {"sha256": "https://w3id.org/ro/terms/workflow-run#sha256"}  # not in the context of RO-Crate 1.1
 _LICENCE = "https://spdx.org/licenses/MIT"
-_RESULTS = ("analysis", "scorecard", "speeds")  # rules whose outputs are results of the profile, like the figures
+_RESULTS = ("scorecard", "speeds")  # rules whose outputs are results of the profile, like the figures
 
 
 def metadata(profile: str, links: Sequence[Link], configfile: str) -> dict[str, Any]:
