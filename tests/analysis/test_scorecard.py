@@ -11,7 +11,7 @@ import xarray as xr
 from centralflows.analysis import claims
 from centralflows.analysis.claims import CLAIMS, FAILS, HOLDS, UNDECIDED, Claim
 from centralflows.analysis.scorecard import crossings, learning_rates, misses, scorecard
-from centralflows.figures.gallery import gallery
+from centralflows.figures.scorecard_tables import tables
 
 STEPS, ONSET = 200, 40
 TIME = np.arange(STEPS)
@@ -216,15 +216,17 @@ def test_a_spike_that_the_flow_does_not_follow_is_listed():
     assert misses(run(), 1.0) == []
 
 
-def test_the_card_is_plain_data_and_makes_the_gallery():
+def test_the_card_is_plain_data_and_makes_tables():
     runs = {"good": run(), "bad": run(error=0.5)}
     card = json.loads(json.dumps(scorecard(runs, {"good": 2.0, "bad": 2.0}, {"runs": {"good": {"edge": 0.03}}})))
     assert card["runs"]["good"]["loss"]["verdict"] == HOLDS and card["runs"]["bad"]["loss"]["verdict"] == FAILS
-    page = gallery("mine", {"a": "gd-eos", "b": "precond-quadratic"}, card, command=" --configfile mine.yaml")
-    assert "`snakemake --cores all figure_a --configfile mine.yaml`" in page
-    assert "| good | edge | 0.05 | 0.03 |" in page
-    assert "bad (0.5)" in page
-    assert page.index('alt="b"') < page.index('alt="a"')  # in the order of the catalogue
+    (table,) = tables(card, {name: {"optimizer": "RMSProp", "problem": "", "settings": ""} for name in runs})
+    (loss,) = (row for row in table["rows"] if row["claim"] == "loss")
+    assert (
+        loss["held"] == "1 of 2"
+        and loss["failing"] == ["bad (0.5)"]
+        and card["runs"]["good"]["edge"]["published"] == 0.03
+    )
 
 
 def test_the_second_half_of_the_time_at_the_edge():

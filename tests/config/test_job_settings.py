@@ -106,6 +106,9 @@ def test_what_is_measured():
 def test_the_gallery_shows_how_each_profile_is_called():
     figures = {"rmsprop-eos": {"run": "b"}, "mine": {"draw": "rmsprop-eos", "run": "a"}}
     page = job_settings.gallery(profile(figures=figures), "some/x.yaml")
-    assert page["figures"] == {"rmsprop-eos": "rmsprop-eos", "mine": "rmsprop-eos"}
+    assert [(each["name"], each["slug"], each["runs"]) for each in page["figures"]] == [
+        ("rmsprop-eos", "rmsprop-eos", ["b"]),
+        ("mine", "rmsprop-eos", ["a"]),
+    ]
     assert page["command"] == " --configfile some/x.yaml"
     assert job_settings.gallery(profile("default"), "config/config.yaml")["command"] == ""

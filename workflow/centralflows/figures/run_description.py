@@ -52,6 +52,8 @@ def _settings(run: Run) -> Iterator[str]:
         yield f"beta2 {memory:g}"
     if setting(run, "optimizer", "bias_correction"):
         yield "bias correction"
+    if seed := setting(run, "seed"):
+        yield f"seed {seed}"
     yield f"{run['discrete'].sizes['step']:,} steps"
     if (source := setting(run, "start", "run")) is not None:
         yield f"from a state of {source}"
