@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 QUADRATICS, GD, SCALAR, RMSPROP = "Quadratics", "Gradient descent", "Scalar RMSProp", "RMSProp"
+BEYOND = "Beyond the paper"
 MANY = -1
 
 
@@ -350,6 +351,15 @@ CATALOGUE: dict[str, Drawing] = {
         RMSPROP,
         ("stationary", "stationary-ablated"),
         needs=("state", "outputs"),
+    ),
+    # -- beyond the paper
+    "gd-edge-offset": Drawing(
+        "The mean sharpness lies above 2/lr by the mean square of its fluctuation, and less so at smaller learning rates.",
+        "edge_of_stability:offset",
+        BEYOND,
+        ("central",),
+        runs=MANY,
+        needs=ONE,
     ),
 }
 """The figures by slug."""

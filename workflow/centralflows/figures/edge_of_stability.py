@@ -6,10 +6,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ..analysis import windows
+from ..analysis.edge_offset import edge_offset
 from ..analysis.windows import Window
 from . import panels
-from .run_view import Run, Runs, cut
-from .style import LINES, finish, note, shared_legend
+from .run_view import NotShown, Run, Runs, cut
+from .style import LINES, MODES, finish, note, shared_legend
 from .style import panels as new
 
 NO_EDGE = "This run does not reach the edge of stability; all of it is shown."
@@ -67,6 +68,39 @@ def one_unstable(run: Run, *, window: Window | None = None) -> Figure:
 def several_unstable(run: Run, *, window: Window | None = None) -> Figure:
     """Draw loss and the leading eigenvalues, which reach the edge one after the other."""
     return _loss_and_eigenvalues(cut(run, window), count=4)
+
+
+def offset(runs: Runs, *, window: Window | None = None) -> Figure:
+    """Draw by how much the sharpness at the edge exceeds 2/lr, at several learning rates, and what explains it."""
+    known = [(rate, edge_offset(cut(run, window))) for rate, run in sorted(_rates(runs), key=lambda pair: pair[0])]
+    found = [(rate, each) for rate, each in known if each is not None]
+    if not found:
+        raise NotShown("none of these runs is at the edge of stability for long")
+    rates = [rate for rate, _ in found]
+    figure, (panel,) = new(1, width=5.0, height=3.6)
+    for i, (name, label) in enumerate(
+        (
+            ("largest", "largest eigenvalue"),
+            ("modes", "mean of the eigenvalues at the edge"),
+            ("fluctuation", "mean square of their fluctuation"),
+        )
+    ):
+        values = [getattr(each, name) for _, each in found]
+        panel.plot(rates, values, color=MODES[i], marker="o", ls="--" if name == "fluctuation" else "-", label=label)
+    panel.axhline(0, **LINES["edge"])
+    panel.set(
+        xscale="log", xlabel="learning rate", ylabel=r"$\lambda\,\eta/2 - 1$", title="excess over the edge of stability"
+    )
+    panel.set_xticks(rates, [f"{rate:g}" for rate in rates], minor=False)
+    panel.minorticks_off()
+    panel.spines[["top", "right"]].set_visible(False)
+    shared_legend(figure, panel)
+    return figure
+
+
+def _rates(runs: Runs) -> list[tuple[float, Run]]:
+    """Return the step sizes of runs of gradient descent, which are their learning rates, with the runs."""
+    return [(float(run["discrete"].step_size[0]), run) for run in runs.values()]
 
 
 def oscillation(axes: Axes, run: Run) -> None:
