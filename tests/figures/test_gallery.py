@@ -78,7 +78,10 @@ def shown() -> dict:
         "gd-loss-zoo": {"runs": ["b", "c"]},
         "precond-quadratic": {},
     }
-    values = [{"figure": "gd-eos", "quantity": "sharpness", "paper": 100.0, "ours": 98.76, "ratio": 0.9876}]
+    values = [
+        {"figure": "gd-eos", "quantity": "sharpness", "paper": 100.0, "ours": 98.76, "ratio": 0.9876},
+        {"figure": "zoo", "quantity": "share", "paper": 0.0, "ours": 0.5, "ratio": None},
+    ]
     more = {
         "published_values": values,
         "claims": {**card()["claims"], "distance": EDGE, "critical": EDGE, "loss": EDGE},
@@ -194,7 +197,7 @@ def test_the_markdown_page(shown):
     assert 'src="zoo.png"' in page and "figure_zoo --configfile mine.yaml" in page
     assert "**[edge](#gradient-descent-edge)** holds in 1 of 3; fails in b (0.123)" in page
     assert "| sharpness | 100 | 98.8 | 0.988 |" in page and page.count("98.8") == 2  # at its figure, and together
-    assert "| a | edge | 0.05 | 0.04 |" in page
+    assert "| a | edge | 0.05 | 0.04 |" in page and "| share | 0 | 0.5 | – |" in page
     assert "*MLP, 7 weights*: b (lr b)." in page
     assert "at &lt;2&gt;." in page and "*Shown, not scored.*" in page
     assert anchors(page, r'<a id="([^"]+)"', r"\]\(#([^)]+)\)")

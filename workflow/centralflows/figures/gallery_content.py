@@ -32,7 +32,7 @@ def content(settings: Data, card: Data, runs: Mapping[str, Mapping[str, str]]) -
         ],
         "scorecard": tables(card, runs),
         "published": _published(card),
-        "published_values": card.get("published_values", []),
+        "published_values": _beside(card),
         "misses": _misses(card),
         "ends": _ends(card),
     }
@@ -52,7 +52,7 @@ def _figure(figure: Data, settings: Data, card: Data, runs: Mapping[str, Mapping
         "runs": in_words(figure["runs"], runs),
         "verdicts": [_verdict(claim, figure["runs"], card, runs) for claim in figure["scored"]],
         "command": f"snakemake --cores all figure_{figure['name'].replace('-', '_')}{settings['command']}",
-        "published_values": [row for row in card.get("published_values", []) if row["figure"] == figure["slug"]],
+        "published_values": [row for row in _beside(card) if row["figure"] == figure["name"]],
     }
 
 
@@ -123,6 +123,15 @@ def _published(card: Data) -> list[dict[str, str]]:
         for run, found in card["runs"].items()
         for claim, entry in found.items()
         if "published" in entry
+    ]
+
+
+def _beside(card: Data) -> list[dict[str, str]]:
+    """Return the numbers in the paper's plots that figures of the profile show too, by figure, as text."""
+    return [
+        {"figure": row["figure"], "quantity": row["quantity"]}
+        | {key: "–" if row[key] is None else number(row[key]) for key in ("paper", "ours", "ratio")}
+        for row in card.get("published_values", [])
     ]
 
 
