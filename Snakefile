@@ -35,3 +35,4 @@ rule all:
         FIGURES,
         rules.scorecard.output,
         rules.gallery.output,
+        rules.explorer.output,

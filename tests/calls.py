@@ -19,8 +19,12 @@ def command(folder: Path, *arguments: str, config: Path = SMOKE, targets: Sequen
 
 
 def products(folder: Path) -> dict[str, bytes]:
-    """All stores and figures in a folder, by path, without what is said to differ: manifests, and Snakemake's time stamps."""
-    found = [*(folder / "results").rglob("*.zarr/**/*"), *(folder / "figures").rglob("*.[sp][vn]g")]
+    """Stores, figures and pages in a folder, by path, without what is said to differ: manifests, Snakemake's time stamps."""
+    kinds = ("*.[sp][vn]g", "*.html", "*.md")
+    found = [
+        *(folder / "results").rglob("*.zarr/**/*"),
+        *(p for kind in kinds for p in (folder / "figures").rglob(kind)),
+    ]
     return {
         str(file.relative_to(folder)): file.read_bytes()
         for file in found

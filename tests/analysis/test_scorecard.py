@@ -11,7 +11,7 @@ import xarray as xr
 from centralflows.analysis import claims
 from centralflows.analysis.claims import CLAIMS, FAILS, HOLDS, UNDECIDED, Claim
 from centralflows.analysis.scorecard import crossings, learning_rates, misses, scorecard
-from centralflows.figures.gallery import gallery
+from centralflows.figures.scorecard_tables import tables
 
 STEPS, ONSET = 200, 40
 TIME = np.arange(STEPS)
@@ -22,12 +22,15 @@ def series(values) -> tuple[str, np.ndarray]:
     return "step", np.broadcast_to(np.asarray(values, dtype=float), STEPS).copy()
 
 
-def modes(first) -> tuple[tuple[str, str], np.ndarray]:
-    return ("step", "mode"), np.stack([np.broadcast_to(first, STEPS), np.full(STEPS, np.nan)], 1).astype(float)
+def modes(first, second=np.nan) -> tuple[tuple[str, str], np.ndarray]:
+    return ("step", "mode"), np.stack([np.broadcast_to(x, STEPS) for x in (first, second)], 1).astype(float)
 
 
 def run(*, sharpness=2.1, error=0.0, lr=0.1, fall=1.0, **settings) -> dict[str, xr.Dataset]:
-    """A run that reaches the edge at ONSET and stays at a sharpness; its flow predicts everything up to a factor."""
+    """A run that reaches the edge at ONSET and stays at a sharpness; its flow predicts everything up to a factor.
+
+    Its second eigenvalue falls below 2 four times.
+    """
     coords = {"step": TIME, "mode": [1, 2]}
     factor = 1 + error
     config = {"run": {"optimizer": {"name": "gd", "lr": lr}, "model": {"name": "mlp"}, **settings}}
@@ -42,7 +45,7 @@ def run(*, sharpness=2.1, error=0.0, lr=0.1, fall=1.0, **settings) -> dict[str, 
     }
     midpoint = {
         "loss": series(loss),
-        "effective_eigenvalues": modes(effective),
+        "effective_eigenvalues": modes(effective, np.where(EDGE & ((TIME - ONSET) % 40 < 20), 2.05, 1.9)),
         "hessian_eigenvalues": modes(effective / lr),
     }
     central = {
@@ -93,7 +96,8 @@ def run(*, sharpness=2.1, error=0.0, lr=0.1, fall=1.0, **settings) -> dict[str, 
     ],
 )
 def test_each_number_by_hand(claim, expected, rtol):
-    assert CLAIMS[claim].measure(run(error=0.02), 2.0) == pytest.approx(expected, rel=rtol)
+    measured = CLAIMS[claim].measure(run(error=0.02), 2.0)
+    assert getattr(measured, "value", measured) == pytest.approx(expected, rel=rtol)
 
 
 def test_a_falling_loss_is_monotone_and_a_bump_is_measured():
@@ -167,6 +171,28 @@ def test_the_sensitivity_to_the_width_is_shown():
     assert entry["verdict"] == HOLDS and entry["width"] == 2.0
 
 
+def test_a_run_with_fewer_than_three_cycles_is_not_scored():
+    calm = run()
+    calm["midpoint"].effective_eigenvalues[:, 1] = 1.9
+    card = scorecard({"calm": calm, "whole": run()}, {"calm": 2.0, "whole": 2.0})
+    assert card["cycles"] == {"calm": 0, "whole": 4}
+    assert card["unscored"] == ["calm"] and list(card["runs"]) == ["whole"]
+
+
+@pytest.mark.parametrize("cycles", [4, 100, 2000])
+def test_the_variance_is_held_to_what_the_length_of_a_run_allows(cycles):
+    """The squared displacement of a block is 0.5 or 1.5, equally often, where 1 is predicted.
+
+    Two standard errors of the mean are 2 (1/2) sqrt(n / (n - 1)) / sqrt(n) = 1 / sqrt(n - 1) of it, for n = 4 more than the
+    laxest threshold.
+    """
+    measured = np.repeat(np.resize([0.5, 1.5], cycles), 10)
+    found = claims._ratio_of_means(measured, np.ones_like(measured), 10)
+    assert found.value == 0.0 and found.bound == pytest.approx(np.log2(1 + 1 / np.sqrt(cycles - 1)))
+    assert CLAIMS["variance"].threshold_for(found) == pytest.approx(max(0.05, min(0.5, found.bound)))
+    assert claims._ratio_of_means(measured[:39], np.ones(39), 10) is None
+
+
 def test_larger_learning_rates_are_compared_at_the_same_loss():
     runs = {"slow": run(lr=0.1), "same": run(lr=0.1), "fast": run(lr=0.2, fall=1.5), "other": run(lr=0.4, seed=3)}
     (group,) = learning_rates(runs)
@@ -190,15 +216,17 @@ def test_a_spike_that_the_flow_does_not_follow_is_listed():
     assert misses(run(), 1.0) == []
 
 
-def test_the_card_is_plain_data_and_makes_the_gallery():
+def test_the_card_is_plain_data_and_makes_tables():
     runs = {"good": run(), "bad": run(error=0.5)}
-    card = json.loads(json.dumps(scorecard(runs, {"good": 2.0, "bad": 2.0}, {"good": {"edge": 0.03}})))
+    card = json.loads(json.dumps(scorecard(runs, {"good": 2.0, "bad": 2.0}, {"runs": {"good": {"edge": 0.03}}})))
     assert card["runs"]["good"]["loss"]["verdict"] == HOLDS and card["runs"]["bad"]["loss"]["verdict"] == FAILS
-    page = gallery("mine", {"a": "gd-eos", "b": "precond-quadratic"}, card, command=" --configfile mine.yaml")
-    assert "`snakemake --cores all figure_a --configfile mine.yaml`" in page
-    assert "| good | edge | 0.05 | 0.03 |" in page
-    assert "bad (0.5)" in page
-    assert page.index('alt="b"') < page.index('alt="a"')  # in the order of the catalogue
+    (table,) = tables(card, {name: {"optimizer": "RMSProp", "problem": "", "settings": ""} for name in runs})
+    (loss,) = (row for row in table["rows"] if row["claim"] == "loss")
+    assert (
+        loss["held"] == "1 of 2"
+        and loss["failing"] == ["bad (0.5)"]
+        and card["runs"]["good"]["edge"]["published"] == 0.03
+    )
 
 
 def test_the_second_half_of_the_time_at_the_edge():

@@ -10,12 +10,15 @@ import sys
 import pytest
 from calls import ROOT
 
+from centralflows.config.job_settings import TEMPLATES
+
 READ = """
-from centralflows.config.job_settings import PUBLISHED
+from centralflows.config.job_settings import PUBLISHED, TEMPLATES
 from centralflows.problems.data.cifar10 import SUBSET, load
 from centralflows.provenance.manifest import lock_digest
 import centralflows
 print(centralflows.__file__, len(load(SUBSET).train_images), len(PUBLISHED.read_text()) > 100, lock_digest())
+print(*sorted(file.name for file in TEMPLATES.iterdir()))
 """
 
 
@@ -45,5 +48,6 @@ def test_a_wheel_finds_its_data(installed, tmp_path):
     done = subprocess.run(
         [sys.executable, "-c", READ], cwd=tmp_path, env=environment, capture_output=True, text=True, check=True
     )
-    file, images, published, digest = done.stdout.split()
+    file, images, published, digest, *templates = done.stdout.split()
+    assert templates == sorted(file.name for file in TEMPLATES.iterdir())
     assert file.startswith(str(installed)) and (images, published) == ("1000", "True") and len(digest) == 64

@@ -96,15 +96,19 @@ def test_what_is_measured():
     known = profile(processes=["discrete", "central", "stationary"], stationary_every=5)
     assert job_settings.scorecard(known)["stores"]["a"] == ["discrete", "midpoint", "central", "stationary", "speeds"]
     assert "speeds" not in job_settings.scorecard(known)["stores"]["b"]
-    assert job_settings.scorecard(known)["published"] == {}
+    assert job_settings.scorecard(known)["published"]["runs"] == {}
     assert (
-        job_settings.scorecard(profile("paper"))["published"] == json.loads(job_settings.PUBLISHED.read_text())["runs"]
+        job_settings.scorecard(profile("paper"))["published"]["runs"]
+        == json.loads(job_settings.PUBLISHED.read_text())["runs"]
     )
 
 
 def test_the_gallery_shows_how_each_profile_is_called():
     figures = {"rmsprop-eos": {"run": "b"}, "mine": {"draw": "rmsprop-eos", "run": "a"}}
     page = job_settings.gallery(profile(figures=figures), "some/x.yaml")
-    assert page["figures"] == {"rmsprop-eos": "rmsprop-eos", "mine": "rmsprop-eos"}
+    assert [(each["name"], each["slug"], each["runs"]) for each in page["figures"]] == [
+        ("rmsprop-eos", "rmsprop-eos", ["b"]),
+        ("mine", "rmsprop-eos", ["a"]),
+    ]
     assert page["command"] == " --configfile some/x.yaml"
     assert job_settings.gallery(profile("default"), "config/config.yaml")["command"] == ""

@@ -166,7 +166,7 @@ NAME_RULE = "must be made of lower-case letters, digits and hyphens, the first n
         ("default", {}, "default: unknown key; did you mean 'defaults'?"),
         ("runs/mlp/model/widht", 3, "runs.mlp.model.widht: unknown key; did you mean 'width'?"),
         ("runs/mlp/model/channels", 3, "runs.mlp.model.channels: unknown key; there are name, width, depth, activation"),
-        ("figures/gd-eos/begin", 3, "figures.gd-eos.begin: unknown key; there are draw, run, runs, start, stop"),
+        ("figures/gd-eos/begin", 3, "figures.gd-eos.begin: unknown key; there are draw, run, runs, seeds, start, stop"),
         ("runs/mlp/3", 3, "runs.mlp.3: unknown key; "),
         # missing
         ("profile", ..., "profile: is missing"),

@@ -15,6 +15,7 @@ from centralflows.config.catalogue import CATALOGUE, MANY, NEEDS
 from centralflows.config.processes import SpectrumConfig
 from centralflows.figures import draw, save
 from centralflows.figures.animation import animate
+from centralflows.figures.films import growing, valley
 from centralflows.figures.quadratics import iterates
 from centralflows.figures.run_view import NotShown
 from centralflows.flows.discrete_loop import Start
@@ -203,9 +204,10 @@ def test_squared_gradients_are_those_of_the_optimizer_that_was_run(runs):
     assert {"Careful", "Careful, time average"} <= {line.get_label() for line in figure.axes[0].lines}
 
 
-def test_an_animation_grows_and_loops(runs, tmp_path):
+def test_a_film_grows_and_loops(runs, tmp_path):
     for name in ("a.gif", "b.gif"):
-        animate(draw("gd-central-flow", {"a": runs["gd"]}), tmp_path / name, identifier="f00d", frames=5)
+        film = growing(draw("gd-central-flow", {"a": runs["gd"]}))
+        animate(film, tmp_path / name, identifier="f00d", frames=5)
     assert identifier_of(tmp_path / "a.gif") == "f00d"
     assert (tmp_path / "a.gif").read_bytes() == (tmp_path / "b.gif").read_bytes()
     with Image.open(tmp_path / "a.gif") as image:
@@ -215,6 +217,21 @@ def test_an_animation_grows_and_loops(runs, tmp_path):
             image.seek(frame)
             ink.append((np.asarray(image.convert("L")) < 250).sum())
     assert ink == sorted(ink) and ink[-1] > ink[0]
+
+
+def test_the_iterate_moves_in_its_valley(runs, tmp_path):
+    film = valley(runs["gd"])
+    (wall, _, ball, *_), first, last = film.figure.axes[0].lines, *film.times
+    for time in np.arange(first, last + 1):
+        film.at(time)
+        x, y = (float(values[0]) for values in ball.get_data())
+        grid, heights = wall.get_data()
+        assert np.interp(x, grid, heights) == pytest.approx(
+            y, rel=0.05, abs=1e-3 * heights.max()
+        )  # it lies on the wall
+    animate(film, tmp_path / "a.gif", identifier="f00d", frames=4)
+    with Image.open(tmp_path / "a.gif") as image:
+        assert image.n_frames == 4
 
 
 def test_every_figure_has_a_claim_and_a_caption_that_could_be_false():

@@ -34,6 +34,7 @@ import xarray as xr
 from pathlib import Path
 from centralflows.figures.heat_map import heat_map
 from centralflows.figures.animation import animate
+from centralflows.figures.films import growing
 
 steps = np.arange(30)
 series = {{name: ("step", 1.0 + steps) for name in ("loss", "gradient_norm_squared", "step_size", "distance")}}
@@ -48,7 +49,7 @@ for name, drawn in (("figure", figure), ("axes", axes.figure), ("card", heat_map
     for kind in ("png", "svg"):
         figures.save(drawn, Path(f"{{name}}.{{kind}}"))
     drawn._repr_png_()
-animate(figure, Path("a.gif"), identifier="x", frames=2)
+animate(growing(figure), Path("a.gif"), identifier="x", frames=2)
 try:
     figures.loss(data)
 except figures.NotShown as error:

@@ -14,9 +14,11 @@ from centralflows.analysis.crossings import first_not_above, upward_crossing
 from centralflows.config import profile
 from centralflows.config.processes import StableConfig
 from centralflows.flows.discrete_loop import advance, first_start
+from centralflows.flows.make_experiment import make_experiment
 from centralflows.flows.starts import start_of
 from centralflows.jobs.checkpoint import CheckpointFolder
 from centralflows.jobs.store_trajectories import store_discrete, store_flow
+from centralflows.problems.data.make_dataset import make_dataset
 from centralflows.store.trajectory import open_trajectory
 
 OPTIMIZERS = [GradientDescent(0.1), ScalarRMSProp(0.01, 0.9, bias_correction=True), RMSProp(1e-3, 0.9, eps=1e-6)]
@@ -76,6 +78,28 @@ def test_the_step_sizes_can_be_kept_instead_of_the_state(rule):
     torch.testing.assert_close(other.preconditioner(step, other.state_with(step, kept)), kept)
     with pytest.raises(ValueError, match="no average has this preconditioner"):
         rule(1e-9, 0.9, eps=1.0).state_with(step, kept)
+
+
+def test_runs_at_several_learning_rates_share_a_warm_start():
+    rates = {lr: profile.load(configured(lr)).runs["mine"] for lr in (0.1, 0.2)}
+    data = make_dataset(rates[0.1].dataset)
+    slow, fast = (make_experiment(run, data).start for run in rates.values())
+    plain = make_experiment(rates[0.1].model_copy(update={"warm_start_lr": None}), data).start
+    assert slow.steps == fast.steps == 5
+    assert torch.equal(slow.w, fast.w) and torch.equal(slow.state[0], fast.state[0])
+    assert not torch.equal(slow.w, plain.w)
+
+
+def configured(lr):
+    run = {
+        "dataset": {"name": "moons", "examples": 20, "test_examples": 4},
+        "model": {"name": "mlp", "width": 4},
+        "optimizer": {"name": "scalar-rmsprop", "lr": lr},
+        "steps": 3,
+        "warm_start": 5,
+        "warm_start_lr": 0.01,
+    }
+    return {"profile": "test", "runs": {"mine": run}, "figures": {}}
 
 
 def test_every_process_ends_at_its_own_loss():

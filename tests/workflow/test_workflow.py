@@ -92,7 +92,7 @@ def test_only_what_depends_on_a_change_runs_again(built, tmp_path):
     stats = [line.split() for line in (done.stdout + done.stderr).splitlines()]
     counts = {words[0]: int(words[1]) for words in stats if len(words) == 2 and words[1].isdigit()}
     # The flow, and what is drawn from it or counts it.
-    again = ("flow", "figure_gd_loss_zoo", "scorecard", "gallery", "all")
+    again = ("flow", "figure_gd_loss_zoo", "scorecard", "explorer", "gallery", "all")
     assert counts == dict.fromkeys(again, 1) | {"total": len(again)}
 
 
@@ -106,13 +106,24 @@ def test_a_figure_is_rebuilt_alone(copy):
 
 
 def test_the_gallery_shows_every_figure_and_the_claims(built):
-    page = (built / "figures" / "smoke" / "README.md").read_text()
+    folder = built / "figures" / "smoke"
+    markdown, html = ((folder / name).read_text() for name in ("README.md", "index.html"))
     for slug in CATALOGUE:
-        assert (built / "figures" / "smoke" / f"{slug}.png").stat().st_size < 150_000
-        assert (built / "figures" / "smoke" / f"{slug}.svg").stat().st_size < 1_000_000
-        assert f'<img src="{slug}.png"' in page and f"figure_{slug.replace('-', '_')}" in page
+        assert (folder / f"{slug}.png").stat().st_size < 150_000
+        assert (folder / f"{slug}.svg").stat().st_size < 1_000_000
+        for page in (markdown, html):
+            assert f'<img src="{slug}.png"' in page and f"figure_{slug.replace('-', '_')}" in page
     card = json.loads((built / "results" / "smoke" / "scorecard.json").read_text())
-    assert all(f"**{name}**" in page for name in card["claims"] if any(name in run for run in card["runs"].values()))
+    for name in card["claims"]:
+        if any(name in run for run in card["runs"].values()):
+            assert f"**{name}**: " in markdown and f"<b>{name}</b>: " in html
+
+
+def test_runs_are_described_with_the_number_of_their_weights(built):
+    described = json.loads((built / "results" / "smoke" / "runs.json").read_text())
+    for run in RUNS:
+        weights = open_trajectory(built / "results" / "smoke" / run / "discrete.zarr").sizes["parameter"]
+        assert f", {weights:,} weights, " in described[run]["problem"]
 
 
 def broken(tmp_path: Path, **changes) -> Path:

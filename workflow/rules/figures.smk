@@ -1,4 +1,4 @@
-"""Figures: one rule each, so that each has its own target and caption; animations; the gallery."""
+"""Figures: one rule each, so that each has its own target and caption; animations; the explorer; the gallery."""
 
 from centralflows.figures import captions
 
@@ -31,11 +31,7 @@ for slug in CONFIG.figures:
             "../scripts/figure.py"
 
 
-ANIMATED = [
-    slug
-    for slug, figure in CONFIG.figures.items()
-    if (figure.draw or slug) in ("gd-central-flow", "rmsprop-central-flow")
-]
+ANIMATED = [slug for slug in CONFIG.figures if drawing(slug).film]
 
 # Not part of the default target: `snakemake --cores all animations`.
 for slug in ANIMATED:
@@ -61,26 +57,53 @@ for slug in ANIMATED:
 
 
 rule animations:
-    """Draw central flows that grow with time, as GIFs."""
+    """Draw the figures that move, as GIFs."""
     input:
         expand(f"{DRAWN}/{{slug}}.gif", slug=ANIMATED),
 
 
-rule gallery:
-    """Write a page with every figure, its claim and its command, and the scorecard."""
+rule explorer:
+    """Write a page that shows every run interactively, and what each run is in words."""
     input:
-        FIGURES,
+        **stores_of(job_settings.explorer(CONFIG)["stores"]),
         **recorded(card=f"{RESULTS}/scorecard.json"),
     output:
-        page=f"{DRAWN}/README.md",
+        page=f"{DRAWN}/explorer.html",
+        manifest=f"{DRAWN}/explorer.html.manifest.json",
+        runs=f"{RESULTS}/runs.json",
+        runs_manifest=f"{RESULTS}/runs.json.manifest.json",
+    log:
+        f"{LOGS}/explorer.log",
+    localrule: True
+    conda:
+        "../../envs/environment.yaml"
+    params:
+        cfg=sorted_json(job_settings.explorer(CONFIG)),
+        source=source("explorer"),
+    script:
+        "../scripts/explorer.py"
+
+
+rule gallery:
+    """Write two pages, in Markdown and HTML, of all figures with claims, captions and commands, and of the scorecard."""
+    input:
+        FIGURES,
+        **recorded(card=f"{RESULTS}/scorecard.json", runs=f"{RESULTS}/runs.json"),
+    output:
+        markdown=f"{DRAWN}/README.md",
         manifest=f"{DRAWN}/README.md.manifest.json",
+        html=f"{DRAWN}/index.html",
+        html_manifest=f"{DRAWN}/index.html.manifest.json",
     log:
         f"{LOGS}/gallery.log",
     localrule: True
     conda:
         "../../envs/environment.yaml"
     params:
-        cfg=sorted_json(job_settings.gallery(CONFIG, str(configfile_name()))),
+        # A function, because captions hold braces, in which Snakemake would look for wildcards.
+        cfg=lambda wildcards: sorted_json(
+            job_settings.gallery(CONFIG, str(configfile_name()))
+        ),
         source=source("gallery"),
     script:
         "../scripts/gallery.py"

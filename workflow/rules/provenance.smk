@@ -11,6 +11,9 @@ rule crate:
             rules.scorecard.output.manifest,
             rules.scorecard.output.figure_manifest,
             rules.gallery.output.manifest,
+            rules.gallery.output.html_manifest,
+            rules.explorer.output.manifest,
+            rules.explorer.output.runs_manifest,
         ],
     output:
         metadata=f"{RESULTS}/ro-crate-metadata.json",

@@ -1,10 +1,9 @@
-"""Draw one figure as a GIF that grows with time."""
+"""Draw one figure that moves, as a GIF."""
 
 from centralflows.figures.animation import animate
 from centralflows.jobs.job import job
-from centralflows.jobs.stored_figure import stored_figure
+from centralflows.jobs.stored_figure import stored_film
 
 with job(snakemake) as this:
-    figure = stored_figure(this)
-    animate(figure, this.output("gif"), identifier=this.identifier)
+    animate(stored_film(this), this.output("gif"), identifier=this.identifier)
     this.record("manifest", "gif")

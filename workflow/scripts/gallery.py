@@ -1,12 +1,15 @@
-"""Write the gallery of a profile: every figure with its claim and command, and the scorecard."""
+"""Write the gallery of a profile, in Markdown and HTML."""
 
 import json
 
-from centralflows.figures.gallery import gallery
+from centralflows.figures.gallery import as_html_page, as_markdown_page
+from centralflows.figures.gallery_content import content
 from centralflows.jobs.job import job
 
 with job(snakemake) as this:
-    card = json.loads(this.input("card").read_text())
-    page = gallery(this.config["profile"], this.config["figures"], card, command=this.config["command"])
-    this.output("page").write_text(page)
-    this.record("manifest", "page")
+    card, runs = (json.loads(this.input(name).read_text()) for name in ("card", "runs"))
+    shown = content(this.config, card, runs)
+    this.output("markdown").write_text(as_markdown_page(shown))
+    this.output("html").write_text(as_html_page(shown))
+    this.record("manifest", "markdown")
+    this.record("html_manifest", "html")

@@ -13,7 +13,7 @@ with job(snakemake) as this:
         run: {store: open_trajectory(this.input(f"{run}/{store}")) for store in stores}
         for run, stores in this.config["stores"].items()
     }
-    card = scorecard(runs, this.config["widths"], this.config["published"])
+    card = scorecard(runs, *(this.config[key] for key in ("widths", "published", "figures")))
     this.output("card").write_text(json.dumps(card, indent=1) + "\n")
     figure = heat_map(card)
     for kind in ("svg", "png"):

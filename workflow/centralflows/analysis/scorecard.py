@@ -1,39 +1,54 @@
 """The paper's claims, measured in every run of a profile.
 
 A claim is about a run, or about runs that differ in their learning rate alone. If a number depends on time averages, it
-is also measured at half and twice the configured width. A verdict that changes with the width is undecided.
+is also measured at half and twice the configured width. A verdict that changes with the width is undecided. A run with
+fewer than three cycles at the edge of stability is not scored: its averages are chance.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import xarray as xr
 
-from .claims import CLAIMS, LARGER_LR, Claim, Run, at_edge
+from .claims import CLAIMS, CYCLES, LARGER_LR, Claim, Estimate, Run, at_edge, cycles
+from .published_values import compared
+from .run_settings import setting
 from .time_series import time_average
 
 
 def scorecard(
-    runs: Mapping[str, Run], widths: Mapping[str, float], published: Mapping[str, Mapping[str, float]] | None = None
+    runs: Mapping[str, Run],
+    widths: Mapping[str, float],
+    published: Mapping[str, Mapping[str, Mapping[str, float]]] | None = None,
+    figures: Mapping[str, tuple[str, Sequence[str]]] | None = None,
 ) -> dict[str, Any]:
     """Return all claims for all runs, as plain data for JSON.
 
     Args:
         runs: trajectories of each run by process.
         widths: of the time averages, for each run [steps].
-        published: numbers read from the published plots, by run and claim.
+        published: numbers read from the published plots: `runs`, by run and claim, and `figures`, by figure and quantity.
+        figures: of the profile: by name, the name in the catalogue and the names of the runs.
     """
-    published = published or {}
+    published, figures = published or {}, figures or {}
+    shown = {name: (slug, [runs[run] for run in names]) for name, (slug, names) in figures.items()}
+    counted = {name: cycles(run) for name, run in runs.items()}
+    scored = {name: run for name, run in runs.items() if counted[name] >= CYCLES}
     return {
         "estimator": "Gaussian time average over optimizer steps; its standard deviation is the run's width",
         "claims": {name: _described(claim) for name, claim in CLAIMS.items()} | {"larger-lr": _described(LARGER_LR)},
-        "runs": {name: _measured(run, widths[name], published.get(name, {})) for name, run in runs.items()},
-        "learning_rates": learning_rates(runs),
+        "runs": {
+            name: _measured(run, widths[name], published.get("runs", {}).get(name, {})) for name, run in scored.items()
+        },
+        "cycles": counted,
+        "unscored": [name for name in runs if name not in scored],
+        "learning_rates": learning_rates(scored),
         "crossings": {name: crossings(run["speeds"]) for name, run in runs.items() if "speeds" in run},
+        "published_values": compared(published.get("figures", {}), shown),
         "misses": {name: found for name, run in runs.items() if (found := misses(run, widths[name]))},
         "stopped": {
             name: stops
@@ -62,15 +77,19 @@ def _measured(run: Run, width: float, published: Mapping[str, float]) -> dict[st
     """Return the claims that apply to a run, measured."""
     found: dict[str, Any] = {}
     for name, claim in CLAIMS.items():
-        value = claim.measure(run, width)
-        if value is None or not np.isfinite(value):
-            continue
-        entry: dict[str, Any] = {"value": value}
-        others = [claim.measure(run, factor * width) for factor in (0.5, 2.0)] if claim.averaged else []
-        others = [other for other in others if other is not None and np.isfinite(other)]
+        measured = [claim.measure(run, width)]
         if claim.averaged:
+            measured += [claim.measure(run, factor * width) for factor in (0.5, 2.0)]
+        values = [m.value if isinstance(m, Estimate) else m for m in measured]
+        if values[0] is None or not np.isfinite(values[0]):
+            continue
+        known = [m for m, value in zip(measured, values, strict=True) if value is not None and np.isfinite(value)]
+        entry: dict[str, Any] = {"value": values[0], "verdict": claim.verdict(*known)}
+        if (threshold := claim.threshold_for(*known)) != claim.threshold:
+            entry["threshold"] = threshold
+        if claim.averaged:
+            others = [value for value in values[1:] if value is not None and np.isfinite(value)]
             entry |= {"width": width, "at_half_and_twice_the_width": others}
-        entry["verdict"] = claim.verdict(value, *others)
         if name in published:
             entry["published"] = published[name]
         found[name] = entry
@@ -81,8 +100,8 @@ def learning_rates(runs: Mapping[str, Run]) -> list[dict[str, Any]]:
     """Return the claim about learning rates, for each group of runs that differ in nothing else."""
     groups: dict[str, list[tuple[float, str]]] = {}
     for name, run in runs.items():
-        settings = json.loads(run["discrete"].attrs.get("config", "{}")).get("run")
-        if settings is None or not np.isfinite(run["midpoint"].hessian_eigenvalues).any():
+        settings = setting(run)
+        if not settings or not np.isfinite(run["midpoint"].hessian_eigenvalues).any():
             continue
         optimizer = dict(settings["optimizer"])
         lr = optimizer.pop("lr")

@@ -23,6 +23,9 @@ class Drawing(NamedTuple):
             them.
         runs: number of runs that it is drawn from; MANY for one or more.
         needs: settings that each run must have for the figure to be drawn; keys of `NEEDS`.
+        seeds: whether it can show the range over runs of other seeds.
+        film: how it moves as a GIF: "growing", its curves grow with time; "valley", the iterate moves in its valley; or not
+            at all.
     """
 
     claim: str
@@ -31,6 +34,8 @@ class Drawing(NamedTuple):
     stores: tuple[str, ...] = ()
     runs: int = 1
     needs: tuple[str, ...] = ()
+    seeds: bool = False
+    film: str = ""
 
     @property
     def implementation(self) -> str:
@@ -91,6 +96,7 @@ CATALOGUE: dict[str, Drawing] = {
         "edge_of_stability:one_cycle",
         GD,
         needs=ONE,
+        film="valley",
     ),
     "gd-eos": Drawing(
         "The sharpness rises to 2/lr, where a quadratic would diverge, and stays near it while the loss goes on falling.",
@@ -138,6 +144,8 @@ CATALOGUE: dict[str, Drawing] = {
         GD,
         ("stable", "central", "analysis"),
         needs=("one step size", "outputs"),
+        seeds=True,
+        film="growing",
     ),
     "gd-sigma-one-unstable": Drawing(
         "With one eigenvalue at the edge the central flow predicts the variance of the oscillation.",
@@ -152,6 +160,8 @@ CATALOGUE: dict[str, Drawing] = {
         GD,
         ("stable", "central", "analysis"),
         needs=ONE,
+        seeds=True,
+        film="growing",
     ),
     "gd-predict-sigma": Drawing(
         "The central flow predicts the variance of the oscillations along each of their directions.",
@@ -255,6 +265,7 @@ CATALOGUE: dict[str, Drawing] = {
         SCALAR,
         ("central", "ablated"),
         needs=ONE,
+        seeds=True,
     ),
     "scalar-rmsprop-lr-acceleration": Drawing(
         "So it does at a lower learning rate: larger ones steer to flatter regions, where the steps are larger.",
@@ -281,6 +292,7 @@ CATALOGUE: dict[str, Drawing] = {
         "rmsprop_figures:tracking",
         RMSPROP,
         ("stable", "central"),
+        seeds=True,
     ),
     "rmsprop-predict-sigma": Drawing(
         "The central flow predicts the variance of the oscillations along each of their directions.",

@@ -11,8 +11,10 @@ from importlib import resources
 from typing import Any
 
 from ..common.hashing import digest
+from ..common.paths import REPOSITORY
 from .catalogue import CATALOGUE
 from .plugins import sources
+from .presentation import CLAIMS_OF, HEADLINES
 from .profile import ProfileConfig
 from .run import RunConfig
 from .strict import implementations
@@ -133,9 +135,19 @@ def scorecard(profile: ProfileConfig) -> Settings:
     return {
         "stores": {name: measured(run) for name, run in profile.runs.items()},
         "widths": {name: run.average_width for name, run in profile.runs.items()},
-        # The numbers in the paper's plots hold for its own runs only.
-        "published": json.loads(PUBLISHED.read_text())["runs"] if profile.profile == "paper" else {},
+        "published": _published(profile),
+        "figures": {name: [figure.draw or name, figure.sources] for name, figure in profile.figures.items()},
     }
+
+
+def _published(profile: ProfileConfig) -> Settings:
+    """Return the numbers in the paper's plots: those of its runs for its own profile, those of its figures for all."""
+    known = json.loads(PUBLISHED.read_text())
+    return {"runs": known["runs"] if profile.profile == "paper" else {}, "figures": known["figures"]}
+
+
+CAPTIONS = REPOSITORY / "workflow" / "report"
+TEMPLATES = resources.files("centralflows") / "figures" / "templates"
 
 
 def gallery(profile: ProfileConfig, configfile: str) -> Settings:
@@ -146,7 +158,42 @@ def gallery(profile: ProfileConfig, configfile: str) -> Settings:
     """
     return {
         "profile": profile.profile,
-        "figures": {name: figure.draw or name for name, figure in profile.figures.items()},
-        "claims": {slug: [drawing.category, drawing.claim] for slug, drawing in CATALOGUE.items()},
+        "figures": [
+            _shown(name, slug, figure.sources)
+            for slug in CATALOGUE
+            for name, figure in profile.figures.items()
+            if (figure.draw or name) == slug
+        ],
+        "headlines": [list(headline) for headline in HEADLINES.items()],
         "command": "" if profile.profile == "default" else f" --configfile {configfile}",
+        "templates": _templates("gallery"),
     }
+
+
+def _shown(name: str, slug: str, runs: tuple[str, ...]) -> Settings:
+    """Return what the gallery says of a figure, by its name in the profile and its slug in the catalogue."""
+    return {
+        "name": name,
+        "slug": slug,
+        "category": CATALOGUE[slug].category,
+        "claim": CATALOGUE[slug].claim,
+        "scored": list(CLAIMS_OF.get(slug, ())),
+        "caption": (CAPTIONS / f"{slug}.rst").read_text(),
+        "runs": list(runs),
+    }
+
+
+def explorer(profile: ProfileConfig) -> Settings:
+    """Return the settings of the interactive page of a profile's runs."""
+    return {
+        "profile": profile.profile,
+        "stores": {name: trajectories(run) for name, run in profile.runs.items()},
+        "widths": {name: run.average_width for name, run in profile.runs.items()},
+        "templates": _templates("explorer"),
+    }
+
+
+def _templates(page: str) -> dict[str, str]:
+    """Return digests of the templates of a page, which the digest of its code does not cover."""
+    files = [file for file in TEMPLATES.iterdir() if file.name.startswith((page, "page."))]
+    return {file.name: digest(file.read_text()) for file in sorted(files, key=lambda file: file.name)}

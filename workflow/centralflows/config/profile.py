@@ -26,6 +26,8 @@ class FigureConfig(Strict):
     """a key of `runs`"""
     runs: Annotated[tuple[Name, ...], Field(min_length=1, strict=False)] | None = None
     """several keys of `runs`, for figures that compare runs"""
+    seeds: Annotated[tuple[Name, ...], Field(strict=False)] = ()
+    """runs that differ from `run` in their seed (and start) alone; the range over all of them is drawn as a band"""
     start: Natural | None = None
     """first step shown; found from the data if omitted"""
     stop: Count | None = None
@@ -34,13 +36,15 @@ class FigureConfig(Strict):
     @property
     def sources(self) -> tuple[str, ...]:
         """The runs that the figure is drawn from."""
-        return self.runs or ((self.run,) if self.run else ())
+        return self.runs or ((self.run, *self.seeds) if self.run else ())
 
     def mistakes(self) -> Iterator[str]:
         if self.stop is not None and self.stop <= (self.start or 0):
             yield f"stop: must be greater than start ({self.start or 0}) (got {self.stop})"
         if self.run and self.runs:
             yield "runs: give run or runs, not both"
+        if self.seeds and not self.run:
+            yield "seeds: belong to the run of a figure; name it as `run`"
 
 
 def _lacks(run: RunConfig, need: str) -> bool:
@@ -73,6 +77,14 @@ def _unfit(figure: FigureConfig, slug: str, runs: Mapping[str, RunConfig]) -> It
         yield "run: is missing"
     elif drawing.runs == 0 and sources:
         yield "run: shows no run; leave it out"
+    if figure.seeds and not drawing.seeds:
+        able = ", ".join(slug for slug, other in CATALOGUE.items() if other.seeds)
+        yield f"seeds: are shown by {able}; leave them out"
+    for name in figure.seeds:
+        first, other = runs.get(sources[0]), runs.get(name)
+        same = {key: getattr(other, key) for key in ("seed", "start", "stationary_every")} if other else {}
+        if first and other and first.model_copy(update=same) != other:
+            yield f"seeds: {name!r} differs from {sources[0]!r} in more than its seed and its start"
     for name in sources:
         run = runs.get(name)
         if run is None:
@@ -223,9 +235,10 @@ def _loose_ends(raw: Mapping[str, Any]) -> Iterator[str]:
         if not isinstance(figure, Mapping):
             continue
         where, draw = f"figures.{shown_key(name)}", figure.get("draw")
-        several = figure.get("runs")
         named = [("run", figure.get("run"))]
-        named += [("runs", run) for run in several] if isinstance(several, (list, tuple)) else []
+        for key in ("runs", "seeds"):
+            several = figure.get(key)
+            named += [(key, run) for run in several] if isinstance(several, (list, tuple)) else []
         for key, run in named:
             if isinstance(run, str) and runs and run not in runs:
                 yield f"{where}.{key}: no run is called {shown(run)}{instead(run, runs)}"

@@ -68,6 +68,9 @@ class RunConfig(Strict):
     """optimizer steps recorded; the flows cover the same time"""
     warm_start: Natural = 0
     """optimizer steps before step 0, the start of all processes"""
+    warm_start_lr: Positive | None = None
+    """learning rate of these steps, so that runs at several learning rates share one start; the optimizer's own by
+    default"""
     start: StartConfig | None = None
     """start from another run instead of the initial weights"""
     stop_at_loss: Positive | None = None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from matplotlib.figure import Figure
 
@@ -16,10 +18,13 @@ from .style import panels as new
 NO_RANK = "The central flow of this run does not stay at the edge of stability; all of it is shown."
 
 
-def tracking(run: Run, *, window: Window | None = None) -> Figure:
+def tracking(run: Run, *, window: Window | None = None, seeds: Sequence[Run] = ()) -> Figure:
     """Draw loss, sharpness, one output and distances of the discrete run, the stable flow and the central flow."""
     shown = cut(run, window)
     figure, (loss, sharpness, output, distance) = new(2, 2)
+    if several := _same_steps(run, seeds, window):
+        panels.loss_bands(loss, several, ("discrete", "stable", "central"))
+        panels.distance_bands(distance, several, ("stable", "central"))
     panels.loss(loss, shown, ("stable", "central"))
     panels.sharpness(sharpness, shown, ("stable", "central"))
     panels.edge(sharpness, shown)
@@ -33,10 +38,13 @@ def tracking(run: Run, *, window: Window | None = None) -> Figure:
     return figure
 
 
-def several_unstable(run: Run, *, window: Window | None = None) -> Figure:
+def several_unstable(run: Run, *, window: Window | None = None, seeds: Sequence[Run] = ()) -> Figure:
     """Draw the leading eigenvalues of the discrete run and the central flow, the rank of Sigma, and distances."""
     shown = cut(run, window)
     figure, (spectrum, rank, distance) = new(3, height=3.0)
+    if several := _same_steps(run, seeds, window):
+        panels.band(rank, several, "discrete", lambda each: each["central"]["rank"].astype(float))
+        panels.distance_bands(distance, several, ("stable", "central"))
     panels.eigenvalues(spectrum, shown, "central", count=4, kind="hessian")
     panels.edge(spectrum, shown)
     panels.rank(rank, shown)
@@ -104,19 +112,21 @@ def network_outputs(run: Run, *, window: Window | None = None) -> Figure:
 
 def loss(run: Run, *, window: Window | None = None) -> Figure:
     """Draw the discrete loss, its time average, the loss along the central flow, and the flow's prediction."""
-    return _against_average(run, "loss", "training loss", "loss", r"$L(w(t))$", r"$L + \mathrm{tr}\,X$", window)
+    return _against_average(
+        run, "loss", "training loss", "loss", r"$L(w(t))$", r"$L + \langle H, \Sigma\rangle / 2$", window
+    )
 
 
 def gradient_norm(run: Run, *, window: Window | None = None) -> Figure:
     """Draw the discrete squared gradient norm, its time average, that of the central flow, and the flow's
     prediction."""
-    labels = r"$|\nabla L(w(t))|^2$", r"$|\nabla L|^2 + \mathrm{tr}\,H\Sigma H$"
+    labels = r"$|\nabla L(w(t))|^2$", r"$|\nabla L|^2 + \langle H^2, \Sigma\rangle$"
     return _against_average(
         run, "gradient_norm_squared", "squared gradient norm", r"$|\nabla L|^2$ [loss$^2$/weight$^2$]", *labels, window
     )
 
 
-def ablation(run: Run, *, window: Window | None = None) -> Figure:
+def ablation(run: Run, *, window: Window | None = None, seeds: Sequence[Run] = ()) -> Figure:
     """Draw loss, sharpness and effective step size of the discrete run, the central flow and its ablation.
 
     The loss of the discrete run is that at the midpoints. If each weight has its own step size, their harmonic mean is
@@ -124,6 +134,13 @@ def ablation(run: Run, *, window: Window | None = None) -> Figure:
     """
     shown = cut(run, window)
     figure, (loss, sharpness, step) = new(3, height=2.8)
+    if several := _same_steps(run, seeds, window):
+        for flow in ("central", "ablated"):
+            panels.band(loss, several, flow, lambda each, flow=flow: each[flow].loss)
+            panels.band(step, several, flow, lambda each, flow=flow: each[flow].step_size)
+            panels.band(
+                sharpness, several, flow, lambda each, flow=flow: each[flow].hessian_eigenvalues.isel(mode=0, drop=True)
+            )
     panels.line(loss, shown, "discrete", shown["midpoint"].loss)
     panels.line(step, shown, "discrete", shown["discrete"].step_size)
     for flow in ("central", "ablated"):
@@ -133,6 +150,11 @@ def ablation(run: Run, *, window: Window | None = None) -> Figure:
     panels.finish_steps(loss, step)
     shared_legend(figure, loss)
     return figure
+
+
+def _same_steps(run: Run, seeds: Sequence[Run], window: Window | None) -> list[Run]:
+    """Return a run and its repetitions with other seeds; nothing without any."""
+    return [cut(each, window) for each in (run, *seeds)] if seeds else []
 
 
 def liveliest(run: Run) -> int:

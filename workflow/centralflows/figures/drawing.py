@@ -12,8 +12,9 @@ from ..analysis.time_series import analyse
 from ..common.references import load
 from ..config import catalogue  # the settings of a job hold what it uses of it
 from ..config.messages import instead
+from .run_description import described
 from .run_view import OPTIMIZERS, NotShown, Run, Runs, optimizer
-from .style import styled
+from .style import note, styled, unify
 
 
 @styled()
@@ -38,9 +39,14 @@ def draw(slug: str, runs: Runs, *, start: int | None = None, stop: int | None = 
     if start is not None or stop is not None:
         last = max(int(store.step[-1]) for run in runs.values() for store in run.values())
         window = (start or 0, last + 1 if stop is None else stop)
-    figure = function(next(iter(runs.values())) if drawing.runs == 1 else runs, window=window)
-    if remarks := _divergences(runs):
-        figure.suptitle("; ".join(remarks), fontsize=9, style="italic")
+    main = next(iter(runs.values())) if drawing.runs == 1 else runs
+    bands = {"seeds": list(runs.values())[1:]} if drawing.seeds else {}
+    figure = function(main, window=window, **bands)
+    unify(figure)
+    remarks = [", ".join([described(main)["problem"], described(main)["settings"]])] if drawing.runs == 1 else []
+    remarks += [f"\u00d7 {name} ends: {reason}" for name, reason in figure.ends.items() if "reached" not in reason]
+    if remarks := [*remarks, *_divergences(runs)]:
+        note(figure, "\n".join(remarks))
     return figure
 
 

@@ -8,8 +8,8 @@ from matplotlib.figure import Figure
 from ..analysis import windows
 from ..analysis.windows import Window
 from . import panels
-from .run_view import Run, Runs, cut, learning_rate
-from .style import LINES, MODES, finish, note, shared_legend
+from .run_view import Run, Runs, cut
+from .style import LINES, finish, note, shared_legend
 from .style import panels as new
 
 NO_EDGE = "This run does not reach the edge of stability; all of it is shown."
@@ -47,8 +47,7 @@ def one_cycle(run: Run, *, window: Window | None = None) -> Figure:
 def learning_rates(runs: Runs, *, window: Window | None = None) -> Figure:
     """Draw loss and sharpness at several learning rates, each with its own edge."""
     figure, (loss, sharpness) = new(2)
-    for i, run in enumerate(runs.values()):
-        shown, color, label = cut(run, window), MODES[i], learning_rate(run)
+    for color, label, shown in panels.by_learning_rate(cut(run, window) for run in runs.values()):
         panels.line(loss, shown, "discrete", shown["discrete"].loss, color=color, label=label)
         top = shown["midpoint"].hessian_eigenvalues.isel(mode=0)
         panels.line(sharpness, shown, "discrete", top, color=color, label=label)
@@ -71,8 +70,8 @@ def several_unstable(run: Run, *, window: Window | None = None) -> Figure:
 
 
 def oscillation(axes: Axes, run: Run) -> None:
-    """Draw the iterate's displacement from its midpoint along the leading eigenvector."""
-    values = run["midpoint"].oscillation
+    """Draw the iterate's displacement from its midpoint along the direction in which it is displaced most."""
+    values = panels.displacement(run)
     axes.plot(values.step, values, **LINES["discrete"] | {"marker": ".", "ms": 3, "lw": 0.8})
     axes.axhline(0, **LINES["edge"])
     finish(axes, title=panels.DISPLACEMENT, ylabel=r"displacement [loss$^{1/2}$]")

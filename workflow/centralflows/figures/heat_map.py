@@ -28,8 +28,8 @@ def heat_map(card: Mapping[str, Any]) -> Figure:
         for j, claim in enumerate(claims):
             if claim in found:
                 codes[i, j] = VERDICTS.index(found[claim]["verdict"])
-                texts[i, j] = f"{found[claim]['value']:.2g}"
-    figure, (axes,) = panels(1, width=2.2 + 0.62 * len(claims), height=1.6 + 0.2 * len(runs))
+                texts[i, j] = f"{found[claim]['value']:.3g}"
+    figure, (axes,) = panels(1, width=2.2 + 0.68 * len(claims), height=1.6 + 0.2 * len(runs))
     sns.heatmap(
         codes,
         ax=axes,

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,17 +11,72 @@ import xarray as xr
 from matplotlib.axes import Axes
 
 from ..analysis.crossings import EDGE
-from .run_view import Run, names
-from .style import LINES, MODES, finish
+from ..analysis.directions import along, most_displaced
+from ..analysis.time_series import time_average
+from .run_view import Run, attributes, learning_rate, names, setting
+from .style import LINES, MODES, Picture, finish
 
 LOSS = "training loss"
+AVERAGE_WIDTH = 12.0  # steps
 DISPLACEMENT = r"displacement along $u_1$"
 
 
 def line(axes: Axes, run: Run, process: str, values: xr.DataArray, **style: Any) -> None:
     """Draw a series in the style of a process, under its name."""
     known = values.dropna("step")  # a series recorded at some steps only is drawn as a line too
-    axes.plot(known.step, known, **LINES[process] | {"label": names(run)[process]} | style)
+    style = LINES[process] | {"label": names(run)[process]} | style
+    axes.plot(known.step, known, **style)
+    reason = run[process].attrs.get("stopped") if process in run else None
+    if reason and known.sizes["step"]:
+        axes.plot(known.step[-1], known[-1], marker="x", ms=7, mew=1.8, color=style["color"], clip_on=False)
+        if isinstance(axes.figure, Picture):
+            axes.figure.ends[names(run)[process]] = reason
+
+
+def by_learning_rate(runs: Iterable[Run]) -> Iterator[tuple[Any, str, Run]]:
+    """Yield colour, label and run, the smallest learning rate first, so that colours mean the same in every figure."""
+
+    def rate(run: Run) -> float:
+        lr = setting(run, "optimizer", "lr") or attributes(run).get("learning_rate")
+        return lr if isinstance(lr, float | int) else math.inf
+
+    for i, run in enumerate(sorted(runs, key=rate)):
+        yield MODES[i % len(MODES)], learning_rate(run), run
+
+
+def flow_label(axes: Axes, run: Run, process: str = "central") -> None:
+    """Add one entry for the flows of several runs, each in a darker shade of its run, to the legend."""
+    axes.plot([], [], **LINES[process] | {"color": "#444444", "label": f"{names(run)[process]}, in the darker shade"})
+
+
+def band(axes: Axes, runs: Sequence[Run], process: str, quantity: Callable[[Run], xr.DataArray]) -> None:
+    """Draw the range of a quantity over runs that differ in their seed alone, at the steps that all have."""
+    series = [quantity(run).dropna("step") for run in runs]
+    values = xr.concat(xr.align(*series, join="inner"), "run")
+    label = f"range of {len(runs)} seeds" if process == "discrete" else None
+    style = {"color": LINES[process]["color"], "alpha": 0.18, "lw": 0, "label": label}
+    axes.fill_between(values.step, values.min("run"), values.max("run"), **style)
+
+
+def loss_bands(axes: Axes, runs: Sequence[Run], processes: Sequence[str]) -> None:
+    """Draw the range over seeds of the loss: averaged over time, and as the flows predict this average."""
+    for process in processes:
+        averaged = process == "discrete"
+        band(axes, runs, process, lambda run, p=process, a=averaged: _average(run) if a else _predicted(run[p]))
+
+
+def distance_bands(axes: Axes, runs: Sequence[Run], flows: Sequence[str]) -> None:
+    """Draw the range over seeds of the distances of flows to the discrete run."""
+    for flow in flows:
+        band(axes, runs, flow, lambda run, flow=flow: run[flow].distance)
+
+
+def _predicted(flow: xr.Dataset) -> xr.DataArray:
+    return flow.get("predicted_loss", flow.loss)
+
+
+def _average(run: Run) -> xr.DataArray:
+    return time_average(run["discrete"].loss, width=AVERAGE_WIDTH)
 
 
 def loss(axes: Axes, run: Run, flows: Sequence[str] = (), *, title: str = LOSS, **style: Any) -> None:
@@ -30,7 +86,7 @@ def loss(axes: Axes, run: Run, flows: Sequence[str] = (), *, title: str = LOSS, 
     """
     line(axes, run, "discrete", run["discrete"].loss, **style)
     for flow in flows:
-        line(axes, run, flow, run[flow].get("predicted_loss", run[flow].loss))
+        line(axes, run, flow, _predicted(run[flow]))
     finish(axes, title=title, ylabel="loss")
 
 
@@ -65,8 +121,14 @@ def eigenvalues(axes: Axes, run: Run, flow: str | None = None, *, count: int, ki
         for i in range(min(count, along.sizes["mode"])):
             style = {"lw": 1.4} | ({} if i == 0 else {"label": None})
             line(axes, run, flow, along.isel(mode=i), **style)
-    title = "top eigenvalues, effective Hessian" if kind == "effective" else "top Hessian eigenvalues"
+    title = "effective eigenvalues, sorted" if kind == "effective" else "Hessian eigenvalues, sorted"
     finish(axes, title=title, ylabel="eigenvalue")
+
+
+def displacement(run: Run) -> xr.DataArray:
+    """Return the iterates' displacement from their midpoints along one direction, that of the largest displacements."""
+    midpoint = run["midpoint"]
+    return along(midpoint.oscillation, midpoint.direction, most_displaced(midpoint))
 
 
 def edge(axes: Axes, run: Run | None = None, *, color: Any = "black", label: str | None = None) -> None:
@@ -128,5 +190,5 @@ def clip(axes: Axes, *values: xr.DataArray, factor: float = 1.6) -> None:
 
 def finish_steps(loss: Axes, step: Axes) -> None:
     """Set the titles of panels of loss and effective step size."""
-    finish(loss, title="training loss (discrete: at midpoints)", ylabel="loss")
+    finish(loss, title="training loss (at midpoints)", ylabel="loss")
     finish(step, title="effective step size", ylabel=r"weight$^2$ / loss")

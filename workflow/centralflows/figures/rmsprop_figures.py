@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import xarray as xr
@@ -48,10 +48,13 @@ def oscillation(run: Run, *, window: Window | None = None) -> Figure:
     return figure
 
 
-def tracking(run: Run, *, window: Window | None = None) -> Figure:
+def tracking(run: Run, *, window: Window | None = None, seeds: Sequence[Run] = ()) -> Figure:
     """Draw loss, leading effective eigenvalues, and distances of RMSProp, its stable flow and its central flow."""
     shown = cut(run, window)
     figure, (loss, effective, distance) = new(3, height=3.0)
+    if several := [cut(each, window) for each in (run, *seeds)] if seeds else []:
+        panels.loss_bands(loss, several, ("discrete", "stable", "central"))
+        panels.distance_bands(distance, several, ("stable", "central"))
     panels.loss(loss, shown, ("stable", "central"))
     panels.eigenvalues(effective, shown, "central", count=4)
     panels.edge(effective)

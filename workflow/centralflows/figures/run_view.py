@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
 import xarray as xr
 
+from ..analysis.crossings import last_known
+from ..analysis.run_settings import attributes, setting
 from ..analysis.windows import Window
 from ..common.errors import UserError
 
@@ -29,22 +30,6 @@ CLASSES = {"GradientDescent": "gd", "ScalarRMSProp": "scalar-rmsprop", "RMSProp"
 
 class NotShown(UserError, ValueError):
     """The data of a run do not hold what a figure shows."""
-
-
-def attributes(run: Run) -> Mapping[str, Any]:
-    """Return the attributes of the discrete run, or those of another process if the run has no discrete one."""
-    return next((run[process].attrs for process in ("discrete", *run) if process in run), {})
-
-
-def setting(run: Run, *path: str) -> Any:
-    """Return a setting of the run, for example `setting(run, "optimizer", "lr")`; None if it is not known.
-
-    Stores carry their configuration; trajectories that were never stored do not.
-    """
-    found: Any = json.loads(attributes(run).get("config", "{}")).get("run", {})
-    for key in path:
-        found = found.get(key) if isinstance(found, dict) else None
-    return found
 
 
 def network(run: Run) -> str:
@@ -80,6 +65,18 @@ def names(run: Run) -> dict[str, str]:
     }
 
 
+def _within(dataset: xr.Dataset, window: Window) -> xr.Dataset:
+    """Return the steps of a window; they do not say why the trajectory ends if it ends later."""
+    last = last_known(dataset.loss) if "loss" in dataset else None
+    ends = last is not None and last[0] < window[1] - 1
+    kept = dataset.sel(step=slice(window[0], window[1] - 1))
+    return kept if ends else kept.drop_attrs(deep=False).assign_attrs(_without(dataset.attrs, "stopped"))
+
+
+def _without(attrs: Mapping[str, Any], key: str) -> dict[str, Any]:
+    return {name: value for name, value in attrs.items() if name != key}
+
+
 def cut(run: Run, window: Window | None) -> dict[str, xr.Dataset]:
     """Return the run's stores, restricted to the steps of a window.
 
@@ -88,7 +85,7 @@ def cut(run: Run, window: Window | None) -> dict[str, xr.Dataset]:
     """
     if window is None:
         return dict(run)
-    shown = {name: dataset.sel(step=slice(window[0], window[1] - 1)) for name, dataset in run.items()}
+    shown = {name: _within(dataset, window) for name, dataset in run.items()}
     empty = [name for name, dataset in shown.items() if not dataset.sizes["step"]]
     if empty:
         raise NotShown(f"no step of {', '.join(empty)} lies in [{window[0]}, {window[1]})")

@@ -11,8 +11,8 @@ from ..analysis.windows import Window
 from . import panels
 from .central_flow_figures import liveliest
 from .edge_of_stability import NO_EDGE
-from .run_view import Run, Runs, cut, learning_rate, setting
-from .style import LINES, MODES, finish, note, shared_legend
+from .run_view import Run, Runs, cut, setting
+from .style import LINES, MODES, darker, finish, note, shared_legend
 from .style import panels as new
 
 NU = r"$\nu$"
@@ -66,7 +66,8 @@ def memories(runs: Runs, *, window: Window | None = None) -> Figure:
         )
         for panel, discrete, flow in series:
             panels.line(panel, shown, "discrete", discrete, color=MODES[i], label=_memory(name, run))
-            panels.line(panel, shown, "central", flow, **({} if i == 0 else {"label": None}))
+            panels.line(panel, shown, "central", flow, color=darker(MODES[i]), label=None)
+    panels.flow_label(effective, next(iter(runs.values())))
     finish(loss, title=panels.LOSS, ylabel="loss")
     panels.edge(effective)
     finish(effective, title="effective sharpness", ylabel=r"$\eta S/\sqrt{\nu}$")
@@ -113,7 +114,6 @@ def step_size(run: Run, *, window: Window | None = None) -> Figure:
     finish(sharpness, title=r"$\times$  Hessian eigenvalues", ylabel="eigenvalue")
     panels.eigenvalues(product, shown, "central", count=3)
     panels.edge(product)
-    product.set_ylim(1.5, 2.4)
     finish(product, title=r"$=$  effective eigenvalues", ylabel=r"$\eta\lambda_i/\sqrt{\nu}$")
     shared_legend(figure, step, sharpness, product)
     return figure
@@ -122,10 +122,8 @@ def step_size(run: Run, *, window: Window | None = None) -> Figure:
 def learning_rates(runs: Runs, *, window: Window | None = None) -> Figure:
     """Draw loss and sharpness at several learning rates, each until it has the same loss."""
     figure, (loss, sharpness) = new(2, height=2.8)
-    for i, run in enumerate(runs.values()):
-        shown, color, label = cut(run, window), MODES[i], learning_rate(run)
-        central = shown["central"]
-        once = {} if i == 0 else {"label": None}
+    for color, label, shown in panels.by_learning_rate(cut(run, window) for run in runs.values()):
+        central, once = shown["central"], {"color": darker(color), "label": None}
         panels.line(loss, shown, "discrete", shown["discrete"].loss, color=color, label=label)
         panels.line(loss, shown, "central", central.predicted_loss, **once)
         panels.line(
@@ -133,6 +131,7 @@ def learning_rates(runs: Runs, *, window: Window | None = None) -> Figure:
         )
         panels.line(sharpness, shown, "central", central.hessian_eigenvalues.isel(mode=0), **once)
     level = setting(next(iter(runs.values())), "stop_at_loss")
+    panels.flow_label(loss, next(iter(runs.values())))
     if level is not None:
         loss.axhline(level, **LINES["edge"], label=f"loss {level:g}")
     finish(loss, title=panels.LOSS, ylabel="loss")
@@ -144,8 +143,7 @@ def learning_rates(runs: Runs, *, window: Window | None = None) -> Figure:
 def acceleration(runs: Runs, *, window: Window | None = None) -> Figure:
     """Draw loss, sharpness and effective step size at several learning rates, from one point and step size."""
     figure, (loss, sharpness, step) = new(3, height=2.8)
-    for i, run in enumerate(runs.values()):
-        shown, color, label = cut(run, window), MODES[i], learning_rate(run)
+    for color, label, shown in panels.by_learning_rate(cut(run, window) for run in runs.values()):
         midpoint, central = shown["midpoint"], shown["central"]
         series = (
             (loss, midpoint.loss, central.loss),
@@ -154,7 +152,8 @@ def acceleration(runs: Runs, *, window: Window | None = None) -> Figure:
         )
         for panel, discrete, flow in series:
             panels.line(panel, shown, "discrete", discrete, color=color, label=label)
-            panels.line(panel, shown, "central", flow, **({} if i == 0 else {"label": None}))
+            panels.line(panel, shown, "central", flow, color=darker(color), label=None)
+    panels.flow_label(loss, next(iter(runs.values())))
     finish(sharpness, title="sharpness", ylabel="top Hessian eigenvalue")
     panels.finish_steps(loss, step)
     shared_legend(figure, loss)
@@ -176,7 +175,7 @@ def _cycle(runs: dict[str, Run], window: Window | None) -> Figure:
         series = (
             (loss, discrete.loss),
             (effective, midpoint.effective_eigenvalues.isel(mode=0)),
-            (displacement, midpoint.oscillation),
+            (displacement, panels.displacement(shown)),
             (square, discrete.gradient_norm_squared),
             (sharpness, midpoint.hessian_eigenvalues.isel(mode=0)),
             (nu, discrete.state_total),

@@ -1,8 +1,10 @@
 """The style of all figures, with the same colour for the same process everywhere.
 
 Discrete runs are solid and blue, with faint raw curves under thick Gaussian time averages of the same hue; central
-flows are dashed black; stable and ablated flows are dashed red; the edge of stability is dotted. The colours are
-distinct for colour-blind readers.
+flows are dashed black; stable and ablated flows are dashed red; the edge of stability is dotted. Where runs at several
+learning rates are compared, the smallest is blue, the next orange, then green, and the central flow of each is dashed in
+a darker shade. A curve that ends before the others has a cross at its end. The colours are distinct for colour-blind
+readers.
 
 Figures are drawn and saved within `styled()`, and pyplot does not know of them: nothing of the user's matplotlib
 changes, and none of its settings changes a figure.
@@ -15,11 +17,13 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import matplotlib
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.colors import to_rgba_array
+from matplotlib.colors import to_rgb, to_rgba_array
 from matplotlib.figure import Figure
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
@@ -48,6 +52,7 @@ LINES = {
 
 PANEL = (3.2, 2.5)  # inches
 LONGEST = 1600  # pixels of the longer side of a PNG
+FEW = 80  # steps; a curve of fewer has a mark at each
 DENSE = 20_000  # number of points in a panel above which its lines are pixels within the SVG
 
 _INK = ".15"
@@ -103,11 +108,16 @@ def styled() -> Iterator[None]:
 
 
 class Picture(Figure):
-    """A figure that notebooks display."""
+    """A figure that notebooks display.
+
+    Attributes:
+        ends: what its curves that end early are, each with the reason.
+    """
 
     def __init__(self, **options: object):
         super().__init__(**options)
         FigureCanvasAgg(self)
+        self.ends: dict[str, str] = {}
 
     def _repr_png_(self) -> bytes:
         with styled():
@@ -115,7 +125,13 @@ class Picture(Figure):
 
 
 class Panel(Axes):
-    """Axes that notebooks display, with all of their figure."""
+    """Axes that notebooks display, with all of their figure.
+
+    Attributes:
+        over_time: whether the x axis is time.
+    """
+
+    over_time = False
 
     def _repr_png_(self) -> bytes:
         return Picture._repr_png_(self.figure)
@@ -136,6 +152,7 @@ def finish(
     """Set title, labels and frame of a panel whose x axis is time."""
     axes.set(title=title, xlabel=xlabel, ylabel=ylabel)
     axes.margins(x=0)
+    axes.over_time = True
     if sum(len(line.get_xdata()) for line in axes.lines) > DENSE:
         for line in axes.lines:
             line.set_rasterized(True)
@@ -144,10 +161,27 @@ def finish(
     axes.spines[["top", "right"]].set_visible(False)
 
 
-def headroom(axes: Axes, share: float = 0.45) -> None:
-    """Raise the upper limit of the y axis, for a legend above the curves."""
-    bottom, top = axes.get_ylim()
-    axes.set_ylim(bottom, top + share * (top - bottom))
+def darker(color: Any) -> tuple[float, ...]:
+    """Return the shade in which the flow of a run of this colour is drawn."""
+    return tuple(0.55 * part for part in to_rgb(color))
+
+
+def unify(figure: Figure) -> None:
+    """Give all panels over time the same range, and mark the steps of curves of fewer than 80."""
+    over_time = [axes for axes in figure.axes if getattr(axes, "over_time", False) and np.isfinite(axes.dataLim.x0)]
+    if over_time:
+        first, last = min(a.dataLim.x0 for a in over_time), max(a.dataLim.x1 for a in over_time)
+        for axes in over_time:
+            axes.set_xlim(first, last if last > first else first + 1)
+            for line in axes.lines:
+                solid = line.get_linestyle() == "-" and line.get_marker() == "None"
+                if solid and 2 < len(line.get_xdata()) < FEW:
+                    line.set(marker=".", markersize=3)
+
+
+def legend_below(axes: Axes, *, ncols: int = 2) -> None:
+    """Draw the legend of a panel below it, where it cannot cover a curve."""
+    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.24), ncols=ncols, handlelength=1.6, columnspacing=1.0)
 
 
 def shared_legend(figure: Figure, *axes: Axes) -> None:
@@ -159,8 +193,9 @@ def shared_legend(figure: Figure, *axes: Axes) -> None:
 
 
 def note(figure: Figure, text: str) -> None:
-    """Write a remark under a figure that does not show everything it should."""
-    figure.supxlabel(text, fontsize=9, style="italic", color="#555555")
+    """Write a remark under a figure, below those that it already has."""
+    before = figure.get_supxlabel()
+    figure.supxlabel(f"{before}\n{text}" if before else text, fontsize=9, style="italic", color="#555555")
 
 
 @styled()

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -16,6 +17,7 @@ from ..derivatives.evaluator import DerivativeEvaluator
 from ..derivatives.point import Function, value_and_gradient
 from ..optimizers.optimizer import Optimizer, State
 from ..store.trajectory import Record
+from .followed_directions import FollowedDirections, follow
 from .input_subspace import Subspace
 from .observer import Observer
 
@@ -60,15 +62,15 @@ def advance(objective: Function, optimizer: Optimizer, start: Start, steps: int)
 class DiscreteResumeState(NamedTuple):
     """The state from which a discrete run and its midpoints resume before `step`.
 
-    It holds the weights there and one step earlier, the optimizer state and the leading eigenvector of that earlier
-    step, and the states of the eigen-trackers. `stop` is the reason why the run must not be continued, or None.
+    It holds the weights there and one step earlier, the optimizer state and the eigenvectors of that earlier step, and
+    the states of the eigen-trackers. `stop` is the reason why the run must not be continued, or None.
     """
 
     step: int
     w: Tensor
     state: State
     previous: Tensor | None
-    leading: Tensor | None
+    directions: FollowedDirections | None
     tracked: EigenTrackerState | None
     hessians: tuple[EigenTrackerState | None, EigenTrackerState | None]
     stop: str | None
@@ -110,7 +112,7 @@ def discrete_trajectory(
     iterates, midpoints = DerivativeEvaluator(objective), DerivativeEvaluator(subspace.objective)
     if resume_state is None:
         resume_state = DiscreteResumeState(0, start.w, start.state, None, None, None, (None, None), None)
-    _, w, state, previous, leading, tracked, hessians, _ = resume_state
+    _, w, state, previous, directions, tracked, hessians, _ = resume_state
     if tracker is not None and tracked is not None:
         tracker.resume(tracked)
     for observer, hessian in zip(observers, hessians, strict=True):
@@ -137,23 +139,15 @@ def discrete_trajectory(
                 midpoint_record = observers[1].record(
                     t, midpoint, state, point.loss, point.gradient, preconditioner, spectrum, point
                 )
-                reference = subspace.coordinates(torch.ones_like(w)) if leading is None else leading
-                leading = _aligned(spectrum.vectors[:, 0], reference)
+                directions = follow(spectrum.vectors, directions)
                 offset = preconditioner.sqrt() * subspace.coordinates(w - midpoint)
-                midpoint_record.values["oscillation"] = (leading @ offset).item()
+                midpoint_record.values["direction"] = np.array(directions.numbers)
+                midpoint_record.values["oscillation"] = (directions.vectors.T @ offset).cpu().double().numpy()
         previous, w = w, following
         stop = None if loss > stop_at_loss else f"the loss {loss:.6g} reached {stop_at_loss:g} at step {t}"
         tracked = None if tracker is None else tracker.resume_state
         hessians = tuple(observer.resume_state for observer in observers)
-        resume_state = DiscreteResumeState(t + 1, w, state, previous, leading, tracked, hessians, stop)
+        resume_state = DiscreteResumeState(t + 1, w, state, previous, directions, tracked, hessians, stop)
         yield record._replace(resume_state=resume_state), midpoint_record
     if resume_state.stop:
         raise Stopped(resume_state.stop)
-
-
-def _aligned(vector: Tensor, reference: Tensor) -> Tensor:
-    """Return an eigenvector with the sign of a reference, so that displacements along it have a consistent sign.
-
-    The first reference is the vector of ones. It does not depend on the eigen-solver's initial guess.
-    """
-    return -vector if vector @ reference < 0 else vector

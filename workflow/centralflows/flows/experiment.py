@@ -67,6 +67,8 @@ class Experiment:
         steps: optimizer steps; every trajectory has a record at step 0 ... steps - 1.
         initial_weights: `[p]`, tensor or array; the network's own by default.
         warm_start: optimizer steps before step 0, at which all processes start.
+        warm_start_optimizer: the optimizer that takes these steps, for a start that runs at several learning rates share;
+            the experiment's own by default. Its state must have the same form.
         start_from: start to use instead of the initial weights, for example from a stored state.
         stop_at_loss: each process ends after the first step with a loss at or below it.
         coordinates: number of weights that are recorded individually; the seed determines which.
@@ -95,6 +97,7 @@ class Experiment:
     stationary: StationaryConfig = field(default_factory=StationaryConfig)
     seed: int = 0
     warm_start: int = 0
+    warm_start_optimizer: Optimizer | None = None
     start_from: Start | None = None
     stop_at_loss: float | None = None
     coordinates: int = 0
@@ -134,6 +137,8 @@ class Experiment:
                 else type(self.optimizer).__name__
             )
             raise TypeError(f"optimizer must be one of centralflows.optimizers, with its arguments (got {got})")
+        if not isinstance(self.warm_start_optimizer, Optimizer | None):
+            raise TypeError(f"warm_start_optimizer must be an optimizer or None (got {self.warm_start_optimizer!r})")
         for name, kind in SETTINGS.items():
             if not isinstance(getattr(self, name), kind):
                 raise TypeError(f"{name} must be a {kind.__name__} (got {getattr(self, name)!r})")
@@ -268,8 +273,9 @@ class Experiment:
     @cached_property
     def start(self) -> Start:
         """The start of all processes."""
-        first = self.start_from or first_start(self.objective, self.optimizer, self.initial_weights)
-        return advance(self.objective, self.optimizer, first, self.warm_start)
+        optimizer = self.warm_start_optimizer or self.optimizer
+        first = self.start_from or first_start(self.objective, optimizer, self.initial_weights)
+        return advance(self.objective, optimizer, first, self.warm_start)
 
     @cached_property
     def subspace(self) -> Subspace:

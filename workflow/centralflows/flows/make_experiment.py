@@ -22,6 +22,7 @@ def make_experiment(
     Args:
         start_from: the start, if the configuration says that the run starts from another run.
     """
+    lr = run.warm_start_lr
     network = make_network(run.model, dataset, seed=run.seed)
     inputs, labels = torch.from_numpy(dataset.inputs), torch.from_numpy(dataset.labels)
     criterion = make_criterion(run.criterion)
@@ -42,6 +43,7 @@ def make_experiment(
         stationary=run.stationary,
         seed=run.seed,
         warm_start=run.warm_start,
+        warm_start_optimizer=None if lr is None else make_optimizer(run.optimizer.model_copy(update={"lr": lr})),
         start_from=start_from,
         stop_at_loss=run.stop_at_loss,
         coordinates=run.coordinates,

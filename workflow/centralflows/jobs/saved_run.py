@@ -121,9 +121,9 @@ def _identity(experiment: Experiment, weights_every: int) -> dict[str, str]:
         repr(each)
         for each in (
             experiment.optimizer, experiment.spectrum, experiment.central, experiment.stable, experiment.stationary,
-            experiment.seed, experiment.warm_start, experiment.stop_at_loss, experiment.coordinates,
-            experiment.accuracy_every, objective.network, objective.l2, objective.initial_weights.device.type,
-            start and start.steps, weights_every,
+            experiment.seed, experiment.warm_start, experiment.warm_start_optimizer, experiment.stop_at_loss,
+            experiment.coordinates, experiment.accuracy_every, objective.network, objective.l2,
+            objective.initial_weights.device.type, start and start.steps, weights_every,
         )
     ]  # fmt: skip
     named = getattr(objective.criterion, "__qualname__", type(objective.criterion).__qualname__)

@@ -14,6 +14,7 @@ from ..flows.device import prepare
 from ..flows.discrete_loop import DiscreteResumeState
 from ..flows.flow import Frame
 from ..flows.flow_loop import FlowResumeState
+from ..flows.followed_directions import FollowedDirections
 from ..flows.make_experiment import make_experiment
 from ..problems.data import dataset
 from ..provenance.environment import variables
@@ -24,7 +25,15 @@ from .store_trajectories import store_discrete, store_flow
 NUMERICAL = ("clarabel", "numpy", "scipy", "torch", "torchdiffeq")
 """Packages whose version can change the last bits of a trajectory."""
 
-KINDS = (DiscreteResumeState, FlowResumeState, EigenTrackerState, Frame, CriticalExpansion, FollowedThirdDerivatives)
+KINDS = (
+    DiscreteResumeState,
+    FlowResumeState,
+    EigenTrackerState,
+    FollowedDirections,
+    Frame,
+    CriticalExpansion,
+    FollowedThirdDerivatives,
+)
 """Types that resume states consist of."""
 
 

@@ -118,6 +118,8 @@ def configured(made: Mapping[str, Any], profile: ProfileConfig) -> dict[str, Any
             return job_settings.speeds(profile, name)
         case "scorecard":
             return job_settings.scorecard(profile)
+        case "explorer":
+            return job_settings.explorer(profile)
         case "gallery":
             return job_settings.gallery(profile, made["configfile"])
     return {}

@@ -47,14 +47,17 @@ VARIABLES: dict[str, Variable] = {
     "state_coordinates": Variable(COORDINATE, "1", "the optimizer's state {} of single weights"),
     "step_size": Variable((), "weight^2 / loss", "harmonic mean of the effective step sizes, the diagonal of P^-1"),
     "outputs": Variable(("example", "output"), "1", "network outputs on the first test examples"),
-    "predicted_loss": Variable((), "loss", "predicted time average of the discrete loss, L + tr X"),
+    "predicted_loss": Variable((), "loss", "predicted time average of the discrete loss, L + <H, Sigma> / 2"),
     "predicted_gradient_norm_squared": Variable(
-        (), "loss^2 / weight^2", "predicted time average of the discrete |grad L|^2, |grad L|^2 + tr(H Sigma H)"
+        (), "loss^2 / weight^2", "predicted time average of the discrete |grad L|^2, |grad L|^2 + <H^2, Sigma>"
     ),
     "variances": Variable(MODE, "loss", "eigenvalues of Sigma in P-normalised units, largest first"),
     "displacement": Variable(MODE, "loss^1/2", "discrete minus central along each eigenvector of Sigma, P-normalised"),
     "oscillation": Variable(
-        (), "loss^1/2", "iterate minus midpoint along the leading effective eigenvector, P-normalised"
+        MODE, "loss^1/2", "iterate minus midpoint along each effective eigenvector, P-normalised; signs are continuous"
+    ),
+    "direction": Variable(
+        MODE, "1", "number of the direction that each eigenvector continues from the step before", "int16"
     ),
     "critical_modes": Variable((), "1", "number k of modes in the complementarity problem", "int16"),
     "rank": Variable((), "1", "rank of Sigma", "int16"),
@@ -107,7 +110,7 @@ _CENTRAL = (
 )
 PROCESSES: dict[str, tuple[str, ...]] = {
     "discrete": (*_COMMON, *_ACCURACY, *_STATE),
-    "midpoint": (*_COMMON, *_SPECTRUM, "oscillation"),
+    "midpoint": (*_COMMON, *_SPECTRUM, "oscillation", "direction"),
     "stable": (*_COMMON, *_ACCURACY, *_STATE, *_SPECTRUM, *_ERROR, "distance"),
     "central": _CENTRAL,
     "ablated": _CENTRAL,
