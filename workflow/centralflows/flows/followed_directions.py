@@ -7,7 +7,6 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from jaxtyping import Float
-from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
 SAME = 0.5
@@ -34,6 +33,8 @@ def follow(vectors: Float[Tensor, "p m"], before: FollowedDirections | None) -> 
     Vectors are paired so that the sum of the overlaps is largest. A vector without a partner, or whose overlap with it
     is below 1/2, begins a new direction. Its sum is positive: that does not depend on the eigen-solver's initial guess.
     """
+    from scipy.optimize import linear_sum_assignment  # takes half a second to load, and flows do not follow
+
     count = vectors.shape[1]
     signs = np.where(vectors.sum(0).double().cpu().numpy() < 0, -1.0, 1.0)
     numbers: list[int | None] = [None] * count
