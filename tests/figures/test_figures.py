@@ -18,6 +18,7 @@ from centralflows.figures.animation import animate
 from centralflows.figures.films import growing, valley
 from centralflows.figures.quadratics import iterates
 from centralflows.figures.run_view import NotShown
+from centralflows.figures.style import MODES, darker
 from centralflows.flows.discrete_loop import Start
 from centralflows.flows.preconditioner_speeds import compare
 from centralflows.problems.criteria import CRITERIA
@@ -156,7 +157,7 @@ def test_a_run_that_never_reaches_the_edge_says_so(runs):
     calm = {name: store.copy() for name, store in runs["gd"].items()}
     calm["midpoint"]["effective_eigenvalues"] = calm["midpoint"].effective_eigenvalues * 0 + 1.0
     figure = draw("gd-one-cycle", {"a": calm})
-    assert "does not reach the edge" in figure._supxlabel.get_text()
+    assert "does not reach the edge" in figure.get_suptitle()
 
 
 @pytest.mark.parametrize("product", [1.9, 2.1])
@@ -202,6 +203,74 @@ def test_squared_gradients_are_those_of_the_optimizer_that_was_run(runs):
     discrete = runs["rmsprop"]["discrete"].assign_attrs(optimizer_name="Careful")
     figure = draw("rmsprop-gradsq-prediction", {"mine": runs["rmsprop"] | {"discrete": discrete}})
     assert {"Careful", "Careful, time average"} <= {line.get_label() for line in figure.axes[0].lines}
+
+
+@pytest.mark.parametrize("slug", CATALOGUE)
+def test_labels_fit_and_nothing_covers_the_curves(slug, runs):
+    figure = draw(slug, chosen(slug, runs))
+    figure.canvas.draw()
+    shown = [axes for axes in figure.axes if axes.axison]
+    for axes in shown:
+        frame = axes.get_window_extent()
+        assert axes.yaxis.label.get_window_extent().height <= 1.02 * frame.height, axes.get_ylabel()
+        assert axes.title.get_window_extent().width <= 1.15 * frame.width, axes.get_title()
+        if (legend := axes.get_legend()) is not None:
+            box = legend.get_window_extent()
+            for line in axes.lines:
+                points = line.get_transform().transform(line.get_xydata())
+                inside = (
+                    (box.x0 < points[:, 0])
+                    & (points[:, 0] < box.x1)
+                    & (box.y0 < points[:, 1])
+                    & (points[:, 1] < box.y1)
+                )
+                assert not inside.any(), f"the legend of {axes.get_title()} covers a curve"
+    apart = [*figure.legends, *([figure._suptitle] if figure._suptitle else [])]
+    boxes = [part.get_window_extent() for part in apart]
+    for i, box in enumerate(boxes):
+        assert box.width <= figure.bbox.width
+        assert not any(box.overlaps(other) for other in boxes[:i])
+        assert not any(box.overlaps(axes.get_tightbbox()) for axes in shown)
+
+
+def test_panels_over_time_share_their_range_and_few_steps_are_marked(runs):
+    figure = draw("gd-central-flow", {"a": runs["gd"]})
+    assert len({axes.get_xlim() for axes in figure.axes}) == 1
+    solid = [line for line in figure.axes[0].lines if line.get_linestyle() == "-" and len(line.get_xdata()) > 2]
+    assert solid and all(line.get_marker() == "." for line in solid)  # 40 steps
+
+
+def test_a_flow_that_ends_early_has_a_cross_and_the_reason_is_told(runs):
+    early = dict(runs["gd"])
+    cut = early["stable"].isel(step=slice(0, 20)).assign_attrs(stopped="effective sharpness 10.1 passed 10 at step 19")
+    early["stable"] = cut
+    figure = draw("gd-central-flow", {"a": early})
+    crosses = [line for axes in figure.axes for line in axes.lines if line.get_marker() == "x"]
+    assert {float(line.get_xdata()[0]) for line in crosses} == {19.0}
+    assert "gradient flow ends: effective sharpness 10.1 passed 10" in figure.get_suptitle()
+    whole = draw("gd-central-flow", {"a": early}, stop=15)  # it ends beyond the window
+    assert "ends" not in whole.get_suptitle()
+
+
+def test_the_smallest_learning_rate_is_blue_and_its_flow_a_darker_blue(runs):
+    slow, fast = runs["gd"], run(GradientDescent(1.5), ("stable", "central"))
+    for order in ({"a": slow, "b": fast}, {"a": fast, "b": slow}):
+        axes = draw("gd-loss-zoo", order).axes[0]
+        colors = {line.get_label(): line.get_color() for line in axes.lines}
+        assert colors["lr 1"] == MODES[0] and colors["lr 1.5"] == MODES[1]
+        assert darker(MODES[0]) in [line.get_color() for line in axes.lines]
+
+
+def test_seeds_are_drawn_as_bands(runs):
+    plain = draw("gd-central-flow", {"a": runs["gd"]})
+    banded = draw("gd-central-flow", {"a": runs["gd"], "b": runs["gd"], "c": runs["gd"]})
+    assert not any(axes.collections for axes in plain.axes)
+    loss, _, _, distance = banded.axes
+    assert len(loss.collections) == 3 and len(distance.collections) == 2
+    low, high = (np.nanmin, np.nanmax)
+    band = distance.collections[0].get_datalim(distance.transData)
+    flow = runs["gd"]["stable"].distance
+    assert (band.y0, band.y1) == pytest.approx((float(low(flow)), float(high(flow))), abs=1e-12)
 
 
 def test_a_film_grows_and_loops(runs, tmp_path):

@@ -14,7 +14,7 @@ from ..config import catalogue  # the settings of a job hold what it uses of it
 from ..config.messages import instead
 from .run_description import described
 from .run_view import OPTIMIZERS, NotShown, Run, Runs, optimizer
-from .style import note, styled, unify
+from .style import note, settle, styled, unify
 
 
 @styled()
@@ -47,6 +47,7 @@ def draw(slug: str, runs: Runs, *, start: int | None = None, stop: int | None = 
     remarks += [f"\u00d7 {name} ends: {reason}" for name, reason in figure.ends.items() if "reached" not in reason]
     if remarks := [*remarks, *_divergences(runs)]:
         note(figure, "\n".join(remarks))
+    settle(figure)
     return figure
 
 

@@ -54,7 +54,7 @@ def learning_rates(runs: Runs, *, window: Window | None = None) -> Figure:
         panels.line(sharpness, shown, "discrete", top, color=color, label=label)
         panels.edge(sharpness, shown, color=color, label=rf"$2/\eta$, {label}")
     finish(loss, title=panels.LOSS, ylabel="loss")
-    finish(sharpness, title="sharpness", ylabel="top Hessian eigenvalue")
+    finish(sharpness, title="sharpness", ylabel="top eigenvalue")
     shared_legend(figure, sharpness)
     return figure
 
@@ -77,12 +77,12 @@ def offset(runs: Runs, *, window: Window | None = None) -> Figure:
     if not found:
         raise NotShown("none of these runs is at the edge of stability for long")
     rates = [rate for rate, _ in found]
-    figure, (panel,) = new(1, width=5.0, height=3.6)
+    figure, (panel,) = new(1, width=5.6, height=3.6)
     for i, (name, label) in enumerate(
         (
             ("largest", "largest eigenvalue"),
-            ("modes", "mean of the eigenvalues at the edge"),
-            ("fluctuation", "mean square of their fluctuation"),
+            ("modes", "mean of those at the edge"),
+            ("fluctuation", "their mean square fluctuation"),
         )
     ):
         values = [getattr(each, name) for _, each in found]
@@ -108,7 +108,7 @@ def oscillation(axes: Axes, run: Run) -> None:
     values = panels.displacement(run)
     axes.plot(values.step, values, **LINES["discrete"] | {"marker": ".", "ms": 3, "lw": 0.8})
     axes.axhline(0, **LINES["edge"])
-    finish(axes, title=panels.DISPLACEMENT, ylabel=r"displacement [loss$^{1/2}$]")
+    finish(axes, title=panels.DISPLACEMENT, ylabel=r"[loss$^{1/2}$]")
 
 
 def _loss_and_sharpness(run: Run) -> Figure:

@@ -72,7 +72,7 @@ def valley(run: Run) -> Film:
     (ball,) = place.plot([], [], color=MODES[1], marker="o", ms=7, ls="none")
     place.set(
         title="the iterate in its valley",
-        xlabel=r"displacement [loss$^{1/2}$]",
+        xlabel=r"[loss$^{1/2}$]",
         ylabel="loss above the midpoint's",
         xlim=(-reach, reach),
         ylim=(0, float(curvature.max()) * reach**2 / 2),
@@ -83,7 +83,7 @@ def valley(run: Run) -> Film:
     finish(sharpness, title="effective sharpness", ylabel="eigenvalue")
     (swinging,) = displacement.plot(steps, x, **LINES["discrete"] | {"marker": ".", "ms": 3, "lw": 0.8})
     displacement.axhline(0, **LINES["edge"])
-    finish(displacement, title="displacement", ylabel=r"displacement [loss$^{1/2}$]")
+    finish(displacement, title="displacement", ylabel=r"[loss$^{1/2}$]")
 
     def at(time: float) -> None:
         now = int(np.searchsorted(steps, time, side="right")) - 1

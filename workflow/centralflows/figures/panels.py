@@ -95,7 +95,7 @@ def sharpness(axes: Axes, run: Run, flows: Sequence[str] = (), *, title: str = "
     line(axes, run, "discrete", run["midpoint"].hessian_eigenvalues.isel(mode=0))
     for flow in flows:
         line(axes, run, flow, run[flow].hessian_eigenvalues.isel(mode=0))
-    finish(axes, title=title, ylabel="top Hessian eigenvalue")
+    finish(axes, title=title, ylabel="top eigenvalue")
 
 
 def effective_sharpness(axes: Axes, run: Run, flows: Sequence[str] = ()) -> None:

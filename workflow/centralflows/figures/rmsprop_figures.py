@@ -13,7 +13,7 @@ from ..analysis import windows
 from ..analysis.crossings import EDGE
 from ..analysis.windows import Window
 from . import panels
-from .central_flow_figures import NO_RANK, liveliest
+from .central_flow_figures import NO_RANK
 from .run_view import NotShown, Run, Runs, cut, learning_rate, names
 from .style import CENTRAL, LINES, MODES, finish, note, shared_legend
 from .style import panels as new
@@ -149,17 +149,15 @@ def speeds(runs: Runs, *, window: Window | None = None) -> Figure:
 
 
 def stationary_flow(run: Run, *, window: Window | None = None) -> Figure:
-    """Draw loss, sum of nu, and an output of RMSProp, the stationary flow, and its ablation."""
+    """Draw loss, sum of nu, and distance of RMSProp, the stationary flow, and its ablation."""
     shown = cut(run, window)
     flows = ("stationary", "stationary-ablated")
-    figure, (loss, total, output) = new(3, height=2.8)
+    figure, (loss, total, distance) = new(3, height=2.8)
     panels.loss(loss, shown, flows)
-    unit = liveliest(shown)
     for process in ("discrete", *flows):
         panels.line(total, shown, process, shown[process].state_total)
-        panels.line(output, shown, process, shown[process].outputs.isel(example=0, output=unit))
     finish(total, title=r"sum of $\nu$", ylabel=UNITS)
-    finish(output, title="network output, one test example", ylabel="output")
+    panels.distances(distance, shown, flows)
     shared_legend(figure, loss)
     return figure
 

@@ -71,7 +71,7 @@ def memories(runs: Runs, *, window: Window | None = None) -> Figure:
     finish(loss, title=panels.LOSS, ylabel="loss")
     panels.edge(effective)
     finish(effective, title="effective sharpness", ylabel=r"$\eta S/\sqrt{\nu}$")
-    finish(sharpness, title="sharpness", ylabel="top Hessian eigenvalue")
+    finish(sharpness, title="sharpness", ylabel="top eigenvalue")
     finish(nu, title=rf"average {NU} of {SQUARE}", ylabel=r"loss$^2$ / weight$^2$")
     shared_legend(figure, effective)
     return figure
@@ -135,7 +135,7 @@ def learning_rates(runs: Runs, *, window: Window | None = None) -> Figure:
     if level is not None:
         loss.axhline(level, **LINES["edge"], label=f"loss {level:g}")
     finish(loss, title=panels.LOSS, ylabel="loss")
-    finish(sharpness, title="sharpness", ylabel="top Hessian eigenvalue")
+    finish(sharpness, title="sharpness", ylabel="top eigenvalue")
     shared_legend(figure, loss)
     return figure
 
@@ -154,7 +154,7 @@ def acceleration(runs: Runs, *, window: Window | None = None) -> Figure:
             panels.line(panel, shown, "discrete", discrete, color=color, label=label)
             panels.line(panel, shown, "central", flow, color=darker(color), label=None)
     panels.flow_label(loss, next(iter(runs.values())))
-    finish(sharpness, title="sharpness", ylabel="top Hessian eigenvalue")
+    finish(sharpness, title="sharpness", ylabel="top eigenvalue")
     panels.finish_steps(loss, step)
     shared_legend(figure, loss)
     return figure
@@ -186,9 +186,9 @@ def _cycle(runs: dict[str, Run], window: Window | None) -> Figure:
     _finish_all(
         (loss, panels.LOSS, "loss"),
         (effective, "effective sharpness", r"$\eta S/\sqrt{\nu}$"),
-        (displacement, panels.DISPLACEMENT, r"displacement [loss$^{1/2}$]"),
+        (displacement, panels.DISPLACEMENT, r"[loss$^{1/2}$]"),
         (square, f"squared gradient norm, {SQUARE}", r"loss$^2$ / weight$^2$"),
-        (sharpness, "sharpness", "top Hessian eigenvalue"),
+        (sharpness, "sharpness", "top eigenvalue"),
         (nu, f"its average, {NU}", r"loss$^2$ / weight$^2$"),
     )
     shared_legend(figure, effective)

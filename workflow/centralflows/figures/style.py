@@ -50,7 +50,7 @@ LINES = {
     "edge": {"color": "black", "lw": 1.0, "ls": (0, (1, 1.5)), "zorder": 1},
 }
 
-PANEL = (3.2, 2.5)  # inches
+PANEL = (3.3, 2.7)  # inches
 LONGEST = 1600  # pixels of the longer side of a PNG
 FEW = 80  # steps; a curve of fewer has a mark at each
 DENSE = 20_000  # number of points in a panel above which its lines are pixels within the SVG
@@ -187,15 +187,21 @@ def legend_below(axes: Axes, *, ncols: int = 2) -> None:
 def shared_legend(figure: Figure, *axes: Axes) -> None:
     """Draw one legend of the distinct lines of some panels below all panels, where it cannot cover a curve."""
     lines = {label: line for panel in axes for line, label in zip(*panel.get_legend_handles_labels(), strict=True)}
-    rows = -(-len(lines) // max(2, int(figure.get_figwidth() / 1.7)))
+    rows = -(-len(lines) // max(1, int(figure.get_figwidth() / 2.0)))
     columns = -(-len(lines) // rows)  # rows of nearly equal length
     figure.legend(lines.values(), lines.keys(), loc="outside lower center", ncols=columns, handlelength=2.2)
 
 
 def note(figure: Figure, text: str) -> None:
-    """Write a remark under a figure, below those that it already has."""
-    before = figure.get_supxlabel()
-    figure.supxlabel(f"{before}\n{text}" if before else text, fontsize=9, style="italic", color="#555555")
+    """Write a remark above a figure, above those that it already has."""
+    before = figure.get_suptitle()
+    figure.suptitle(f"{text}\n{before}" if before else text, fontsize=9, color="#555555", x=0.005, ha="left")
+
+
+def settle(figure: Figure) -> None:
+    """Arrange a finished figure for good: repeated layouts differ in their last digits, and saved files with them."""
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")
 
 
 @styled()
