@@ -8,7 +8,7 @@ RUN := PATH="$(BIN):$$PATH"
 ALONE := import fcntl, os, sys; file = os.open("Makefile", os.O_RDONLY); fcntl.flock(file, fcntl.LOCK_EX); \
 	os.set_inheritable(file, True); os.execvp(sys.argv[1], sys.argv[1:])
 
-.PHONY: figures smoke test survival status verify crate report benchmark gallery animations cluster gauntlet lint lock clean
+.PHONY: figures smoke test survival status verify crate report benchmark gallery cluster gauntlet lint lock clean
 
 figures: $(VENV)/.ready
 	$(RUN) snakemake --cores $(CORES)
@@ -55,11 +55,8 @@ benchmark: $(VENV)/.ready
 
 # Copies the gallery and the pictures of the default profile into the repository, where the README shows them.
 gallery: figures
-	mkdir -p figures/gallery && rm -f figures/gallery/*.png && cp figures/default/*.png figures/gallery/
+	mkdir -p figures/gallery && rm -f figures/gallery/* && cp figures/default/*.png figures/default/*.gif figures/gallery/
 	sed 's|<img src="|<img src="gallery/|' figures/default/README.md > figures/README.md
-
-animations: $(VENV)/.ready
-	$(RUN) snakemake --cores $(CORES) animations
 
 lint: $(VENV)/.ready
 	$(RUN) ruff check . && $(RUN) ruff format --check . && $(RUN) snakefmt --check Snakefile workflow

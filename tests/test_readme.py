@@ -24,7 +24,6 @@ RUN_BY = {
     ],
     PLANNED: [
         "snakemake --cores all figure_gd_eos",
-        "snakemake --cores all animations",
         "snakemake --cores 1 --force benchmark",
     ],
     "workflow/test_crate.py::test_it_is_what_it_claims_to_be": [

@@ -9,6 +9,7 @@ import pytest
 from calls import ROOT, environment, snakemake
 
 from centralflows.config import job_settings
+from centralflows.config.catalogue import CATALOGUE
 from centralflows.config.profile import load
 
 DEFAULT = ROOT / "config" / "config.yaml"
@@ -37,7 +38,7 @@ check_derivatives(objective, objective.initial_weights)
 """
 
 
-def test_jobs_besides_trajectories_datasets_and_figures_do_not_grow_with_the_profile(tmp_path):
+def test_jobs_besides_trajectories_datasets_figures_and_films_do_not_grow_with_the_profile(tmp_path):
     """Starting one takes a second or more, whatever it then does."""
     done = snakemake(tmp_path, "--dry-run", "--quiet", "rules", config=DEFAULT)
     assert done.returncode == 0, done.stderr
@@ -46,6 +47,7 @@ def test_jobs_besides_trajectories_datasets_and_figures_do_not_grow_with_the_pro
     profile = load(DEFAULT)
     runs = profile.runs.values()
     needed = sum(len(job_settings.trajectory_jobs(run)) for run in runs) + len(profile.figures)
+    needed += sum(bool(CATALOGUE[figure.draw or slug].film) for slug, figure in profile.figures.items())
     needed += len({job_settings.dataset_name(run) for run in runs})
     # The scorecard, pages with all figures, and the target itself.
     assert needed < counts["total"] <= needed + 4

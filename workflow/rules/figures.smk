@@ -1,4 +1,4 @@
-"""Figures: one rule each, so that each has its own target and caption; animations; the explorer; the gallery."""
+"""Figures: one rule each, so that each has its own target and caption; films; the explorer; the gallery."""
 
 from centralflows.figures import captions
 
@@ -31,14 +31,11 @@ for slug in CONFIG.figures:
             "../scripts/figure.py"
 
 
-ANIMATED = [slug for slug in CONFIG.figures if drawing(slug).film]
-
-# Not part of the default target: `snakemake --cores all animations`.
-for slug in ANIMATED:
+for slug in FILMED:
 
     rule:
         name:
-            f"animation_{slug.replace('-', '_')}"
+            f"film_{slug.replace('-', '_')}"
         input:
             **figure_inputs(slug),
         output:
@@ -51,15 +48,9 @@ for slug in ANIMATED:
             "../../envs/environment.yaml"
         params:
             cfg=sorted_json(job_settings.figure(CONFIG, slug)),
-            source=source("animation", job_settings.figure(CONFIG, slug)),
+            source=source("film", job_settings.figure(CONFIG, slug)),
         script:
-            "../scripts/animation.py"
-
-
-rule animations:
-    """Draw the figures that move, as GIFs."""
-    input:
-        expand(f"{DRAWN}/{{slug}}.gif", slug=ANIMATED),
+            "../scripts/film.py"
 
 
 rule explorer:
@@ -88,6 +79,7 @@ rule gallery:
     """Write two pages, in Markdown and HTML, of all figures with claims, captions and commands, and of the scorecard."""
     input:
         FIGURES,
+        FILMS,
         **recorded(card=f"{RESULTS}/scorecard.json", runs=f"{RESULTS}/runs.json"),
     output:
         markdown=f"{DRAWN}/README.md",

@@ -19,6 +19,12 @@ def store(run, name):
 FIGURES = [
     f"{DRAWN}/{slug}.{kind}" for slug in CONFIG.figures for kind in ("svg", "png")
 ]
+FILMED = [
+    slug
+    for slug, figure in CONFIG.figures.items()
+    if CATALOGUE[figure.draw or slug].film
+]
+FILMS = [f"{DRAWN}/{slug}.gif" for slug in FILMED]
 
 # One run per dataset, which has the dataset's settings.
 DATASETS = {

@@ -177,6 +177,7 @@ def _shown(name: str, slug: str, runs: tuple[str, ...]) -> Settings:
         "slug": slug,
         "category": CATALOGUE[slug].category,
         "claim": CATALOGUE[slug].claim,
+        "moves": bool(CATALOGUE[slug].film),
         "scored": list(CLAIMS_OF.get(slug, ())),
         "caption": (CAPTIONS / f"{slug}.rst").read_text(),
         "runs": list(runs),

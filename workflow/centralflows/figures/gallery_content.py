@@ -47,6 +47,7 @@ def _figure(figure: Data, settings: Data, card: Data, runs: Mapping[str, Mapping
         **figure,
         "picture": f"{figure['name']}.png",
         "vector": f"{figure['name']}.svg",
+        "film": f"{figure['name']}.gif" if figure["moves"] else "",
         "caption": caption[:-1],
         "falsified": caption[-1],
         "runs": in_words(figure["runs"], runs),
