@@ -106,21 +106,21 @@ CATALOGUE: dict[str, Drawing] = {
         needs=ONE,
     ),
     "gd-eos-two-lrs": Drawing(
-        "At half the learning rate the same happens at twice the sharpness.",
+        "From one start the sharpness settles at the edge of each learning rate: twice as high at half the rate.",
         "edge_of_stability:learning_rates",
         GD,
         runs=2,
         needs=ONE,
     ),
     "gd-eos-zoo-vision": Drawing(
-        "Vision networks of every kind train at the edge of stability, at every learning rate.",
+        "CNN, ResNet and ViT sharpen until 2/lr and go through cycles around it, at each of three learning rates.",
         "zoo:edge_of_stability",
         GD,
         runs=MANY,
         needs=ONE,
     ),
     "gd-eos-zoo-sequence": Drawing(
-        "So do networks for sequences.",
+        "So do an LSTM, a transformer and Mamba, on sequences.",
         "zoo:edge_of_stability",
         GD,
         runs=MANY,
@@ -191,7 +191,7 @@ CATALOGUE: dict[str, Drawing] = {
         ("central", "analysis"),
     ),
     "gd-loss-zoo": Drawing(
-        "It predicts the time-averaged loss of every network at every learning rate.",
+        "It predicts the time-averaged loss of six networks at three learning rates each.",
         "zoo:predicted_losses",
         GD,
         ("central",),
@@ -226,7 +226,7 @@ CATALOGUE: dict[str, Drawing] = {
         needs=("one step size", "state"),
     ),
     "scalar-rmsprop-multi-unstable": Drawing(
-        "Several eigenvalues of the effective Hessian stay at 2 while those of the Hessian go on rising.",
+        "Eigenvalues of the effective Hessian reach 2 one after the other and stay, while those of the Hessian go on rising.",
         "scalar_rmsprop_figures:several_unstable",
         SCALAR,
         needs=ONE,
@@ -239,7 +239,7 @@ CATALOGUE: dict[str, Drawing] = {
         needs=ONE,
     ),
     "scalar-rmsprop-loss-zoo": Drawing(
-        "The central flow predicts the time-averaged loss of every network at every learning rate.",
+        "The central flow predicts the time-averaged loss of six networks at three learning rates each.",
         "zoo:predicted_losses",
         SCALAR,
         ("central",),
@@ -317,14 +317,14 @@ CATALOGUE: dict[str, Drawing] = {
         needs=("coordinates", "a state per weight"),
     ),
     "rmsprop-stationary-cosine": Drawing(
-        "Along the central flow nu soon points where the stationary value for the present weights does.",
+        "Along the central flow nu comes to point where its stationary value for the present weights does.",
         "rmsprop_figures:stationary_cosine",
         RMSPROP,
         ("central", "speeds"),
         needs=("speeds",),
     ),
     "rmsprop-stationary-coords": Drawing(
-        "So does nu of single weights, over many orders of magnitude.",
+        "nu of single weights comes to equal its stationary value.",
         "rmsprop_figures:stationary_coordinates",
         RMSPROP,
         ("central", "speeds"),
@@ -339,7 +339,7 @@ CATALOGUE: dict[str, Drawing] = {
         needs=("speeds",),
     ),
     "rmsprop-ablation": Drawing(
-        "Without the curvature penalty RMSProp's flow goes into sharper regions and takes smaller steps.",
+        "Without the curvature penalty RMSProp's flow goes into sharper regions, takes smaller steps, and is slower.",
         "central_flow_figures:ablation",
         RMSPROP,
         ("central", "ablated"),

@@ -57,7 +57,7 @@ CLAIMS_OF: dict[str, tuple[str, ...]] = {
     "rmsprop-nu-prediction": ("state",),
     "rmsprop-stationary-cosine": ("stationary-nu",),
     "rmsprop-precond-speed": ("curvature-faster", "stationary-slower"),
-    "rmsprop-ablation": ("ablated-sharper", "ablated-steps"),
+    "rmsprop-ablation": ("ablated-sharper", "ablated-steps", "ablated-slower"),
     "rmsprop-stationary-flow": ("stationary-penalty",),
 }
 """Claims of the scorecard that a figure's statement makes. No claim decides the statement of a figure that is missing."""

@@ -9,7 +9,7 @@ from ..analysis import windows
 from ..analysis.edge_offset import edge_offset
 from ..analysis.windows import Window
 from . import panels
-from .run_view import NotShown, Run, Runs, cut
+from .run_view import Run, Runs, cut
 from .style import LINES, MODES, finish, note, shared_legend
 from .style import panels as new
 
@@ -74,8 +74,6 @@ def offset(runs: Runs, *, window: Window | None = None) -> Figure:
     """Draw by how much the sharpness at the edge exceeds 2/lr, at several learning rates, and what explains it."""
     known = [(rate, edge_offset(cut(run, window))) for rate, run in sorted(_rates(runs), key=lambda pair: pair[0])]
     found = [(rate, each) for rate, each in known if each is not None]
-    if not found:
-        raise NotShown("none of these runs is at the edge of stability for long")
     rates = [rate for rate, _ in found]
     figure, (panel,) = new(1, width=5.6, height=3.6)
     for i, (name, label) in enumerate(
@@ -95,6 +93,8 @@ def offset(runs: Runs, *, window: Window | None = None) -> Figure:
     panel.minorticks_off()
     panel.spines[["top", "right"]].set_visible(False)
     shared_legend(figure, panel)
+    if len(found) < len(known):
+        note(figure, "Runs that are not at the edge of stability for long are left out.")
     return figure
 
 
