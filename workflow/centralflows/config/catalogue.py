@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 QUADRATICS, GD, SCALAR, RMSPROP = "Quadratics", "Gradient descent", "Scalar RMSProp", "RMSProp"
-BEYOND = "Beyond the paper"
+BESIDE, BEYOND = "Beside the paper", "Beyond the paper"
 MANY = -1
 
 
@@ -351,6 +351,34 @@ CATALOGUE: dict[str, Drawing] = {
         RMSPROP,
         ("stationary", "stationary-ablated"),
         needs=("state", "outputs"),
+    ),
+    # -- beside the paper's own points
+    "gd-central-flow-published": Drawing(
+        "In units of its own onset and edge, gradient descent leaves gradient flow as in the paper.",
+        "published_figures:tracking",
+        BESIDE,
+        ("stable", "central"),
+        needs=ONE,
+    ),
+    "gd-central-flow-multi-published": Drawing(
+        "Further eigenvalues arrive at the edge one after the other, as in the paper.",
+        "published_figures:several_unstable",
+        BESIDE,
+        ("central",),
+        needs=ONE,
+    ),
+    "scalar-rmsprop-ablation-published": Drawing(
+        "Without the curvature penalty the sharpness rises further and the loss falls less, as in the paper.",
+        "published_figures:ablation",
+        BESIDE,
+        ("central", "ablated"),
+        needs=ONE,
+    ),
+    "rmsprop-central-flow-published": Drawing(
+        "In units of its own onset, RMSProp leaves its stable flow and not its central flow, as in the paper.",
+        "published_figures:rmsprop_tracking",
+        BESIDE,
+        ("stable", "central"),
     ),
     # -- beyond the paper
     "gd-edge-offset": Drawing(

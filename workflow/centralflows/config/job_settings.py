@@ -12,7 +12,7 @@ from typing import Any
 
 from ..common.hashing import digest
 from ..common.paths import REPOSITORY
-from .catalogue import CATALOGUE
+from .catalogue import BESIDE, CATALOGUE
 from .plugins import sources
 from .presentation import CLAIMS_OF, HEADLINES
 from .profile import ProfileConfig
@@ -122,6 +122,8 @@ def figure(profile: ProfileConfig, name: str) -> Settings:
         "widths": {run: profile.runs[run].average_width for run in analysed},
         "needs": list(drawing.needs),
         "code": [drawing.implementation],
+        # The digest of the code does not cover the file with the paper's points.
+        "published": digest(PUBLISHED.read_text()) if drawing.category == BESIDE else "",
     }
 
 
