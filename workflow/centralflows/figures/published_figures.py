@@ -36,8 +36,8 @@ def tracking(run: Run, *, window: Window | None = None) -> Figure:
         ("stable", LINES["stable"]["color"], "sharpness of gradient flow"),
     ):
         values = shown[process].effective_eigenvalues.isel(mode=0) / EDGE
-        sharpness.plot(values.step / onset, values, color=color, lw=1.2, label=f"{name}, here")
-        _points(sharpness, paper[name], paper["onset"], paper["edge"], color, f"{name}, paper")
+        sharpness.plot(values.step / onset, values, color=color, lw=1.2, label=name)
+        _points(sharpness, paper[name], paper["onset"], paper["edge"], color)
     sharpness.axhline(1, **LINES["edge"])
     sharpness.set_ylim(0, 2.2)
     _finish(sharpness, "sharpness over its edge")
@@ -52,12 +52,12 @@ def several_unstable(run: Run, *, window: Window | None = None) -> Figure:
     onset, central = _onset(shown), shown["central"]
     for mode in range(min(3, central.sizes["mode"])):
         values = central.effective_eigenvalues.isel(mode=mode) / EDGE
-        spectrum.plot(values.step / onset, values, color=MODES[mode], lw=1.2, label=f"eigenvalue {mode + 1}, here")
+        spectrum.plot(values.step / onset, values, color=MODES[mode], lw=1.2, label=f"eigenvalue {mode + 1}")
         name = f"eigenvalue {mode + 1}"
-        _points(spectrum, paper[name], paper["onset"], paper["edge"], MODES[mode], f"{name}, paper")
+        _points(spectrum, paper[name], paper["onset"], paper["edge"], MODES[mode])
     _finish(spectrum, "eigenvalues over the edge")
-    rank.step(central.step / onset, central["rank"], where="post", color="black", lw=1.3, label="rank, here")
-    _points(rank, paper["rank of Sigma"], paper["onset"], 1, "black", "rank, paper")
+    rank.step(central.step / onset, central["rank"], where="post", color="black", lw=1.3, label="rank")
+    _points(rank, paper["rank of Sigma"], paper["onset"], 1, "black")
     rank.set_yticks(range(int(central["rank"].max()) + 2))
     _finish(rank, r"rank of $\Sigma(t)$")
     return _done(figure, spectrum, rank)
@@ -73,9 +73,9 @@ def ablation(run: Run, *, window: Window | None = None) -> Figure:
         for axes, what, values in ((loss, "loss", shown[process].loss), (sharpness, "sharpness", hessian)):
             known = values.dropna("step")
             duration = float(known.step[-1]) or 1.0
-            axes.plot(known.step / duration, known / known[0], color=color, lw=1.2, label=f"{name}, here")
+            axes.plot(known.step / duration, known / known[0], color=color, lw=1.2, label=name)
             points = paper[f"{what} {name}"]
-            _points(axes, points, paper["steps"], float(points[0, 1]), color, f"{name}, paper")
+            _points(axes, points, paper["steps"], float(points[0, 1]), color)
     _finish(loss, "loss, relative to the start", xlabel="time, in units of the whole run")
     _finish(sharpness, "sharpness, relative to the start", xlabel="time, in units of the whole run")
     return _done(figure, loss)
@@ -100,8 +100,8 @@ def _distances(axes: Axes, run: Run, onset: float, paper: dict[str, Any], stable
     their_unit = float(np.interp(common * paper["onset"], *theirs.T))
     for process, name in (("stable", stable), ("central", "distance to the central flow")):
         values, color = run[process].distance.dropna("step") / unit, LINES[process]["color"]
-        axes.plot(values.step / onset, values, color=color, lw=1.2, label=f"{name}, here")
-        _points(axes, paper[name], paper["onset"], their_unit, color, f"{name}, paper")
+        axes.plot(values.step / onset, values, color=color, lw=1.2, label=name)
+        _points(axes, paper[name], paper["onset"], their_unit, color)
     axes.set(xlim=(0, 1.05 * common), ylim=(-0.03, 1.1))
     _finish(axes, "distance over the stable flow's")
 
@@ -116,9 +116,9 @@ def _onset(run: Run) -> float:
     return float(first_crossing(run["midpoint"].effective_eigenvalues.isel(mode=0)) or run["midpoint"].step[-1])
 
 
-def _points(axes: Axes, points: ndarray, time: float | int, unit: float | int, color: Any, label: str) -> None:
+def _points(axes: Axes, points: ndarray, time: float | int, unit: float | int, color: Any) -> None:
     steps, values = points.T
-    axes.plot(steps / time, values / unit, color=color, label=label, **PAPER)
+    axes.plot(steps / time, values / unit, color=color, **PAPER)
 
 
 def _finish(axes: Axes, title: str, *, xlabel: str = IN_ONSETS) -> None:
@@ -127,5 +127,6 @@ def _finish(axes: Axes, title: str, *, xlabel: str = IN_ONSETS) -> None:
 
 
 def _done(figure: Figure, *legends: Axes) -> Figure:
+    legends[0].plot([], [], color="#444444", label="circles: the paper", **PAPER)
     shared_legend(figure, *legends)
     return figure
