@@ -187,10 +187,10 @@ def test_the_variance_is_held_to_what_the_length_of_a_run_allows(cycles):
     laxest threshold.
     """
     measured = np.repeat(np.resize([0.5, 1.5], cycles), 10)
-    found = claims._ratio_of_means(measured, np.ones_like(measured), 10)
+    found = claims._ratio_of_means(measured, np.ones_like(measured), cycles)
     assert found.value == 0.0 and found.bound == pytest.approx(np.log2(1 + 1 / np.sqrt(cycles - 1)))
     assert CLAIMS["variance"].threshold_for(found) == pytest.approx(max(0.05, min(0.5, found.bound)))
-    assert claims._ratio_of_means(measured[:39], np.ones(39), 10) is None
+    assert claims._ratio_of_means(measured[: cycles - 1], np.ones(cycles - 1), cycles) is None
 
 
 def test_larger_learning_rates_are_compared_at_the_same_loss():

@@ -291,7 +291,7 @@ def predicted_state(run: Run, width: float) -> float | None:
 @claim(
     "variance",
     "It predicts the variance along each eigenvector of Sigma.",
-    "binary logarithm of predicted over measured mean, largest over eigenvectors that oscillate for twenty widths",
+    "binary logarithm of predicted over measured mean, largest over eigenvectors that oscillate for ten widths",
     "<=",
     0.05,
     averaged=True,
@@ -304,23 +304,24 @@ def predicted_variances(run: Run, width: float) -> Estimate | None:
     central = run["central"].sel(step=steps)
     known = np.isfinite(central.displacement) & (central.mode <= central["rank"])
     found = [
-        _ratio_of_means(*(v.isel(mode=i).values[known.isel(mode=i).values] for v in pair), round(5 * width))
+        _ratio_of_means(*(v.isel(mode=i).values[known.isel(mode=i).values] for v in pair))
         for pair in [(central.displacement**2, central.variances)]
         for i in range(known.sizes["mode"])
+        if known.isel(mode=i).sum() >= 10 * width
     ]
     measured = [each for each in found if each is not None]
     return max(measured, key=lambda each: each.value) if measured else None
 
 
-def _ratio_of_means(measured: ndarray, predicted: ndarray, block: int) -> Estimate | None:
-    """Return |log2| of the ratio of two means, with its accuracy from the scatter between blocks of steps.
+def _ratio_of_means(measured: ndarray, predicted: ndarray, count: int = 8) -> Estimate | None:
+    """Return |log2| of the ratio of two means, with its accuracy from the scatter between equal blocks of steps.
 
-    It is None for fewer than four blocks, or if nothing was measured.
+    It is None for fewer steps than blocks, or if nothing was measured.
     """
-    count = len(measured) // block
-    if count < 4 or not measured.any():
+    if len(measured) < count or not measured.any():
         return None
-    blocks = (measured - predicted)[: count * block].reshape(count, block).mean(1)
+    used = len(measured) // count * count
+    blocks = (measured - predicted)[:used].reshape(count, -1).mean(1)
     error = float(blocks.std(ddof=1)) / count**0.5 / float(measured.mean())
     return Estimate(abs(float(np.log2(predicted.mean() / measured.mean()))), float(np.log2(1 + 2 * error)))
 

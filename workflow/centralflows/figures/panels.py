@@ -46,7 +46,7 @@ def by_learning_rate(runs: Iterable[Run]) -> Iterator[tuple[Any, str, Run]]:
 
 def flow_label(axes: Axes, run: Run, process: str = "central") -> None:
     """Add one entry for the flows of several runs, each in a darker shade of its run, to the legend."""
-    axes.plot([], [], **LINES[process] | {"color": "#444444", "label": f"{names(run)[process]}, in the darker shade"})
+    axes.plot([], [], **LINES[process] | {"color": "#444444", "label": f"{names(run)[process]} (darker)"})
 
 
 def band(axes: Axes, runs: Sequence[Run], process: str, quantity: Callable[[Run], xr.DataArray]) -> None:

@@ -21,7 +21,7 @@ def edge_of_stability(runs: Runs, *, window: Window | None = None) -> Figure:
             panels.line(loss, run, "discrete", run["discrete"].loss, color=color, label=label)
             top = run["midpoint"].hessian_eigenvalues.isel(mode=0)
             panels.line(sharpness, run, "discrete", top, color=color, label=label)
-            panels.edge(sharpness, run, color=color)
+            panels.edge(sharpness, run, color=color, label="_2/lr")
         finish(loss, title=name, xlabel="", ylabel="training loss" if column == 0 else "")
         finish(sharpness, title="", ylabel="sharpness" if column == 0 else "")
         legend_below(sharpness)
