@@ -1,10 +1,13 @@
 r"""How far above 2 the effective sharpness of an optimizer sits at the edge of stability, and why.
 
-Along a direction at the edge, displacements are multiplied by $1 - \lambda_t$ at each step. They neither grow nor decay
-in the long run, so that $\log|1 - \lambda_t|$ averages to zero. With $\lambda = 2(1 + \delta)$ this is $\log(1 +
-2\delta)$, which is concave: to second order $\langle\delta\rangle = \langle\delta^2\rangle$, and the mean lies above 2
-although the optimizer is at the edge. The largest of several eigenvalues lies higher still, as the largest of numbers
-that fluctuate.
+Along a direction at the edge a displacement x from the midpoint is multiplied by $1 - \lambda_t$ at each step, so that
+
+$$x_{t+1}^2 - x_t^2 = \lambda_t (\lambda_t - 2)\, x_t^2 .$$
+
+Displacements neither grow nor decay in the long run, and the left side averages to zero: weighted by $\lambda x^2$, the
+eigenvalue averages to 2 exactly. Its plain average lies above 2, because it is above 2 for as long as it takes a small
+displacement to grow, and below 2 only while a large one lasts. The largest of several eigenvalues lies higher still, as
+the largest of numbers that fluctuate.
 """
 
 from __future__ import annotations
@@ -12,7 +15,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
-import numpy as np
 import xarray as xr
 
 from .claims import at_edge
@@ -25,12 +27,12 @@ class EdgeOffset(NamedTuple):
     Attributes:
         largest: mean of the largest eigenvalue over 2, minus one.
         modes: the same for all eigenvalues that the central flow holds at 2.
-        fluctuation: their mean square, which to second order `modes` should equal.
+        weighted: the same, weighted by the eigenvalue times the squared displacement along its eigenvector.
     """
 
     largest: float
     modes: float
-    fluctuation: float
+    weighted: float
 
 
 def edge_offset(run: Mapping[str, xr.Dataset]) -> EdgeOffset | None:
@@ -38,7 +40,10 @@ def edge_offset(run: Mapping[str, xr.Dataset]) -> EdgeOffset | None:
     steps = at_edge(run)
     if steps is None:
         return None
-    off = run["midpoint"].effective_eigenvalues.sel(step=steps.values) / EDGE - 1
+    midpoint = run["midpoint"].sel(step=steps.values)
     rank = run["central"]["rank"].sel(step=steps.values).clip(min=1)
-    held = off.where(off.mode <= rank)
-    return EdgeOffset(*(float(np.mean(x)) for x in (off.isel(mode=0), held.mean("mode"), (held**2).mean("mode"))))
+    eigenvalues = midpoint.effective_eigenvalues
+    off = (eigenvalues / EDGE - 1).where(midpoint.mode <= rank)
+    weights = (eigenvalues * midpoint.oscillation**2).where(off.notnull())
+    largest = eigenvalues.isel(mode=0).mean() / EDGE - 1
+    return EdgeOffset(float(largest), float(off.mean("mode").mean()), float((off * weights).sum() / weights.sum()))

@@ -382,7 +382,7 @@ CATALOGUE: dict[str, Drawing] = {
     ),
     # -- beyond the paper
     "gd-edge-offset": Drawing(
-        "The mean sharpness lies above 2/lr by the mean square of its fluctuation, and less so at smaller learning rates.",
+        "The plain mean of the sharpness lies above 2/lr, less so at smaller rates; weighted by the oscillation it is 2/lr.",
         "edge_of_stability:offset",
         BEYOND,
         ("central",),

@@ -80,11 +80,11 @@ def offset(runs: Runs, *, window: Window | None = None) -> Figure:
         (
             ("largest", "largest eigenvalue"),
             ("modes", "mean of those at the edge"),
-            ("fluctuation", "their mean square fluctuation"),
+            ("weighted", "weighted by squared displacement"),
         )
     ):
         values = [getattr(each, name) for _, each in found]
-        panel.plot(rates, values, color=MODES[i], marker="o", ls="--" if name == "fluctuation" else "-", label=label)
+        panel.plot(rates, values, color=MODES[i], marker="o", ls="--" if name == "weighted" else "-", label=label)
     panel.axhline(0, **LINES["edge"])
     panel.set(
         xscale="log", xlabel="learning rate", ylabel=r"$\lambda\,\eta/2 - 1$", title="excess over the edge of stability"
