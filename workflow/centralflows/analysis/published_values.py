@@ -99,7 +99,8 @@ def _nth(found: Sequence[tuple[int, float]], count: int) -> float | None:
 def _fall_over_rise(runs: Runs) -> float | None:
     sharpness = _top(runs[0])
     onset, (peaks, troughs) = first_crossing(sharpness), extremes(sharpness)
-    return (troughs[0][0] - peaks[0][0]) / (peaks[0][0] - onset) if troughs else None
+    rise = peaks[0][0] - onset if troughs else 0  # 0 for a run that starts at its peak
+    return (troughs[0][0] - peaks[0][0]) / rise if rise else None
 
 
 def _shorter(runs: Runs) -> float | None:
@@ -178,7 +179,10 @@ def _claim(name: str) -> Measure:
 def _sharpness_exponent(runs: Runs) -> float | None:
     """Return d log S / d log lr of the central flows at their ends, between the smallest and the largest rate."""
     rates = [_rate(run) for run in runs]
-    ends = [float(run["central"].hessian_eigenvalues.isel(mode=0).dropna("step")[-1]) for run in runs]
+    known = [run["central"].hessian_eigenvalues.isel(mode=0).dropna("step") for run in runs]
+    if rates[0] == rates[-1] or not all(values.sizes["step"] for values in known):
+        return None
+    ends = [float(values[-1]) for values in known]
     return float(np.log(ends[-1] / ends[0]) / np.log(rates[-1] / rates[0]))
 
 
@@ -200,6 +204,8 @@ def _stationary_ratio(reduce: Callable[[Any], float]) -> Measure:
 
     def measure(runs: Runs) -> float | None:
         speeds, along = runs[0]["speeds"], runs[0]["central"].state_coordinates
+        if not speeds.sizes["step"]:
+            return None
         last = int(speeds.step[-1])
         stationary = speeds.nu_stationary.sel(step=last).isel(nu_entry=along.coordinate.values)
         return float(reduce(along.sel(step=last).values / stationary.values))
