@@ -92,7 +92,7 @@ def test_only_what_depends_on_a_change_runs_again(built, tmp_path):
     stats = [line.split() for line in (done.stdout + done.stderr).splitlines()]
     counts = {words[0]: int(words[1]) for words in stats if len(words) == 2 and words[1].isdigit()}
     # The flow, and what is drawn from it or counts it.
-    again = ("flow", "figure_gd_loss_zoo", "scorecard", "explorer", "gallery", "all")
+    again = ("flow", "figure_gd_loss_zoo", "figure_gd_edge_offset", "scorecard", "explorer", "gallery", "all")
     assert counts == dict.fromkeys(again, 1) | {"total": len(again)}
 
 
