@@ -159,7 +159,7 @@ def test_a_file_of_somebody_else_is_checked_without_running_it(tmp_path, capsys)
     assert "__use_yte__: makes Snakemake run the Python" in capsys.readouterr().err
     assert not ran.exists()
     assert main(["check", str(SMOKE)]) == 0
-    assert capsys.readouterr().out == f"{SMOKE}: 6 runs and 41 figures\n"
+    assert capsys.readouterr().out == f"{SMOKE}: 6 runs and 46 figures\n"
     file.write_text(
         yaml.safe_dump(RAW | {"runs": RAW["runs"] | {"own": RAW["runs"]["mlp"] | {"model": {"name": "os:system"}}}})
     )

@@ -13,7 +13,7 @@ import numpy as np
 import xarray as xr
 from numpy import ndarray
 
-from .crossings import EDGE, first_crossing, last_known
+from .crossings import EDGE, at_edge, last_known
 from .time_series import time_average
 
 Run = Mapping[str, xr.Dataset]
@@ -103,21 +103,6 @@ def cycles(run: Run) -> int:
     """Return how many times an eigenvalue of the effective Hessian at the midpoints fell below 2 from 2 or above."""
     unstable = (run["midpoint"].effective_eigenvalues >= EDGE).sum("mode").values.astype(int)
     return int(np.maximum(-np.diff(unstable), 0).sum())
-
-
-def at_edge(run: Run) -> xr.DataArray | None:
-    """Return the steps of the second half of the time since the sharpness first reached the edge, or None.
-
-    It is None if the sharpness never reaches the edge, or for fewer than ten steps. The first half contains the
-    transient: the first overshoot is larger than all later ones.
-    """
-    sharpness = run["midpoint"].effective_eigenvalues.isel(mode=0).dropna("step")
-    onset = first_crossing(sharpness)
-    if onset is None:
-        return None
-    last = int(sharpness.step[-1])
-    steps = sharpness.step.sel(step=slice((onset + last) // 2, None))
-    return steps if len(steps) >= 10 else None
 
 
 def oscillating(run: Run) -> xr.DataArray | None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import xarray as xr
 
@@ -34,3 +36,18 @@ def last_known(values: xr.DataArray) -> tuple[int, float] | None:
     """Return the last step at which a series is not missing, and its value there; None if it is missing everywhere."""
     known = np.flatnonzero(np.isfinite(values.values))
     return (int(values.step[known[-1]]), float(values[known[-1]])) if len(known) else None
+
+
+def at_edge(run: Mapping[str, xr.Dataset]) -> xr.DataArray | None:
+    """Return the steps of the second half of the time since the sharpness first reached the edge, or None.
+
+    It is None if the sharpness never reaches the edge, or for fewer than ten steps. The first half contains the
+    transient: the first overshoot is larger than all later ones.
+    """
+    sharpness = run["midpoint"].effective_eigenvalues.isel(mode=0).dropna("step")
+    onset = first_crossing(sharpness)
+    if onset is None:
+        return None
+    last = int(sharpness.step[-1])
+    steps = sharpness.step.sel(step=slice((onset + last) // 2, None))
+    return steps if len(steps) >= 10 else None

@@ -17,8 +17,7 @@ from typing import NamedTuple
 
 import xarray as xr
 
-from .claims import at_edge
-from .crossings import EDGE
+from .crossings import EDGE, at_edge
 
 
 class EdgeOffset(NamedTuple):

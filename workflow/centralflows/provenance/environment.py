@@ -21,8 +21,11 @@ def software() -> dict[str, str]:
     return packages | {"python": platform.python_version()}
 
 
-def _name_and_version(package: metadata.Distribution) -> tuple[str, str]:
-    """Return name and version of a package from the head of its metadata; to parse all of it takes ten times as long."""
+def _name_and_version(package: Any) -> tuple[str, str]:
+    """Return name and version of a distribution from the head of its metadata; to parse all of it takes ten times as long.
+
+    The backport of importlib.metadata, which some libraries import, finds distributions of a class of its own.
+    """
     head = (package.read_text("METADATA") or package.read_text("PKG-INFO") or "").partition("\n\n")[0]
     fields = dict(line.split(": ", 1) for line in head.splitlines() if line.startswith(("Name: ", "Version: ")))
     return fields["Name"].lower().replace("_", "-"), fields["Version"]
