@@ -193,6 +193,16 @@ def test_the_variance_is_held_to_what_the_length_of_a_run_allows(cycles):
     assert claims._ratio_of_means(measured[: cycles - 1], np.ones(cycles - 1), cycles) is None
 
 
+def test_a_noisy_eigenvector_does_not_hide_a_wrong_one():
+    """Of one the variance is 1.1 times too large, measured exactly; of the other 1.2 times, which its scatter allows."""
+    both = run()
+    both["central"]["rank"] = series(2)
+    both["central"]["variances"] = modes(1.1, 1.2)
+    both["central"]["displacement"] = modes(1.0, np.sqrt(np.resize(np.repeat([0.5, 1.5], STEPS // 8), STEPS)))
+    found = CLAIMS["variance"].measure(both, 2.0)
+    assert found.value == pytest.approx(np.log2(1.1)) and CLAIMS["variance"].verdict(found) == FAILS
+
+
 def test_larger_learning_rates_are_compared_at_the_same_loss():
     runs = {"slow": run(lr=0.1), "same": run(lr=0.1), "fast": run(lr=0.2, fall=1.5), "other": run(lr=0.4, seed=3)}
     (group,) = learning_rates(runs)

@@ -23,6 +23,9 @@ HOLDS, FAILS, UNDECIDED = "holds", "fails", "undecided"
 CYCLES = 3
 """Smallest number of cycles of a run that is scored."""
 
+STRICTEST, LAXEST = 0.05, 0.5
+"""Thresholds of the binary logarithm of a variance, in a long run and in a short one."""
+
 
 class Estimate(NamedTuple):
     """A measured number, and the accuracy with which the run's length lets it be measured.
@@ -60,16 +63,16 @@ class Claim(NamedTuple):
     averaged: bool = False
     laxest: float = 0.0
 
-    def threshold_for(self, *measured: float | Estimate) -> float:
-        """Return the threshold, or the accuracy of the measurements if that is worse, up to `laxest`."""
-        bounds = [m.bound for m in measured if isinstance(m, Estimate)]
-        return max(self.threshold, min(self.laxest, *bounds)) if bounds else self.threshold
+    def threshold_for(self, measured: float | Estimate) -> float:
+        """Return the threshold, or the accuracy of the measurement if that is worse, up to `laxest`."""
+        return (
+            max(self.threshold, min(self.laxest, measured.bound)) if isinstance(measured, Estimate) else self.threshold
+        )
 
     def verdict(self, *measured: float | Estimate) -> str:
         """Return whether the claim holds or fails; undecided if several measurements of the same quantity disagree."""
-        values = [m.value if isinstance(m, Estimate) else m for m in measured]
-        threshold = self.threshold_for(*measured)
-        right = {v <= threshold if self.relation == "<=" else v >= threshold for v in values}
+        pairs = [(m.value if isinstance(m, Estimate) else m, self.threshold_for(m)) for m in measured]
+        right = {v <= threshold if self.relation == "<=" else v >= threshold for v, threshold in pairs}
         return UNDECIDED if len(right) > 1 else HOLDS if right == {True} else FAILS
 
 
@@ -276,13 +279,15 @@ def predicted_state(run: Run, width: float) -> float | None:
 @claim(
     "variance",
     "It predicts the variance along each eigenvector of Sigma.",
-    "binary logarithm of predicted over measured mean, largest over eigenvectors that oscillate for ten widths",
+    "binary logarithm of predicted over measured mean, of the eigenvector that exceeds its threshold most",
     "<=",
-    0.05,
+    STRICTEST,
     averaged=True,
-    laxest=0.5,
+    laxest=LAXEST,
 )
 def predicted_variances(run: Run, width: float) -> Estimate | None:
+    """Return the estimate of the eigenvector that is worst beside its own accuracy, of those that oscillate for ten
+    widths."""
     steps = oscillating(run)
     if steps is None:
         return None
@@ -295,7 +300,7 @@ def predicted_variances(run: Run, width: float) -> Estimate | None:
         if known.isel(mode=i).sum() >= 10 * width
     ]
     measured = [each for each in found if each is not None]
-    return max(measured, key=lambda each: each.value) if measured else None
+    return max(measured, key=lambda e: e.value / max(STRICTEST, min(LAXEST, e.bound))) if measured else None
 
 
 def _ratio_of_means(measured: ndarray, predicted: ndarray, count: int = 8) -> Estimate | None:

@@ -15,7 +15,7 @@ import xarray as xr
 
 from . import claims
 from .claims import Run
-from .crossings import EDGE, first_crossing, last_known
+from .crossings import EDGE, at_edge, first_crossing, last_known
 from .run_settings import setting
 
 Runs = Sequence[Run]
@@ -114,7 +114,7 @@ def _shorter(runs: Runs) -> float | None:
 
 def _level(runs: Runs) -> float | None:
     """Return the mean effective sharpness over 2 in the second half of the time at the edge."""
-    steps = claims.at_edge(runs[0])
+    steps = at_edge(runs[0])
     return None if steps is None else float(_top(runs[0]).sel(step=steps).mean()) / EDGE
 
 
@@ -126,7 +126,7 @@ def _modes_at_edge(runs: Runs) -> float:
 
 
 def _step_times_sharpness(runs: Runs) -> float | None:
-    steps = claims.at_edge(runs[0])
+    steps = at_edge(runs[0])
     if steps is None:
         return None
     product = runs[0]["discrete"].step_size * runs[0]["midpoint"].hessian_eigenvalues.isel(mode=0)
@@ -264,7 +264,7 @@ MEASURES: dict[str, dict[str, Measure]] = {
         "highest rank of Sigma": lambda runs: float(runs[0]["central"]["rank"].max()),
         "largest distance to the central flow over that to gradient flow at its last step": _largest_distance,
     },
-    "gd-predict-sigma": {"largest error of a predicted variance": _variance_error},
+    "gd-predict-sigma": {"error of the predicted variance that is worst beside its accuracy": _variance_error},
     "gd-loss-time-average": {"share of the oscillation in the predicted loss": _oscillating_share("loss")},
     "gd-gradnorm-time-average": {
         "share of the oscillation in the predicted squared gradient norm": _oscillating_share("gradient_norm_squared")
@@ -305,7 +305,7 @@ MEASURES: dict[str, dict[str, Measure]] = {
     "rmsprop-central-flow": {
         "distance to the central over that to the stable flow, at its last step": _claim("distance")
     },
-    "rmsprop-predict-sigma": {"largest error of a predicted variance": _variance_error},
+    "rmsprop-predict-sigma": {"error of the predicted variance that is worst beside its accuracy": _variance_error},
     "rmsprop-stationary-cosine": {"cosine of nu and its stationary value at the end": _claim("stationary-nu")},
     "rmsprop-stationary-coords": {
         "median over weights of nu over its stationary value, at the end": _stationary_ratio(np.median),

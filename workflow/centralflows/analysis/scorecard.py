@@ -85,7 +85,7 @@ def _measured(run: Run, width: float, published: Mapping[str, float]) -> dict[st
             continue
         known = [m for m, value in zip(measured, values, strict=True) if value is not None and np.isfinite(value)]
         entry: dict[str, Any] = {"value": values[0], "verdict": claim.verdict(*known)}
-        if (threshold := claim.threshold_for(*known)) != claim.threshold:
+        if (threshold := claim.threshold_for(measured[0])) != claim.threshold:
             entry["threshold"] = threshold
         if claim.averaged:
             others = [value for value in values[1:] if value is not None and np.isfinite(value)]

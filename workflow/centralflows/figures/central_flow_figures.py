@@ -11,7 +11,7 @@ from ..analysis import windows
 from ..analysis.crossings import EDGE
 from ..analysis.windows import Window
 from . import panels
-from .run_view import NotShown, Run, cut, names
+from .run_view import NotShown, Run, cut, names, with_seeds
 from .style import LINES, MODES, finish, note, shared_legend
 from .style import panels as new
 
@@ -22,7 +22,7 @@ def tracking(run: Run, *, window: Window | None = None, seeds: Sequence[Run] = (
     """Draw loss, sharpness, one output and distances of the discrete run, the stable flow and the central flow."""
     shown = cut(run, window)
     figure, (loss, sharpness, output, distance) = new(2, 2)
-    if several := _same_steps(run, seeds, window):
+    if several := with_seeds(run, seeds, window):
         panels.loss_bands(loss, several, ("discrete", "stable", "central"))
         panels.distance_bands(distance, several, ("stable", "central"))
     panels.loss(loss, shown, ("stable", "central"))
@@ -42,7 +42,7 @@ def several_unstable(run: Run, *, window: Window | None = None, seeds: Sequence[
     """Draw the leading eigenvalues of the discrete run and the central flow, the rank of Sigma, and distances."""
     shown = cut(run, window)
     figure, (spectrum, rank, distance) = new(3, height=3.0)
-    if several := _same_steps(run, seeds, window):
+    if several := with_seeds(run, seeds, window):
         panels.band(rank, several, "discrete", lambda each: each["central"]["rank"].astype(float))
         panels.distance_bands(distance, several, ("stable", "central"))
     panels.eigenvalues(spectrum, shown, "central", count=4, kind="hessian")
@@ -134,7 +134,7 @@ def ablation(run: Run, *, window: Window | None = None, seeds: Sequence[Run] = (
     """
     shown = cut(run, window)
     figure, (loss, sharpness, step) = new(3, height=2.8)
-    if several := _same_steps(run, seeds, window):
+    if several := with_seeds(run, seeds, window):
         for flow in ("central", "ablated"):
             panels.band(loss, several, flow, lambda each, flow=flow: each[flow].loss)
             panels.band(step, several, flow, lambda each, flow=flow: each[flow].step_size)
@@ -150,11 +150,6 @@ def ablation(run: Run, *, window: Window | None = None, seeds: Sequence[Run] = (
     panels.finish_steps(loss, step)
     shared_legend(figure, loss)
     return figure
-
-
-def _same_steps(run: Run, seeds: Sequence[Run], window: Window | None) -> list[Run]:
-    """Return a run and its repetitions with other seeds; nothing without any."""
-    return [cut(each, window) for each in (run, *seeds)] if seeds else []
 
 
 def liveliest(run: Run) -> int:

@@ -14,7 +14,7 @@ from ..analysis.crossings import EDGE
 from ..analysis.windows import Window
 from . import panels
 from .central_flow_figures import NO_RANK
-from .run_view import NotShown, Run, Runs, cut, learning_rate, names
+from .run_view import NotShown, Run, Runs, cut, learning_rate, names, with_seeds
 from .style import CENTRAL, LINES, MODES, finish, note, shared_legend
 from .style import panels as new
 
@@ -52,7 +52,7 @@ def tracking(run: Run, *, window: Window | None = None, seeds: Sequence[Run] = (
     """Draw loss, leading effective eigenvalues, and distances of RMSProp, its stable flow and its central flow."""
     shown = cut(run, window)
     figure, (loss, effective, distance) = new(3, height=3.0)
-    if several := [cut(each, window) for each in (run, *seeds)] if seeds else []:
+    if several := with_seeds(run, seeds, window):
         panels.loss_bands(loss, several, ("discrete", "stable", "central"))
         panels.distance_bands(distance, several, ("stable", "central"))
     panels.loss(loss, shown, ("stable", "central"))

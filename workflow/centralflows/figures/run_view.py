@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import xarray as xr
@@ -75,6 +75,11 @@ def _within(dataset: xr.Dataset, window: Window) -> xr.Dataset:
 
 def _without(attrs: Mapping[str, Any], key: str) -> dict[str, Any]:
     return {name: value for name, value in attrs.items() if name != key}
+
+
+def with_seeds(run: Run, seeds: Sequence[Run], window: Window | None) -> list[dict[str, xr.Dataset]]:
+    """Return a run and its repetitions with other seeds, restricted to a window; nothing if there are none."""
+    return [cut(each, window) for each in (run, *seeds)] if seeds else []
 
 
 def cut(run: Run, window: Window | None) -> dict[str, xr.Dataset]:
